@@ -1,0 +1,1 @@
+"""Comparisons of shoal with its peers; start with compare.py."""

@@ -1,0 +1,1 @@
+"""How things are measured and shown: time, memory, the machine's limits, table and plot."""

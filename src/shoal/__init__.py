@@ -1,0 +1,8 @@
+"""Fast, exact clustering: scikit-learn's own answers, in less time and memory."""
+
+from shoal._config import show_config
+from shoal._kmeans import KMeans, k_means
+from shoal._seeding import kmeans_plusplus
+
+__all__ = ["KMeans", "k_means", "kmeans_plusplus", "show_config"]
+__version__ = "0.1.0"

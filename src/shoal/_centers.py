@@ -1,0 +1,126 @@
+"""Centers in the forms that kernels read, and the three things asked of them and rows."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.extmath import row_norms
+
+from shoal import _run
+from shoal._args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
+from shoal._rows import Rows
+
+COUNTS = 4  # what a pass counts: labels changed, rows examined, near-ties, norms not finite
+
+
+class Centers:
+    """k centers less the rows' origin, in float64, packed for the kernels.
+
+    Parameters
+    ----------
+    values : ndarray of shape (k, n_features)
+        Copied into `rows`; call `pack` after changing that.
+    like : Rows
+        The rows they will meet.
+    group : ndarray of shape (k,), optional
+        Group of each center, 0 to n_groups - 1; by default there is one.
+    """
+
+    def __init__(self, values: np.ndarray, like: Rows, group: np.ndarray | None = None) -> None:
+        self.k, d = values.shape
+        self.type = like.type
+        self.rows = np.array(values, dtype=np.float64, order="C")
+        if group is None:
+            group = np.zeros(self.k, np.int32)
+        self.group = group
+        self.n_groups = int(group.max()) + 1
+        places, group_panels, sizes = self._places(_run.tile_size(like.type)[1])
+        padded = -(-self.k // 32) * 32
+        self._norms = np.zeros(padded)
+        self._radius = np.zeros(1)
+        panels = panel_norms = None
+        if not like.sparse:
+            panels = np.empty((len(places), d), like.dtype)
+            panel_norms = np.empty(len(places), like.dtype)
+        self.args = CenterArgs(
+            self.type,
+            self.k,
+            d,
+            padded,
+            self.n_groups,
+            self._radius,
+            self.rows,
+            np.zeros((d, padded)),
+            self._norms,
+            panels,
+            panel_norms,
+            places,
+            group_panels,
+            sizes,
+            group,
+        )
+        self._packing = PackingArgs(self.args, d)
+        self._n_panels = int(group_panels[-1])
+        self._panels_a_block = max(1, 4_000_000 // max(1, len(places) // self._n_panels * d))
+        self.pack()
+
+    def _places(self, width: int) -> tuple[np.ndarray, ...]:
+        """Center at each place of the panels (-1: none), where a group's begin, and its size."""
+        sizes = np.bincount(self.group, minlength=self.n_groups)
+        group_panels = np.concatenate([[0], np.cumsum(-(-sizes // width))]).astype(np.int32)
+        places = np.full(group_panels[-1] * width, -1, np.int32)
+        for g in range(self.n_groups):
+            begin = group_panels[g] * width
+            places[begin : begin + sizes[g]] = np.flatnonzero(self.group == g)
+        return places, group_panels, sizes.astype(np.int32)
+
+    def pack(self) -> None:
+        """Bring the other forms up to `rows`."""
+        # numpy's order of summation: its rounding decides exact ties as in scikit-learn
+        self._norms[: self.k] = row_norms(self.rows, squared=True)
+        self._radius[0] = self._norms.max()
+        _run.run("pack", self.type, self._packing, self._n_panels, self._panels_a_block)
+
+
+def scratch_for(rows: Rows) -> int:
+    """Bytes of a turned tile, with room for the last piece."""
+    return _run.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
+
+
+def cut_rows(rows: Rows, k: int, most: int = _run.MAX_BLOCKS) -> tuple[int, int]:
+    """Blocks for a pass that compares every row with k centers."""
+    return _run.cut(rows.n, 20 + 8 * (k + rows.d) + 2 * k * rows.stored, most)
+
+
+def nearest(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
+    """Label of every row (int32) by Lloyd's rule, and whether all squared norms are finite.
+
+    Those of CSR rows are not looked at.
+    """
+    labels = np.full(rows.n, -1, np.int32)
+    n_blocks, size = cut_rows(rows, centers.k)
+    counts = np.empty((n_blocks, COUNTS), np.int64)
+    args = AssignmentArgs(
+        rows.args, centers.args, n_blocks, elkan=False, labels=labels, counts=counts
+    )
+    kernel = "assign_sparse" if rows.sparse else "assign"
+    _run.run(kernel, rows.type, args, rows.n, size, scratch_for(rows))
+    return labels, not counts[:, 3].any()
+
+
+def inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -> float:
+    """Σ w |x - c_label|²; `out` receives each |x - c_label|²."""
+    n_blocks, size = cut_rows(rows, 1)
+    totals = np.empty(n_blocks)
+    args = MeasureArgs(
+        rows.args, centers.args, labels=labels, totals=totals, out=out, n_blocks=n_blocks
+    )
+    _run.run("inertia", rows.type, args, rows.n, size)
+    return float(totals.sum())
+
+
+def distances(rows: Rows, centers: Centers) -> np.ndarray:
+    """|x_i - c_j| for every row and center, in the rows' dtype."""
+    out = np.empty((rows.n, centers.k), rows.dtype)
+    args = MeasureArgs(rows.args, centers.args, out=out)
+    _run.run("transform", rows.type, args, rows.n, cut_rows(rows, centers.k)[1])
+    return out

@@ -1,0 +1,70 @@
+"""Input checks that every estimator shares, with scikit-learn's words."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn import get_config
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+
+def all_or_nothing(fit: Callable) -> Callable:
+    """Leave the estimator as it was where `fit` fails or is interrupted."""
+
+    @functools.wraps(fit)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return wrapped
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> Any:
+    """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
+
+    With ``finite=False`` the values of an array are not looked at: a kernel that reads
+    them anyway will, and `refuse_non_finite` finds the words.
+    """
+    if get_config().get("array_api_dispatch") and (
+        hasattr(X, "__dlpack__") and not isinstance(X, np.ndarray)
+    ):
+        raise TypeError(
+            f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
+            f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
+        )
+    X = validate_data(
+        estimator,
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
+        accept_large_sparse=False,
+        ensure_all_finite=finite or sp.issparse(X),
+        reset=reset,
+    )
+    return X if sp.issparse(X) else aligned(X)
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """The array, copied if its values don't lie where their type wants them."""
+    return array if array.flags.aligned else array.copy()
+
+
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Weights in X's dtype; None, which means 1 for every row, stays None."""
+    if sample_weight is None:
+        return None
+    return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+
+
+def refuse_non_finite(estimator: Any, X: np.ndarray) -> None:
+    """Raise scikit-learn's error if X holds NaN or infinity."""
+    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")

@@ -1,0 +1,489 @@
+"""KMeans and k_means."""
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
+
+from shoal._centers import Centers, distances, inertia, nearest
+from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_finite
+from shoal._lloyd import Lloyd
+from shoal._rows import Rows
+from shoal._seeding import draw_seeds, probabilities
+
+
+def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
+    """Whether each cluster of `labels` lies in one of `best` (scikit-learn looks one way only)."""
+    first = np.empty(k, best.dtype)
+    first[labels[::-1]] = best[::-1]
+    return np.array_equal(first[labels], best)
+
+
+class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """K-means clustering with the answers of scikit-learn's KMeans, sooner and in less memory.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and of centers.
+    init : {'k-means++', 'random'}, callable or array-like of shape \
+(n_clusters, n_features), default='k-means++'
+        How the first centers are found: greedy k-means++ [2]_; rows at random; the
+        given array; or ``init(X, n_clusters, random_state=...)``, which receives a
+        copy of X less its mean.
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different first centers, of which the one with the least
+        inertia is kept. 'auto' is 1 for 'k-means++' and arrays, 10 otherwise.
+    max_iter : int, default=300
+        Largest number of iterations of a run.
+    tol : float, default=1e-4
+        A run ends when the squared shifts of all centers sum to at most ``tol`` times
+        the mean variance of the features.
+    verbose : int, default=0
+        Whether to print the inertia of each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Draws the first centers.
+    copy_x : bool, default=True
+        Accepted for scikit-learn's sake: X is never copied and never changed.
+    algorithm : {'lloyd', 'elkan'}, default='lloyd'
+        The rule for rows at equal distance from two centers: the lower index, or the
+        label that the row has already. How distances are found, and which need not
+        be, is chosen by the shape of the data.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centers, in the dtype of X.
+    labels_ : ndarray of shape (n_samples,), int32
+        Index of the nearest center of each row.
+    inertia_ : float
+        Sum of squared distances to the nearest centers, times the weights.
+    n_iter_ : int
+        Iterations of the run that was kept.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names that are all strings.
+
+    Notes
+    -----
+    An iteration assigns every row to its nearest center and moves each center to the
+    mean of its rows [1]_. Rows at nearly equal distance from two centers are decided
+    in float64 whatever the dtype of X, and all sums are taken in float64 over blocks
+    that depend on the shape of X alone, so any number of threads gives the same bits.
+
+    A fit adds about 12 to 20 bytes a row to the memory that X takes.
+
+    References
+    ----------
+    .. [1] Lloyd, S. (1982). "Least squares quantization in PCM". IEEE Transactions
+       on Information Theory 28 (2), 129-137.
+    .. [2] Arthur, D. and Vassilvitskii, S. (2007). "k-means++: the advantages of
+       careful seeding". SODA, 1027-1035.
+
+    Examples
+    --------
+    >>> from shoal import KMeans
+    >>> import numpy as np
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: str | ArrayLike | Callable = "k-means++",
+        n_init: int | str = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
+            anything else is converted once.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        self : KMeans
+            The fitted estimator. One whose fit fails stays as it was.
+        """
+        X = check_rows(self, X, reset=True, finite=False)
+        mean, tol = self._mean_and_tolerance(X)
+        n_init, algorithm = self._check_against(X)
+        random_state = check_random_state(self.random_state)
+        rows = Rows(X, check_weights(sample_weight, X), mean)
+        init = self._check_init(rows)
+
+        best = None
+        for _ in range(n_init):
+            run = Lloyd(rows, self._first_centers(rows, init, random_state), algorithm)
+            if self.verbose:
+                print("Initialization complete")
+            n_iter = self._iterate(run, tol)
+            result = (run.inertia(), run.labels, run.centers.rows, n_iter)
+            if best is None or (
+                result[0] < best[0] and not _same_clustering(run.labels, best[1], self.n_clusters)
+            ):
+                best = result
+            del run  # before the next one takes its memory
+
+        self.inertia_, self.labels_, centers, self.n_iter_ = best
+        if not rows.sparse:
+            centers = centers + rows.origin
+        self.cluster_centers_ = centers.astype(X.dtype, copy=False)
+        self._n_features_out = self.n_clusters
+        n_found = np.count_nonzero(np.bincount(self.labels_, minlength=self.n_clusters))
+        if n_found < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return self
+
+    def _iterate(self, run: Lloyd, tol: float) -> int:
+        """Assign and average until labels or centers stay; the number of iterations."""
+        stop = "." if run.algorithm == "lloyd" else ""
+        for i in range(self.max_iter):
+            changed = run.assign()
+            if self.verbose:
+                print(f"Iteration {i}, inertia {run.inertia()}{stop}")
+            shift = run.update()
+            if changed == 0:
+                if self.verbose:
+                    print(f"Converged at iteration {i}: strict convergence.")
+                return i + 1
+            if shift <= tol:
+                if self.verbose:
+                    print(
+                        f"Converged at iteration {i}: center shift {shift} within tolerance {tol}."
+                    )
+                break
+        run.assign()  # so that labels fit the last centers
+        return i + 1
+
+    def _check_against(self, X: Any) -> tuple[int, str]:
+        """Number of runs and rule for ties, once X and the parameters are seen together."""
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
+        given = _is_arraylike_not_scalar(self.init)
+        n_init = self.n_init
+        if n_init == "auto":
+            n_init = 1 if given or self.init == "k-means++" else 10
+        if given and n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            n_init = 1
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            return n_init, "lloyd"
+        return n_init, self.algorithm
+
+    def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
+        """Origin of dense rows, and the squared shift that ends a run."""
+        if sp.issparse(X):
+            variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
+            return None, float(np.mean(variance)) * self.tol
+        mean, variance = Rows(X).moments()
+        if not np.isfinite(mean).all():
+            refuse_non_finite(self, X)
+        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
+
+    def _check_init(self, rows: Rows) -> Any:
+        """`init` with arrays checked and less the origin."""
+        if not _is_arraylike_not_scalar(self.init):
+            if callable(self.init) and not rows.sparse:
+                centered = rows.X - rows.origin  # a callable must see these
+                return lambda k, random_state: self.init(centered, k, random_state=random_state)
+            if callable(self.init):
+                return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
+            return self.init
+        init = check_array(self.init, dtype=rows.dtype, order="C")
+        self._check_center_shape(rows, init)
+        init = init.astype(np.float64)
+        return init if rows.sparse else init - rows.origin
+
+    def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
+        """Centers to begin a run from, less the origin."""
+        if isinstance(init, str) and init == "k-means++":
+            chosen = draw_seeds(rows, self.n_clusters, random_state)
+            return rows.take(chosen)
+        if isinstance(init, str):
+            chosen = random_state.choice(
+                rows.n, size=self.n_clusters, replace=False, p=probabilities(rows)
+            )
+            return rows.take(chosen)
+        if callable(init):
+            centers = init(self.n_clusters, random_state)
+            centers = check_array(centers, dtype=rows.dtype, copy=False, order="C")
+            self._check_center_shape(rows, centers)
+            return centers
+        return init
+
+    def _check_center_shape(self, rows: Rows, centers: np.ndarray) -> None:
+        for expected, found, what in (
+            (self.n_clusters, centers.shape[0], "number of clusters"),
+            (rows.d, centers.shape[1], "number of features of the data"),
+        ):
+            if found != expected:
+                raise ValueError(
+                    f"The shape of the initial centers {centers.shape} does not "
+                    f"match the {what} {expected}."
+                )
+
+    def _rows_and_centers(
+        self, X: Any, sample_weight: Any = None, *, finite: bool = True
+    ) -> tuple[Rows, Centers]:
+        """New data beside the fitted centers."""
+        check_is_fitted(self)
+        X = check_rows(self, X, reset=False, finite=finite)
+        rows = Rows(X, check_weights(sample_weight, X))
+        return rows, Centers(self.cluster_centers_, rows)
+
+    def _nearest(self, rows: Rows, centers: Centers) -> np.ndarray:
+        labels, all_finite = nearest(rows, centers)
+        if not all_finite:
+            refuse_non_finite(self, rows.X)
+        return labels
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Index of the nearest center of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to assign.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of the nearest center.
+        """
+        return self._nearest(*self._rows_and_centers(X, finite=False))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Distance of each row to every center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to transform.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Distances, in the dtype of X and the unit of its features.
+        """
+        return distances(*self._rows_and_centers(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Minus the inertia of X with the fitted centers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to score.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        score : float
+            Minus the weighted sum of squared distances to the nearest centers.
+        """
+        rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
+        return -inertia(rows, centers, self._nearest(rows, centers))
+
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Fit, and the labels of the rows fitted: ``fit(X).labels_``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of the cluster of each row.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Fit, and the distance of each row to every center: ``fit(X).transform(X)``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Distances.
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "sample_weight": ["array-like", None],
+        "return_n_iter": [bool],
+    },
+    prefer_skip_nested_validation=False,
+)
+def k_means(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    init: str | ArrayLike | Callable = "k-means++",
+    n_init: int | str = "auto",
+    max_iter: int = 300,
+    verbose: bool = False,
+    tol: float = 1e-4,
+    random_state: int | np.random.RandomState | None = None,
+    copy_x: bool = True,
+    algorithm: str = "lloyd",
+    return_n_iter: bool = False,
+) -> tuple:
+    """Perform k-means clustering; a function around :class:`KMeans`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows to cluster.
+    n_clusters : int
+        Number of clusters.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row; 1 by default.
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm
+        As for :class:`KMeans`.
+    return_n_iter : bool, default=False
+        Whether to return the number of iterations too.
+
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features)
+        Centers.
+    label : ndarray of shape (n_samples,), int32
+        Index of the nearest center of each row.
+    inertia : float
+        Sum of squared distances to the nearest centers, times the weights.
+    best_n_iter : int
+        Iterations of the run that was kept; only if `return_n_iter`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shoal import k_means
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centroid, label, inertia = k_means(X, n_clusters=2, random_state=0)
+    >>> centroid
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> inertia
+    16.0
+    """
+    fitted = KMeans(
+        n_clusters=n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        verbose=verbose,
+        tol=tol,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+    ).fit(X, sample_weight=sample_weight)
+    result = (fitted.cluster_centers_, fitted.labels_, fitted.inertia_)
+    return (*result, fitted.n_iter_) if return_n_iter else result

@@ -1,0 +1,197 @@
+"""One run of k-means from given centers: assign, relocate, average, until nothing moves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shoal import _run
+from shoal._args import AssignmentArgs, ReductionArgs, UpdateArgs
+from shoal._centers import COUNTS, Centers, cut_rows, inertia, nearest, scratch_for
+from shoal._rows import Rows
+
+N_GROUPS = 2  # more cost as much as they save
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a pass is computed; what it computes is the same."""
+
+    kernel: str  # of kernels/: assign, assign_bounded, assign_sparse
+    n_groups: int  # groups of centers with a lower bound of their own
+    sums_by: str  # "block": in the pass, for every block; "cluster": after it
+    n_blocks: int
+    size: int  # rows of a block
+
+
+def plan(rows: Rows, k: int) -> Plan:
+    """Choose the method by shape.
+
+    =====================  ================  ==============================================
+    shape                  kernel            because
+    =====================  ================  ==============================================
+    CSR rows               assign_sparse     nonzeros, not pairs, are the cost
+    k·d < 512 or k < 8     assign            reading bounds costs as much as the tile
+    k < 200                assign_bounded,   one lower bound a row (Hamerly)
+                           1 group
+    k >= 200               assign_bounded,   one bound fails often among many centers;
+                           2 groups          a few (Elkan, grouped) keep memory O(n)
+    =====================  ================  ==============================================
+
+    The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
+    more than a twentieth of the data's memory; then clusters are summed after the pass.
+    """
+    n_blocks, size = cut_rows(rows, k)
+    slot = 8 * k * (rows.d + 1)
+    room = 2**20 + rows.n * rows.stored * rows.dtype.itemsize // 20
+    most = int(room // slot)
+    sums_by = "block" if most >= min(n_blocks, 8) else "cluster"
+    if sums_by == "block" and most < n_blocks:
+        n_blocks, size = cut_rows(rows, k, most)
+        if most < n_blocks:
+            sums_by = "cluster"
+    if rows.sparse:
+        return Plan("assign_sparse", 1, sums_by, n_blocks, size)
+    if k * rows.d < 512 or k < 8:
+        return Plan("assign", 1, sums_by, n_blocks, size)
+    return Plan("assign_bounded", 1 if k < 200 else N_GROUPS, sums_by, n_blocks, size)
+
+
+def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
+    """Group of each center: a few rounds of k-means among the centers themselves."""
+    k = len(values)
+    if n_groups == 1:
+        return np.zeros(k, np.int32)
+    among = Rows(values)
+    means = Centers(values[np.linspace(0, k - 1, n_groups).astype(int)], among)
+    for _ in range(5):
+        group, _ = nearest(among, means)
+        for g in range(n_groups):
+            if (group == g).any():
+                means.rows[g] = values[group == g].mean(axis=0)
+        means.pack()
+    return np.unique(group, return_inverse=True)[1].astype(np.int32)
+
+
+class Lloyd:
+    """Labels, centers and buffers of one run.
+
+    Memory: 4 bytes a row for labels, 4·(1 + n_groups) for bounds, and O(k·d).
+    """
+
+    def __init__(self, rows: Rows, centers: np.ndarray, algorithm: str) -> None:
+        n, d, k = rows.n, rows.d, len(centers)
+        self.rows, self.plan, self.algorithm = rows, plan(rows, k), algorithm
+        self.centers = Centers(centers, rows, group_centers(centers, self.plan.n_groups))
+        self.labels = np.full(n, -1, np.int32)
+        self.shifts = np.zeros(k)
+        self._old = np.empty((k, d))
+        self._totals = np.zeros((k, d + 1))
+        bounded = self.plan.kernel == "assign_bounded"
+        n_blocks, n_groups = self.plan.n_blocks, self.centers.n_groups
+        self._counts = np.empty((n_blocks, COUNTS), np.int64)
+        self._drift = np.zeros(k, np.float32)
+        self._group_drift = np.zeros((n_groups, 2), np.float32)
+        self._group_mover = np.zeros(n_groups, np.int32)
+        sums = np.empty((n_blocks, k, d + 1)) if self.plan.sums_by == "block" else None
+        dirty = np.empty((n_blocks, k), np.uint8) if bounded else None
+        bounds = {}
+        if bounded:
+            bounds = {
+                "upper": np.empty(n, np.float32),
+                "lower": np.empty((n, n_groups), np.float32),
+                "drift": self._drift,
+                "group_drift": self._group_drift,
+                "group_mover": self._group_mover,
+                "dirty": dirty,
+                "fresh": np.empty(n_blocks, np.uint8),
+            }
+        self._assignment = AssignmentArgs(
+            rows.args,
+            self.centers.args,
+            n_blocks,
+            elkan=algorithm == "elkan",
+            labels=self.labels,
+            counts=self._counts,
+            sums=sums,
+            **bounds,
+        )
+        self._reduction = ReductionArgs(
+            rows.args, k, n_blocks, self._totals, sums=sums, dirty=dirty, labels=self.labels
+        )
+        self._update = UpdateArgs(k, d, self._totals, self._old, self.centers.rows, self.shifts)
+
+    def assign(self) -> int:
+        """E-step; the number of labels that changed."""
+        _run.run(
+            self.plan.kernel,
+            self.rows.type,
+            self._assignment,
+            self.rows.n,
+            self.plan.size,
+            scratch_for(self.rows),
+        )
+        self._assignment.first = False
+        return int(self._counts[:, 0].sum())
+
+    def update(self) -> float:
+        """M-step; the sum of the squared shifts of the centers."""
+        k, d = self._old.shape
+        clusters = _run.cut(k, d * (1 + self.plan.n_blocks), 16)[1]  # in a block
+        by_block = self.plan.sums_by == "block"
+        _run.run(
+            "add_blocks" if by_block else "add_members",
+            self.rows.type,
+            self._reduction,
+            k,
+            clusters,
+            clusters,
+        )
+        self._reduction.everything = self._relocate_empty()
+        self._old[:] = self.centers.rows
+        self._update.heaviest = int(self._totals[:, d].argmax())
+        _run.run("average", self.rows.type, self._update, k, clusters)
+        self.centers.pack()
+        if self.plan.kernel == "assign_bounded":
+            self._set_drift()
+        return float(self.shifts @ self.shifts)
+
+    def _set_drift(self) -> None:
+        with np.errstate(over="ignore"):  # infinity leaves every row open
+            self._drift[:] = self.shifts * (1 + 1e-6)  # rounded up
+        for g in range(self.centers.n_groups):
+            members = np.flatnonzero(self.centers.group == g)
+            drift = self._drift[members]
+            mover = drift.argmax()
+            self._group_mover[g] = members[mover]
+            self._group_drift[g, 0] = drift[mover]
+            drift[mover] = 0
+            self._group_drift[g, 1] = drift.max()
+
+    def _relocate_empty(self) -> bool:
+        """Give clusters without weight the rows farthest from their centers, as scikit-learn does.
+
+        Returns whether sums were changed, which then no longer follow from the labels.
+        """
+        d = self.rows.d
+        empty = np.flatnonzero(self._totals[:, d] == 0)
+        if len(empty) == 0:
+            return False
+        away = np.empty(self.rows.n, self.rows.dtype)
+        inertia(self.rows, self.centers, self.labels, out=away)
+        if away.max() == 0:  # more clusters than distinct rows
+            return False
+        # the order inside the partition decides which cluster gets which row
+        farthest = np.argpartition(away, -len(empty))[: -len(empty) - 1 : -1]
+        for new, i in zip(empty, farthest, strict=True):
+            weight = 1.0 if self.rows.sample_weight is None else self.rows.sample_weight[i]
+            moved = self.rows.take([i])[0] * weight
+            old = self.labels[i]
+            self._totals[old, :d] -= moved
+            self._totals[old, d] -= weight
+            self._totals[new, :d] = moved
+            self._totals[new, d] = weight
+        return True
+
+    def inertia(self) -> float:
+        """Sum of squared distances of rows to the centers of their labels."""
+        return inertia(self.rows, self.centers, self.labels)

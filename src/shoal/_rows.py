@@ -1,0 +1,65 @@
+"""How rows are reached: what kernels need to know of the data."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from shoal import _run
+from shoal._args import MomentArgs, RowArgs
+
+
+class Rows:
+    """The data of one fit or prediction, read in place.
+
+    Parameters
+    ----------
+    X : ndarray (C order) or CSR matrix, float32 or float64
+    sample_weight : ndarray of X's dtype, or None where all are 1
+    origin : ndarray of shape (n_features,) and X's dtype, or None
+        Subtracted from every dense row as it is read; zero by default.
+    """
+
+    def __init__(self, X: Any, sample_weight: Any = None, origin: Any = None) -> None:
+        self.X, self.sample_weight = X, sample_weight
+        self.n, self.d = X.shape
+        self.dtype = X.dtype
+        self.type = "f4" if X.dtype == np.float32 else "f8"
+        self.sparse = sp.issparse(X)
+        self.stored = X.nnz / max(self.n, 1) if self.sparse else self.d  # values a row
+        if self.sparse:
+            self.origin = None
+            if X.nnz > np.iinfo(np.int32).max:
+                raise ValueError(f"{X.nnz} stored values are more than 32-bit indices can count")
+            indices, indptr = (a.astype(np.int32, copy=False) for a in (X.indices, X.indptr))
+            self.args = RowArgs(X.shape, X.data, sample_weight, None, indices, indptr)
+        else:
+            # a few values more than the kernels need, because they read in pieces
+            padded = np.zeros(self.d + 8, X.dtype)
+            self.origin = padded[: self.d]
+            if origin is not None:
+                self.origin[:] = origin
+            self.args = RowArgs(X.shape, X, sample_weight, padded)
+
+    def raw(self, indices: Any) -> np.ndarray:
+        """Some rows as they are, dense and in float64."""
+        rows = self.X[indices]
+        return (rows.toarray() if self.sparse else rows).astype(np.float64)
+
+    def take(self, indices: Any) -> np.ndarray:
+        """Some rows less the origin, dense and in float64."""
+        return self.raw(indices) if self.sparse else self.raw(indices) - self.origin
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each feature of dense rows, in float64."""
+        # one block, where that costs little: it adds up in numpy's order, and the bits of
+        # the mean decide exact ties, which data such as images are full of
+        one = self.n * self.d <= 2**22
+        n_blocks, size = (1, self.n) if one else _run.cut(self.n, 4 * self.d)
+        sums, squares = np.empty((2, n_blocks, self.d))
+        args = MomentArgs(self.args, n_blocks, sums, squares)
+        _run.run("moments", self.type, args, self.n, size, 16 * self.d)
+        count = np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
+        mean = sums.sum(axis=0) / self.n
+        between = count * (sums / count - mean) ** 2
+        return mean, (squares + between).sum(axis=0) / self.n

@@ -1,0 +1,269 @@
+"""Initial centers: k-means++ with scikit-learn's draws, and random rows."""
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+
+from shoal import _run
+from shoal._args import RowArgs, SearchArgs, SeedingArgs
+from shoal._checks import aligned, check_weights
+from shoal._rows import Rows
+
+# Up to this many float32 rows, distances are rounded and added up in float32 as in
+# scikit-learn (potentials by the same BLAS), because that rounding decides draws.
+# Beyond, float32 sums lose too many digits, and the draws are those of float64.
+ROUNDED_ROWS = 100_000
+
+
+def probabilities(rows: Rows) -> np.ndarray:
+    """Share of each row in the weight, as scikit-learn rounds it."""
+    if rows.sample_weight is None:
+        one = rows.dtype.type(1)
+        return np.full(rows.n, one / rows.dtype.type(rows.n))
+    return rows.sample_weight / rows.sample_weight.sum()
+
+
+class _Draws:
+    """Squared distance of every row to its nearest seed, and what candidates would make of it.
+
+    Memory: 13 bytes a row, and one value a row and candidate where sums are rounded.
+    """
+
+    def __init__(self, rows: Rows, n_seeds: int, n_candidates: int, rounded: bool) -> None:
+        self.rows, self.rounded = rows, rounded
+        self.width = _run.candidates()
+        self.closest = np.full(rows.n, np.inf)
+        self.nearest = np.full(rows.n, -1, np.int32)
+        self.nearer = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)
+        self.columns = np.empty((n_candidates, rows.n), rows.dtype) if rounded else None
+        self.seeds = np.zeros((n_seeds, rows.d))
+        self.reach = np.zeros(n_seeds)
+        n_blocks, self.size = _run.cut(rows.n, 20 + 5 * rows.stored * n_candidates)
+        self.potentials = np.empty((n_blocks, self.width))
+        self._seed_rows = RowArgs(self.seeds.shape, self.seeds, None, np.zeros(rows.d + 8))
+        self._passes: list[tuple] = []  # of the last comparison: arguments, potentials
+        self._left = np.zeros(n_blocks)  # potential that each block has now
+
+    def _args(self, points: np.ndarray, first: int, n_seeds: int) -> SeedingArgs:
+        """Arguments for up to `width` candidates, of which `first` says where they begin."""
+        lanes = np.zeros((self.rows.d, self.width))
+        lanes[:, : len(points)] = points.T
+        norms = (lanes**2).sum(axis=0)
+        if n_seeds:
+            self._set_reach(lanes, norms, len(points), n_seeds)
+        columns = None if self.columns is None else self.columns[first : first + len(points)]
+        return SeedingArgs(
+            self.rows.args,
+            len(self.seeds),
+            len(self.potentials),
+            rounded=self.rounded,
+            candidates=lanes,
+            norms=norms,
+            closest=self.closest,
+            nearest=self.nearest,
+            reach=self.reach,
+            nearer=self.nearer[first // self.width],
+            potentials=self.potentials,
+            columns=columns,
+        )
+
+    def _set_reach(self, lanes: np.ndarray, norms: np.ndarray, count: int, n_seeds: int) -> None:
+        """reach[s]: a quarter of the squared distance from seed s to the nearest candidate."""
+        n = len(self.seeds)
+        columns = np.empty((count, n))
+        args = SeedingArgs(
+            self._seed_rows,
+            1,
+            1,
+            rounded=False,
+            candidates=lanes,
+            norms=norms,
+            closest=np.full(n, np.inf),
+            nearest=np.full(n, -1, np.int32),
+            reach=np.zeros(1),
+            nearer=np.empty(n, np.uint8),
+            potentials=np.empty(self.width),
+            columns=columns,
+        )
+        _run.run("seed", "f8", args, n_seeds, n_seeds)
+        np.multiply(columns[:, :n_seeds].min(axis=0), 0.25 * (1 - 1e-6), out=self.reach[:n_seeds])
+
+    def compare(self, points: np.ndarray, n_seeds: int) -> np.ndarray:
+        """Potential that each point would leave as the next seed (see `columns` for rows)."""
+        potentials = []
+        self._passes = []
+        for first in range(0, len(points), self.width):
+            some = points[first : first + self.width]
+            args = self._args(some, first, n_seeds)
+            _run.run("seed", self.rows.type, args, self.rows.n, self.size)
+            potentials.append(self.potentials[:, : len(some)].sum(axis=0))
+            self._passes.append((args, self.potentials.copy()))
+        return np.concatenate(potentials)
+
+    def accept(self, points: np.ndarray, best: int, n_seeds: int) -> None:
+        """Make one of the points just compared the next seed."""
+        args, potentials = self._passes[best // self.width]
+        args.choose(best % self.width, n_seeds)
+        self._left = potentials[:, best % self.width]
+        _run.run("accept", self.rows.type, args, self.rows.n, self.size)
+        self.seeds[n_seeds] = points[best]
+
+    def search(self, targets: np.ndarray) -> np.ndarray:
+        """First row at which the running sum of w·closest reaches each target.
+
+        Where sums are rounded it runs over all rows, else only over the blocks it must
+        end in, from the potentials of those before.
+        """
+        if self.rounded:
+            return self._search(targets, 0, self.rows.n)
+        before = np.concatenate([[0.0], np.cumsum(self._left)])
+        blocks = np.clip(np.searchsorted(before, targets) - 1, 0, len(self._left) - 1)
+        found = np.empty(len(targets), np.int64)
+        for b in np.unique(blocks):
+            mine = blocks == b
+            found[mine] = self._search(targets[mine] - before[b], b * self.size, self.size)
+        return found
+
+    def _search(self, targets: np.ndarray, start: int, n: int) -> np.ndarray:
+        rows = slice(start, start + n)
+        weights = self.rows.sample_weight
+        weights = None if weights is None else weights[rows]
+        closest = self.closest[rows]
+        order = np.argsort(targets)
+        found = np.empty(len(targets), np.int64)
+        args = SearchArgs(
+            self.rows.type, closest, weights, targets[order], found, rounded=self.rounded
+        )
+        _run.run("search", self.rows.type, args, len(closest), len(closest))
+        result = np.empty_like(found)
+        result[order] = start + found
+        return result
+
+
+def draw_seeds(
+    rows: Rows, k: int, random_state: np.random.RandomState, n_local_trials: int | None = None
+) -> np.ndarray:
+    """Indices of k rows chosen by greedy k-means++, one draw after the other as scikit-learn's."""
+    n = rows.n
+    if n_local_trials is None:
+        n_local_trials = 2 + int(np.log(k))
+    indices = np.full(k, -1, dtype=int)
+    indices[0] = random_state.choice(n, p=probabilities(rows))
+    rounded = rows.type == "f4" and n <= ROUNDED_ROWS
+    weights = rows.sample_weight
+    if rounded and weights is None:
+        weights = np.ones(n, rows.dtype)
+
+    def take(i: np.ndarray) -> np.ndarray:
+        # as the kernel takes them: less the origin only where distances are rounded
+        if rounded and not rows.sparse:
+            return (rows.X[i] - rows.origin).astype(np.float64)
+        return rows.raw(i)
+
+    draws = _Draws(rows, k, n_local_trials, rounded)
+    points = take(indices[:1])
+    potential = draws.compare(points, 0)[0]
+    draws.accept(points, 0, 0)
+    if rounded:
+        potential = (draws.columns[:1] @ weights)[0]
+    for c in range(1, k):
+        targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
+        candidates = draws.search(targets)
+        points = take(candidates)
+        potentials = draws.compare(points, c)
+        if rounded:
+            potentials = (draws.columns @ weights.reshape(-1, 1))[:, 0]
+        best = np.argmin(potentials)
+        potential = potentials[best]
+        draws.accept(points, best, c)
+        indices[c] = candidates[best]
+    return indices
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def kmeans_plusplus(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    x_squared_norms: ArrayLike | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    n_local_trials: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose rows as first centers by greedy k-means++.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows to choose from.
+    n_clusters : int
+        Number of rows to choose.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row; 1 by default.
+    x_squared_norms : array-like of shape (n_samples,), default=None
+        Checked for its length, but not needed.
+    random_state : int, RandomState instance or None, default=None
+        Draws the rows.
+    n_local_trials : int, default=None
+        Rows drawn for each choice but the first, of which the one that lowers the
+        inertia most is kept; ``2 + log(n_clusters)`` by default.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+        The rows chosen.
+    indices : ndarray of shape (n_clusters,)
+        Where they stand in X.
+
+    References
+    ----------
+    Arthur, D. and Vassilvitskii, S. (2007). "k-means++: the advantages of careful
+    seeding". SODA, 1027-1035.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shoal import kmeans_plusplus
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centers, indices = kmeans_plusplus(X, n_clusters=2, random_state=0)
+    >>> centers
+    array([[10,  2],
+           [ 1,  0]])
+    >>> indices
+    array([3, 2])
+    """
+    data = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    if not sp.issparse(data):
+        data = aligned(data)
+    weights = check_weights(sample_weight, data)
+    n = data.shape[0]
+    if n < n_clusters:
+        raise ValueError(f"n_samples={n} should be >= n_clusters={n_clusters}.")
+    if x_squared_norms is not None:
+        norms = check_array(x_squared_norms, dtype=data.dtype, ensure_2d=False)
+        if norms.shape[0] != n:
+            raise ValueError(
+                f"The length of x_squared_norms {norms.shape[0]} should "
+                f"be equal to the length of n_samples {n}."
+            )
+    random_state = check_random_state(random_state)
+    rows = Rows(data, weights)
+    indices = draw_seeds(rows, n_clusters, random_state, n_local_trials)
+    if sp.issparse(X):
+        return data[indices].toarray(), indices
+    return np.asarray(X)[indices], indices

@@ -1,0 +1,1 @@
+"""Everything hot: serial kernels over one block, compiled for each type and instruction set."""

@@ -1,0 +1,82 @@
+"""Nearest center of every row, and the sums of each cluster, in one pass (Lloyd 1982).
+
+    label_i = argmin_j |x_i - c_j|²,    sums_j = Σ_{label_i = j} w_i (x_i, 1)
+
+Cost a row: 2·k·d flops in the tile, one read of the row. See tile.pxd for the
+arithmetic and decide.pxd for the proof that labels are the canonical ones.
+"""
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int32_t
+from libc.string cimport memset
+
+from shoal.kernels.decide cimport decide, doubtful, tie_margin
+from shoal.kernels.row cimport add_rows
+from shoal.kernels.tile cimport nearest, square_rows, turn_rows
+from shoal.kernels.structs cimport Assignment
+from shoal.kernels.vec cimport PIECE, REAL_INF, TILE_CENTERS, TILE_ROWS, real
+
+
+cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                 void *scratch) noexcept nogil:
+    """Labels of rows start .. stop - 1; scratch holds one tile."""
+    cdef Assignment *a = <Assignment *> args
+    cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count
+    cdef const real *x = <const real *> a.rows.x
+    cdef const real *origin = <const real *> a.rows.origin
+    cdef real *tile = <real *> scratch
+    cdef const real *rows[TILE_ROWS]
+    cdef real best[TILE_ROWS]
+    cdef real second[TILE_ROWS]
+    cdef real place[TILE_ROWS]
+    cdef real norms[TILE_ROWS]
+    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.radius[0]
+    cdef int32_t label[TILE_ROWS]
+    cdef int32_t doubt[TILE_ROWS]
+    cdef int32_t *labels = a.labels
+    cdef double *sums = NULL
+    cdef Py_ssize_t changed = 0, ties = 0, strange = 0, doubts
+    if a.sums != NULL:
+        sums = a.sums + block * k * (d + 1)
+        memset(sums, 0, k * (d + 1) * sizeof(double))
+    i = start
+    while i < stop:
+        count = min(<Py_ssize_t> TILE_ROWS, stop - i)
+        for r in range(TILE_ROWS):  # a short tile repeats its last row
+            rows[r] = x + (i + min(r, count - 1)) * d
+        turn_rows(rows, origin, d, i + TILE_ROWS + PIECE <= a.rows.n, tile)
+        square_rows(tile, d, norms)
+        nearest(tile, d, &a.centers, 0, best, second, place)
+        doubts = 0
+        for r in range(TILE_ROWS):
+            label[r] = <int32_t> place[r]  # one group, so places are centers
+            doubt[r] = doubtful(best[r], second[r], norms[r], margin, radius)
+        for r in range(count):
+            doubts += doubt[r]
+        if doubts:
+            ties += doubts
+            for r in range(count):
+                if doubt[r]:
+                    strange += not norms[r] < REAL_INF
+                    label[r] = decide(rows[r], origin, d, &a.centers, a.elkan,
+                                      -1 if a.first else labels[i + r])
+        for r in range(count):
+            changed += label[r] != labels[i + r]
+            labels[i + r] = label[r]
+        if sums != NULL:
+            add_rows(&a.rows, i, i + count, labels, NULL, sums)
+        i += TILE_ROWS
+    a.counts[4 * block] = changed
+    a.counts[4 * block + 1] = stop - start
+    a.counts[4 * block + 2] = ties
+    a.counts[4 * block + 3] = strange
+
+
+# What _run.py hands to threads: name -> address.
+kernels = {
+    "assign": PyCapsule_New(<void *> assign, "shoal.kernel", NULL),
+}
+
+# Sizes that depend on the instruction set and that Python must know.
+tile_rows = TILE_ROWS
+tile_centers = TILE_CENTERS

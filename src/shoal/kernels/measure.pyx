@@ -1,0 +1,122 @@
+"""Squared distances written out or added up: inertia, transform, moments.
+
+    inertia = Σ_i w_i |x_i - c_label(i)|²,   out_ij = |x_i - c_j|
+
+computed directly in float64: the form |x|² - 2 x·c + |c|² of the tile would
+cancel. Cost: 3·d flops a row (inertia), 3·k·d (transform), one read of the rows.
+Sums of squares about the mean merge as in Chan, Golub & LeVeque (1983), eq. 2.1.
+"""
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.string cimport memset
+
+from shoal.kernels.decide cimport elkan_values
+from shoal.kernels.row cimport Sums, dense_distance, sparse_distance, weight
+from shoal.kernels.csr cimport sparse_elkan_values
+from shoal.kernels.structs cimport Measure, Moments
+from shoal.kernels.vec cimport LANES, real
+
+cdef enum:
+    CHUNK = 128  # rows whose mean is taken before their squares
+
+
+cdef void inertia(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                  void *scratch) noexcept nogil:
+    """totals[block] = Σ w |x - c|²; out[i] = |x_i - c|², unweighted, where wanted."""
+    cdef Measure *a = <Measure *> args
+    cdef Py_ssize_t i, j
+    cdef double squared, norm, total = 0
+    for i in range(start, stop):
+        j = a.labels[i]
+        if a.rows.indptr != NULL:
+            squared = sparse_distance(&a.rows, i, a.centers.rows + j * a.rows.d,
+                                      a.centers.norms[j])
+        else:
+            dense_distance(&a.rows, i, a.centers.rows + j * a.rows.d, &squared, &norm)
+        total += weight(&a.rows, i) * squared
+        if a.out != NULL:
+            (<real *> a.out)[i] = <real> squared
+    a.totals[block] = total
+
+
+cdef void transform(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                    void *scratch) noexcept nogil:
+    """out[i, j] = |x_i - c_j|."""
+    cdef Measure *a = <Measure *> args
+    cdef Py_ssize_t i, j, first, m, d = a.rows.d, k = a.centers.k
+    cdef const real *x = <const real *> a.rows.x
+    cdef real *out = <real *> a.out
+    cdef double values[LANES]
+    for i in range(start, stop):
+        first = 0
+        while first < k:
+            m = min(<Py_ssize_t> LANES, k - first)
+            if a.rows.indptr != NULL:
+                sparse_elkan_values(&a.rows, i, &a.centers, first, values)
+            else:
+                elkan_values(x + i * d, <const real *> a.rows.origin, d, &a.centers, first, values)
+            for j in range(m):
+                out[i * k + first + j] = <real> values[j]
+            first += LANES
+
+
+cdef inline void add_moments(const real *x, Py_ssize_t count, Py_ssize_t d, Sums sums,
+                             Sums mean, Sums squares) noexcept nogil:
+    """One chunk: sums += Σ x in the order of the rows, mean, squares = Σ (x - mean)²."""
+    cdef Py_ssize_t i, l
+    cdef double e
+    for l in range(d):
+        mean[l] = 0
+        squares[l] = 0
+    for i in range(count):
+        for l in range(d):
+            mean[l] += x[i * d + l]
+            sums[l] += x[i * d + l]
+    for l in range(d):
+        mean[l] /= count
+    for i in range(count):
+        for l in range(d):
+            e = x[i * d + l] - mean[l]
+            squares[l] += e * e
+
+
+cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                  void *scratch) noexcept nogil:
+    """Sum, and sum of squares about the mean, of each feature; scratch: 2·d doubles."""
+    cdef Moments *a = <Moments *> args
+    cdef Py_ssize_t d = a.rows.d, chunk = start, end, l
+    cdef double *sums = a.sums + block * d
+    cdef double *squares = a.squares + block * d
+    cdef double *mean = <double *> scratch
+    cdef double *part = mean + d
+    cdef const real *x
+    cdef double e, before, count
+    memset(sums, 0, d * sizeof(double))
+    memset(squares, 0, d * sizeof(double))
+    while chunk < stop:
+        end = min(stop, chunk + CHUNK)
+        before = chunk - start
+        count = end - chunk
+        x = <const real *> a.rows.x + chunk * d
+        if d == 1:  # constant lengths, for the compiler to unroll
+            add_moments(x, end - chunk, 1, sums, mean, part)
+        elif d == 2:
+            add_moments(x, end - chunk, 2, sums, mean, part)
+        elif d == 3:
+            add_moments(x, end - chunk, 3, sums, mean, part)
+        else:
+            add_moments(x, end - chunk, d, sums, mean, part)
+        for l in range(d):
+            if before > 0:
+                e = (sums[l] - count * mean[l]) / before - mean[l]
+                part[l] += e * e * (before / (before + count)) * count
+            squares[l] += part[l]
+        chunk = end
+
+
+# What _run.py hands to threads: name -> address.
+kernels = {
+    "inertia": PyCapsule_New(<void *> inertia, "shoal.kernel", NULL),
+    "transform": PyCapsule_New(<void *> transform, "shoal.kernel", NULL),
+    "moments": PyCapsule_New(<void *> moments, "shoal.kernel", NULL),
+}

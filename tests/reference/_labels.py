@@ -1,0 +1,107 @@
+"""Twins of assign.pyx, bounds.pyx and sparse.pyx: the nearest center of every row."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from ._measures import transform
+from ._updates import add_members
+
+
+def assign(x, weights, centers, elkan=False, current=None):
+    """label_i = argmin_j |x_i - c_j|²: labels, how many changed, the sum of each cluster.
+
+    Exact to the bit, by the rules of decide.pxd. Lloyd: least |c_j|² - 2 x·c_j, a
+    chain of fused steps, and the lowest index wins a tie. Elkan: least √Σ(x - c_j)²,
+    the squares added in fours, and the current label wins a tie, else the lowest index.
+    """
+    if elkan:
+        labels = _first_least(_elkan_values(x, centers), current)
+    else:
+        labels = _lloyd_labels(x, centers)
+    return labels, _changed(labels, current), add_members(x, weights, labels, len(centers))
+
+
+def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):
+    """What assign gives, and the bounds: the distance to the own center, and for each
+    group of centers the least distance to the others in it, in long double.
+    """
+    labels, changed, sums = assign(x, weights, centers, elkan, current)
+    away = transform(x, centers)
+    rows = np.arange(len(x))
+    upper = away[rows, labels]
+    away[rows, labels] = np.inf
+    lower = np.stack([away[:, group == g].min(axis=1) for g in range(group.max() + 1)], axis=1)
+    return labels, changed, sums, upper, lower
+
+
+def assign_sparse(x, weights, centers, elkan=False, current=None):
+    """What assign gives, for a CSR matrix x: every sum runs over stored values, in float64.
+
+    Exact to the bit. Lloyd: |c|² - 2 Σ c_l x_l; elkan: √(Σ((x_l - c_l)² - c_l²) + |c|²).
+    """
+    values = np.zeros((x.shape[0], len(centers)))
+    norms = _norms(centers)
+    for i in range(x.shape[0]):
+        for at in range(x.indptr[i], x.indptr[i + 1]):
+            c, t = centers[:, x.indices[at]], np.float64(x.data[at])
+            values[i] += (t - c) * (t - c) - c * c if elkan else c * t
+    if elkan:
+        labels = _first_least(np.sqrt(np.maximum(values + norms, 0)), current)
+    else:
+        labels = _first_least(norms - 2 * values, None)
+    sums = add_members(x.astype(np.float64).toarray(), weights, labels, len(centers))
+    return labels, _changed(labels, current), sums
+
+
+def _changed(labels, current):
+    return len(labels) if current is None else int((labels != current).sum())
+
+
+def _norms(centers):
+    return np.einsum("ij,ij->i", centers, centers)
+
+
+def _first_least(values, current):
+    """The first least value of each row, or the current one where it is as small."""
+    labels = values.argmin(axis=1)
+    if current is None:
+        return labels
+    rows = np.arange(len(values))
+    return np.where(values[rows, current] == values[rows, labels], current, labels)
+
+
+def _elkan_values(x, centers):
+    """√Σ(x_i - c_j)², (((a² + b²) + c²) + d²) at a time."""
+    d = x.shape[1]
+    total = np.zeros((len(x), len(centers)))
+    ends = [*range(0, d - d % 4, 4), *range(d - d % 4, d + 1)]
+    for first, last in pairwise(ends):
+        part = 0.0
+        for at in range(first, last):
+            part += (x[:, at, None] - centers[:, at]) ** 2
+        total += part
+    return np.sqrt(total)
+
+
+def _lloyd_labels(x, centers):
+    """Rough values for all centers; the chain of fused steps for those that come near."""
+    norms = _norms(centers)
+    rough = norms - 2 * (x @ centers.T)
+    size = np.einsum("ij,ij->i", x, x)[:, None] + norms
+    error = 4 * (x.shape[1] + 8) * np.finfo(np.float64).eps * size
+    near = rough <= (rough + error).min(axis=1)[:, None] + error
+    labels = near.argmax(axis=1)
+    for i in np.flatnonzero(near.sum(axis=1) > 1):
+        values = {j: norms[j] - 2 * _fused_dot(x[i], centers[j]) for j in np.flatnonzero(near[i])}
+        labels[i] = min(values, key=values.get)
+    return labels
+
+
+def _fused_dot(a, b):
+    """Σ a_l b_l, each step rounded once."""
+    total = 0.0
+    for s, t in zip(a.tolist(), b.tolist(), strict=True):
+        total = float(Fraction(s) * Fraction(t) + Fraction(total))
+    return total

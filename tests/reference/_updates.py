@@ -1,0 +1,48 @@
+"""Twins of update.pyx: from partial sums to the next centers. All are exact to the bit."""
+
+import numpy as np
+
+
+def add_blocks(sums):
+    """totals = Σ_b sums[b], one block after the other."""
+    totals = np.zeros(sums.shape[1:])
+    for block in sums:
+        totals += block
+    return totals
+
+
+def add_members(x, weights, labels, k):
+    """totals[j] = Σ_{label_i = j} w_i (x_i, 1), one row after the other."""
+    totals = np.zeros((k, x.shape[1] + 1))
+    w = weights.astype(np.float64)[:, None]
+    np.add.at(totals, labels, np.hstack([w * x, w]))
+    return totals
+
+
+def average(totals, old):
+    """c_j = totals[j, :d] / totals[j, d], and how far each center moved.
+
+    A cluster without weight copies the heaviest: its mean if that comes earlier, its
+    sum if it comes later.
+    """
+    weight = totals[:, -1]
+    heaviest = weight.argmax()
+    centers = np.empty_like(old)
+    for j in range(len(centers)):
+        source = j if weight[j] > 0 else heaviest
+        divide = source <= j and weight[source] > 0
+        centers[j] = totals[source, :-1] * (1 / weight[source] if divide else 1.0)
+    shifts = np.zeros(len(centers))
+    for step in (centers - old).T:
+        shifts += step * step
+    return centers, np.sqrt(shifts)
+
+
+def pack(centers, norms, places, width, dtype):
+    """Centers feature by feature; and panels of `width` centers, feature by feature and
+    times -2, with their norms. A place of -1 is empty: zeros, and norm infinity.
+    """
+    norms = np.where(places < 0, np.inf, norms[places]).astype(dtype)
+    rows = np.where(places[:, None] < 0, 0, -2 * centers[places]).astype(dtype)
+    panels = rows.reshape(-1, width, centers.shape[1]).transpose(0, 2, 1)
+    return centers.T, panels, norms

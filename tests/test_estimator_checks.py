@@ -1,0 +1,53 @@
+"""scikit-learn's checks of the conventions that its estimators keep."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import shoal
+
+# scikit-learn lists the same two for its own KMeans.
+DRAWS = "weights change the random draws, so they are not the same as repeated samples"
+FAILS_IN_SKLEARN_TOO = {
+    "check_sample_weight_equivalence_on_dense_data": DRAWS,
+    "check_sample_weight_equivalence_on_sparse_data": DRAWS,
+}
+
+
+class FirstRows:
+    """A callable init whose name in a test's id does not change from run to run."""
+
+    def __call__(self, X, n_clusters, random_state):
+        rows = X[:n_clusters]
+        return rows.toarray() if hasattr(rows, "toarray") else rows
+
+    def __repr__(self):
+        return "FirstRows"
+
+
+SETTINGS = [
+    {},
+    {"n_clusters": 2, "algorithm": "elkan"},
+    {"n_clusters": 2, "init": "random", "n_init": 3, "max_iter": 5},
+    {"n_clusters": 1, "tol": 0},
+    {"n_clusters": 3, "copy_x": False},
+    {"n_clusters": 2, "init": FirstRows(), "n_init": 1},
+]
+
+
+def expected_failures(estimator):
+    return {} if estimator.n_clusters == 1 else FAILS_IN_SKLEARN_TOO
+
+
+# One check sets n_clusters=1.
+@pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    [shoal.KMeans(**params) for params in SETTINGS],
+    expected_failed_checks=expected_failures,
+    xfail_strict=True,
+)
+def test_conventions(estimator, check):
+    np.random.seed(0)  # noqa: NPY002
+    check(estimator)

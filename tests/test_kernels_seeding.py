@@ -1,0 +1,199 @@
+"""The kernels of k-means++ against their twins."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shoal._args import SearchArgs, SeedingArgs
+
+import reference
+from kernel_cases import level, levels, make_problem, problems
+from shoal import _run
+
+EPS = np.finfo(np.float64).eps
+
+
+class Draws:
+    """What k-means++ keeps between two draws, for the rows of a problem."""
+
+    def __init__(self, problem, sparse, rounded, n_seeds):
+        if sparse or not rounded:
+            problem.origin = None  # only rounded dense rows are taken less their origin
+        self.problem, self.sparse, self.rounded = problem, sparse, rounded
+        self.rows = problem.csr if sparse else problem.rows
+        n, d = problem.X.shape
+        # rounded to the data's type as the kernel does
+        self.x = problem.x.astype(problem.X.dtype).astype(np.float64)
+        self.seeds = np.empty((0, d))
+        self.closest = np.full(n, np.inf)
+        self.nearest = np.full(n, -1, np.int32)
+        self.nearer = np.zeros(n, np.uint8)
+        self.reach = np.zeros(n_seeds)
+
+    def error(self, squared, points):
+        """How far rounding may move squared distances to some points."""
+        exact = (self.x.shape[1] + 8) * EPS
+        last = np.finfo(self.problem.X.dtype).eps
+        found = (exact + last) * squared
+        if self.sparse:  # cancels
+            norms = (points**2).sum(axis=1)
+            found = found + 4 * exact * (norms + (self.x**2).sum(axis=1)[:, None])
+        return found
+
+    def compare(self, points):
+        """What each point would leave of every row, and the potentials of each block."""
+        n, d = self.x.shape
+        if len(self.seeds):
+            between = (reference.transform(self.seeds, points) ** 2).min(axis=1)
+            self.reach[: len(self.seeds)] = 0.25 * (1 - 1e-6) * between
+        width = _run.candidates()
+        candidates = np.zeros((d, width))
+        candidates[:, : len(points)] = points.T
+        columns = np.full((len(points), n), np.nan, self.problem.X.dtype)
+        potentials = np.full((len(self.problem.blocks), width), np.nan)
+        self.args = SeedingArgs(
+            self.rows.args,
+            len(self.reach),
+            len(potentials),
+            rounded=self.rounded,
+            candidates=candidates,
+            norms=(candidates**2).sum(axis=0),
+            closest=self.closest,
+            nearest=self.nearest,
+            reach=self.reach,
+            nearer=self.nearer,
+            potentials=potentials,
+            columns=columns,
+        )
+        _run.run("seed", self.rows.type, self.args, n, self.problem.size)
+        return columns.T.astype(np.longdouble), potentials[:, : len(points)]
+
+    def accept(self, points, best):
+        """Make one of the points just compared the next seed."""
+        self.args.choose(best, len(self.seeds))
+        _run.run("accept", self.rows.type, self.args, len(self.x), self.problem.size)
+        self.seeds = np.vstack([self.seeds, points[best]])
+
+
+@settings(max_examples=150)
+@given(problems(), st.integers(1, 8), st.booleans(), st.booleans(), levels)
+def test_seed_and_accept(problem, n_candidates, sparse, rounded, name):
+    """Some draws, one after the other; leaving rows out changes nothing."""
+    with level(name):
+        check_draws(Draws(problem, sparse, rounded, 6), n_candidates)
+
+
+def check_draws(draws, n_candidates):
+    problem, rng = draws.problem, draws.problem.rng
+    x, w = draws.x, problem.w
+    n = len(x)
+    for s in range(6):
+        points = x[rng.integers(n, size=n_candidates)]
+        closest, nearest = draws.closest.copy(), draws.nearest.copy()
+        left, potentials = draws.compare(points)
+        expected, nearer, _ = reference.seed(x, w, points, closest)
+        error = draws.error(expected, points)
+        assert (np.abs(left - expected) <= error).all()
+        assert (left >= 0).all()
+        assert (potentials >= 0).all()
+        bits = np.unpackbits(draws.nearer[:, None], axis=1, bitorder="little")[:, :n_candidates]
+        near = np.abs(expected - closest[:, None]) <= 2 * error  # may fall either way
+        assert ((bits == nearer) | near).all()
+        for b, block in enumerate(problem.blocks):
+            potential = w[block] @ expected[block]
+            slack = w[block] @ error[block] + len(x) * EPS * potential
+            assert (np.abs(potentials[b] - potential) <= slack).all()
+        np.testing.assert_array_equal(draws.closest, closest)
+        best = rng.integers(n_candidates)
+        draws.accept(points, best)
+        taken = bits[:, best] == 1
+        np.testing.assert_array_equal(draws.nearest, np.where(taken, s, nearest))
+        np.testing.assert_array_equal(draws.closest[~taken], closest[~taken])
+        np.testing.assert_array_equal(draws.closest.astype(problem.X.dtype), left[:, best])
+        least, _ = reference.accept(x, points[best], s, closest, nearest)
+        assert (np.abs(draws.closest - least) <= error[:, best]).all()
+        if draws.rounded:
+            np.testing.assert_array_equal(
+                draws.closest, draws.closest.astype(problem.X.dtype).astype(float)
+            )
+
+
+def test_rows_are_left_out(dtype):
+    """A row nearer to its seed than half the way to the candidate is not read."""
+    problem = make_problem("normal", 50, 4, 2, dtype)
+    draws = Draws(problem, False, False, 2)
+    seed = np.zeros((1, 4))
+    draws.compare(seed)
+    draws.accept(seed, 0)
+    closest = draws.closest.copy()
+    problem.X[:] = np.nan
+    left, potentials = draws.compare(np.full((1, 4), 1e3))
+    draws.accept(np.full((1, 4), 1e3), 0)
+    np.testing.assert_array_equal(draws.closest, closest)
+    np.testing.assert_array_equal(left[:, 0], closest.astype(dtype))
+    assert potentials.sum() == pytest.approx(closest.sum())
+    assert not draws.nearest.any()
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 31, 64, 100])
+@pytest.mark.parametrize("size", [8, 13, 100])
+@pytest.mark.parametrize("best", range(8))
+def test_accept_takes_every_row_that_is_nearer(n, size, best, dtype):
+    problem = make_problem("normal", n, 3, 2, dtype, size=size)
+    draws = Draws(problem, False, False, 1)
+    points = problem.rng.standard_normal((8, 3))
+    draws.compare(points)
+    draws.nearer[:] = problem.rng.integers(0, 256, n)
+    draws.accept(points, best)
+    taken = draws.nearer >> best & 1 == 1
+    np.testing.assert_array_equal(draws.nearest, np.where(taken, 0, -1))
+    squared = reference.transform(draws.x, points[[best]])[:, 0] ** 2
+    np.testing.assert_allclose(draws.closest[taken], squared[taken].astype(float), rtol=1e-14)
+    assert np.isinf(draws.closest[~taken]).all()
+
+
+def test_no_columns_wanted(dtype):
+    """Where sums are not rounded nobody needs what is left of each row."""
+    problem = make_problem("blobs", 200, 5, 2, dtype, size=64)
+    draws = Draws(problem, False, False, 1)
+    points = problem.x[:8]
+    _, expected = draws.compare(points)
+    potentials = np.full((4, 8), np.nan)
+    args = SeedingArgs(
+        draws.rows.args,
+        1,
+        4,
+        rounded=False,
+        candidates=np.ascontiguousarray(points.T),
+        norms=(points**2).sum(axis=1),
+        closest=draws.closest,
+        nearest=draws.nearest,
+        reach=draws.reach,
+        nearer=draws.nearer,
+        potentials=potentials,
+    )
+    _run.run("seed", draws.rows.type, args, 200, 64)
+    np.testing.assert_array_equal(potentials, expected)
+
+
+@settings(max_examples=100)
+@given(problems(kinds=("normal",)), st.booleans(), st.integers(1, 9), levels)
+def test_search(problem, rounded, n_targets, name):
+    rng, n = problem.rng, len(problem.X)
+    dtype = problem.X.dtype if rounded else np.dtype(np.float64)
+    closest = rng.random(n) * 10.0 ** rng.uniform(-8, 8, n)
+    closest[rng.random(n) < 0.3] = 0
+    closest = closest.astype(dtype).astype(np.float64)
+    running = np.cumsum(problem.w.astype(dtype) * closest.astype(dtype), dtype=dtype)
+    targets = rng.random(n_targets) * 1.1 * running[-1]
+    targets[rng.random(n_targets) < 0.3] = running[rng.integers(n)]  # reached exactly
+    targets[rng.random(n_targets) < 0.1] = 0
+    targets.sort()
+    found = np.full(n_targets, -1, np.int64)
+    with level(name):
+        args = SearchArgs(
+            problem.rows.type, closest, problem.weights, targets, found, rounded=rounded
+        )
+        _run.run("search", problem.rows.type, args, n, n)
+    expected = reference.search(closest, problem.w, targets, dtype)
+    np.testing.assert_array_equal(found, expected)
