@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 from hypothesis import strategies as st
-from shoal._args import AssignmentArgs
+from shoal._kmeans_args import AssignmentArgs
 
 from shoal import _cpu, _lloyd, _run
 from shoal._centers import COUNTS, Centers, scratch_for

@@ -5,13 +5,12 @@ import weakref
 
 import numpy as np
 import pytest
-from shoal._args import (
+from shoal._args import MomentArgs, RowArgs
+from shoal._kmeans_args import (
     AssignmentArgs,
     CenterArgs,
     MeasureArgs,
-    MomentArgs,
     ReductionArgs,
-    RowArgs,
     SearchArgs,
     SeedingArgs,
     UpdateArgs,

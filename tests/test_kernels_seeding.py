@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shoal._args import SearchArgs, SeedingArgs
+from shoal._kmeans_args import SearchArgs, SeedingArgs
 
 import reference
 from kernel_cases import level, levels, make_problem, problems

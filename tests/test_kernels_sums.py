@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shoal._args import CenterArgs, MeasureArgs, MomentArgs, ReductionArgs, UpdateArgs
+from shoal._args import MomentArgs
+from shoal._kmeans_args import CenterArgs, MeasureArgs, ReductionArgs, UpdateArgs
 
 import reference
 from kernel_cases import as_csr, level, levels, make_problem, problems

@@ -1,6 +1,8 @@
-from shoal.kernels.structs cimport (
-    Assignment, Centers, Measure, Moments, Packing, Reduction, Rows, Search, Seeding, Update,
-)
+from shoal.kernels.structs cimport Moments, Rows
+
+
+cdef void *address(object array, str type, Py_ssize_t length, list kept,
+                   bint writable=*) except? NULL
 
 
 cdef class Args:
@@ -10,11 +12,5 @@ cdef class Args:
 
 cdef class RowArgs:
     cdef Rows struct
-    cdef list kept
-    cdef str type
-
-
-cdef class CenterArgs:
-    cdef Centers struct
     cdef list kept
     cdef str type

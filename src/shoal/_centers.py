@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.extmath import row_norms
 
 from shoal import _run
-from shoal._args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
+from shoal._kmeans_args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
 from shoal._rows import Rows
 
 COUNTS = 4  # what a pass counts: labels changed, rows examined, near-ties, norms not finite

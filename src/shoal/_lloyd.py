@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shoal import _run
-from shoal._args import AssignmentArgs, ReductionArgs, UpdateArgs
 from shoal._centers import COUNTS, Centers, cut_rows, inertia, nearest, scratch_for
+from shoal._kmeans_args import AssignmentArgs, ReductionArgs, UpdateArgs
 from shoal._rows import Rows
 
 N_GROUPS = 2  # more cost as much as they save

@@ -60,6 +60,7 @@ class Rows:
         args = MomentArgs(self.args, n_blocks, sums, squares)
         _run.run("moments", self.type, args, self.n, size, 16 * self.d)
         count = np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
-        mean = sums.sum(axis=0) / self.n
-        between = count * (sums / count - mean) ** 2
-        return mean, (squares + between).sum(axis=0) / self.n
+        with np.errstate(all="ignore"):  # values that are not finite are the caller's matter
+            mean = sums.sum(axis=0) / self.n
+            between = count * (sums / count - mean) ** 2
+            return mean, (squares + between).sum(axis=0) / self.n

@@ -10,8 +10,9 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from shoal import _run
-from shoal._args import RowArgs, SearchArgs, SeedingArgs
+from shoal._args import RowArgs
 from shoal._checks import aligned, check_weights
+from shoal._kmeans_args import SearchArgs, SeedingArgs
 from shoal._rows import Rows
 
 # Up to this many float32 rows, distances are rounded and added up in float32 as in

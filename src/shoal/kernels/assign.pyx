@@ -13,7 +13,7 @@ from libc.string cimport memset
 from shoal.kernels.decide cimport decide, doubtful, tie_margin
 from shoal.kernels.row cimport add_rows
 from shoal.kernels.tile cimport nearest, square_rows, turn_rows
-from shoal.kernels.structs cimport Assignment
+from shoal.kernels.kmeans_structs cimport Assignment
 from shoal.kernels.vec cimport PIECE, REAL_INF, TILE_CENTERS, TILE_ROWS, real
 
 

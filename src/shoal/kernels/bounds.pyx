@@ -30,7 +30,7 @@ from libc.string cimport memset
 from shoal.kernels.decide cimport decide, doubtful, tie_margin, underflow
 from shoal.kernels.row cimport add_rows, dense_distance
 from shoal.kernels.tile cimport nearest, square_rows, turn_rows
-from shoal.kernels.structs cimport Assignment
+from shoal.kernels.kmeans_structs cimport Assignment
 from shoal.kernels.vec cimport PIECE, REAL_INF, REAL_MAX, REAL_SQRT, TILE_CENTERS, TILE_ROWS, real
 
 cdef enum:

@@ -7,7 +7,8 @@ order, so the values are the canonical ones at once and no tie needs a second lo
 
 from libc.math cimport sqrt
 
-from shoal.kernels.structs cimport Centers, Rows
+from shoal.kernels.kmeans_structs cimport Centers
+from shoal.kernels.structs cimport Rows
 from shoal.kernels.vec cimport (
     DL, LANE_VECTORS, LANES, d_add, d_load, d_mul, d_set1, d_store, d_sub, real, vdouble,
 )

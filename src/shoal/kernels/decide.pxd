@@ -29,7 +29,7 @@ besides (some libraries have subnormals flushed to zero): `underflow`.
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t
 
-from shoal.kernels.structs cimport Centers
+from shoal.kernels.kmeans_structs cimport Centers
 from shoal.kernels.vec cimport (
     DL, LANE_VECTORS, LANES, REAL_EPS, REAL_MAX, REAL_MIN, STRETCH, d_add, d_fused, d_load, d_mul,
     d_set1, d_store, d_sub, real, vdouble,

@@ -13,7 +13,8 @@ from libc.string cimport memset
 from shoal.kernels.decide cimport elkan_values
 from shoal.kernels.row cimport Sums, dense_distance, sparse_distance, weight
 from shoal.kernels.csr cimport sparse_elkan_values
-from shoal.kernels.structs cimport Measure, Moments
+from shoal.kernels.kmeans_structs cimport Measure
+from shoal.kernels.structs cimport Moments
 from shoal.kernels.vec cimport LANES, real
 
 cdef enum:

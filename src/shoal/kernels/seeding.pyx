@@ -20,7 +20,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from shoal.kernels.row cimport weight
-from shoal.kernels.structs cimport Search, Seeding
+from shoal.kernels.kmeans_structs cimport Search, Seeding
 from shoal.kernels.vec cimport (
     CANDIDATE_ROWS, CANDIDATE_VECTORS, CANDIDATES, DL, d_add, d_less, d_load, d_max, d_min,
     d_mul, d_muladd, d_round, d_set1, d_store, d_sub, real, vdouble,

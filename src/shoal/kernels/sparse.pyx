@@ -11,7 +11,7 @@ from libc.string cimport memset
 from shoal.kernels.csr cimport sparse_elkan_values, sparse_lloyd_values
 from shoal.kernels.decide cimport least
 from shoal.kernels.row cimport add_row
-from shoal.kernels.structs cimport Assignment
+from shoal.kernels.kmeans_structs cimport Assignment
 from shoal.kernels.vec cimport LANES
 
 

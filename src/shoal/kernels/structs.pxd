@@ -4,7 +4,7 @@ Pointers to the data's own type are `void *` here, because the module that fills
 these structures is compiled once and the kernels once for each type.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t
 
 # A kernel: one block of rows (or of clusters), and the scratch memory of its thread.
 ctypedef void (*kernel_t)(void *args, Py_ssize_t block, Py_ssize_t start,
@@ -22,116 +22,7 @@ ctypedef struct Rows:
     const void *origin         # real[d], subtracted from every dense row
 
 
-ctypedef struct Centers:
-    # The same centers, less the origin, in each form that a kernel reads.
-    Py_ssize_t k
-    Py_ssize_t padded          # k rounded up, the length of a row of `columns`
-    Py_ssize_t n_groups
-    const double *radius       # one value: the largest |c|²
-    const double *rows         # [k, d]
-    const double *columns      # [d, padded]
-    const double *norms        # [padded]: |c|²
-    const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
-    const void *panel_norms    # real[n_panels, TILE_CENTERS]
-    const int32_t *place_center    # [n_panels * TILE_CENTERS]: center at a place
-    const int32_t *group_panels    # [n_groups + 1]: where the panels of a group begin
-    const int32_t *group_sizes     # [n_groups]
-    const int32_t *center_group    # [k]
-
-
-ctypedef struct Assignment:
-    # One pass of k-means: E-step and the partial sums of the M-step.
-    Rows rows
-    Centers centers
-    bint elkan                 # ties keep the current label (else: lowest index)
-    bint first                 # no labels and no bounds yet
-    int32_t *labels            # [n]
-    double *sums               # [n_blocks, k, d + 1]: Σ w x and Σ w; NULL: not wanted
-    float *upper               # [n] bounds of bounds.pyx; NULL: none kept
-    float *lower               # [n, n_groups]
-    const float *drift         # [k]: how far each center moved, rounded up
-    const float *group_drift   # [n_groups, 2]: the largest and second largest
-    const int32_t *group_mover     # [n_groups]: the center that moved most
-    uint8_t *dirty             # [n_blocks, k]: clusters that gained or lost a row
-    uint8_t *fresh             # [n_blocks]: sum all rows anew in this pass
-    int64_t *counts            # [n_blocks, 4]: labels changed, rows examined, near-ties, and
-    # norms that are not finite (where assign.pyx takes them)
-
-
-ctypedef struct Reduction:
-    # From the blocks' sums (or from the rows) to the sums of each cluster.
-    Rows rows
-    Py_ssize_t k
-    Py_ssize_t n_blocks
-    const double *sums         # [n_blocks, k, d + 1]
-    const uint8_t *dirty       # [n_blocks, k]
-    bint everything            # every cluster anew, dirty or not
-    const int32_t *labels      # [n]
-    double *totals             # [k, d + 1]
-
-
-ctypedef struct Update:
-    # From the sums of each cluster to centers in every form.
-    Py_ssize_t d
-    Py_ssize_t heaviest        # the cluster that empty ones copy
-    const double *totals       # [k, d + 1]
-    const double *old          # [k, d]
-    double *rows               # [k, d]
-    double *shifts             # [k]: |new - old|
-
-
-ctypedef struct Packing:
-    # The writable side of Centers, filled from its `rows` and `norms`.
-    Py_ssize_t k
-    Py_ssize_t d
-    Py_ssize_t padded
-    const double *rows
-    const double *norms
-    double *columns
-    void *panels
-    void *panel_norms
-    const int32_t *place_center
-
-
-ctypedef struct Measure:
-    # What rows and centers have to say of each other, beyond the nearest.
-    Rows rows
-    Centers centers
-    bint elkan
-    const int32_t *labels      # [n]
-    double *totals             # [n_blocks]
-    void *out                  # real[n] or real[n, k]; NULL: not wanted
-
-
 ctypedef struct Moments:
     Rows rows
     double *sums               # [n_blocks, d]: Σ x
     double *squares            # [n_blocks, d]: Σ (x - mean of the block)²
-
-
-ctypedef struct Seeding:
-    # One step of k-means++: candidates against every row.
-    Rows rows
-    Py_ssize_t n_candidates    # at most CANDIDATES
-    Py_ssize_t chosen          # the candidate that becomes a seed
-    int32_t seed               # its number
-    bint rounded               # rows less the origin, and distances, are rounded to real
-    const double *candidates   # [d, CANDIDATES], less the origin where `rounded`
-    const double *norms        # [CANDIDATES]: |candidate|², for sparse rows
-    double *closest            # [n]: squared distance to the nearest seed
-    int32_t *nearest           # [n]: which seed that is; -1: none yet
-    const double *reach        # [k]: rows closer to this seed than that are settled
-    uint8_t *nearer            # [n]: bit j: candidate j is nearer than any seed
-    double *potentials         # [n_blocks, CANDIDATES]
-    void *columns              # real[n_candidates, n]: min(closest, distance); NULL
-
-
-ctypedef struct Search:
-    # Where a running sum of w·closest reaches each of some ascending targets.
-    Py_ssize_t n
-    Py_ssize_t n_targets
-    bint rounded               # the sum is taken in the data's type
-    const double *closest      # [n]
-    const void *weights        # real[n] or NULL
-    const double *targets      # [n_targets]
-    int64_t *found             # [n_targets]

@@ -15,7 +15,7 @@ A panel is TILE_CENTERS centers, feature by feature, already times -2. Places
 beyond the last center have norm infinity.
 """
 
-from shoal.kernels.structs cimport Centers
+from shoal.kernels.kmeans_structs cimport Centers
 from shoal.kernels.vec cimport (
     PIECE, REAL_INF, STRETCH, TILE_CENTERS, TILE_ROWS, TILE_VECTORS, VL, real, v_add, v_fma,
     v_if_less, v_load, v_max, v_min, v_set1, v_store, v_turn, vreal,

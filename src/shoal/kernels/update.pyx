@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from shoal.kernels.row cimport add_row
-from shoal.kernels.structs cimport Packing, Reduction, Update
+from shoal.kernels.kmeans_structs cimport Packing, Reduction, Update
 from shoal.kernels.vec cimport TILE_CENTERS, real
 
 

@@ -1,0 +1,195 @@
+"""The arguments of the kernels of k-means: see _args.pyx."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from shoal._args cimport Args, RowArgs, address
+
+
+cdef class CenterArgs:
+    """Centers in every form; see the struct for shapes."""
+
+    def __init__(self, str type, k, d, padded, n_groups, radius, rows, columns, norms, panels,
+                 panel_norms, place_center, group_panels, group_sizes, center_group):
+        self.kept = []
+        self.type = type
+        cdef Centers *c = &self.struct
+        c.k = k
+        c.padded = padded
+        c.n_groups = n_groups
+        c.radius = <const double *> address(radius, "f8", 1, self.kept)
+        c.rows = <const double *> address(rows, "f8", k * d, self.kept)
+        c.columns = <const double *> address(columns, "f8", d * padded, self.kept)
+        c.norms = <const double *> address(norms, "f8", padded, self.kept)
+        c.panels = address(panels, type, len(place_center) * d, self.kept)
+        c.panel_norms = address(panel_norms, type, len(place_center), self.kept)
+        c.place_center = <const int32_t *> address(place_center, "i4", k, self.kept)
+        c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
+        c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
+        c.center_group = <const int32_t *> address(center_group, "i4", k, self.kept)
+
+
+cdef class AssignmentArgs(Args):
+    cdef Assignment struct
+
+    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, *, bint elkan, labels,
+                 counts, sums=None, upper=None, lower=None, drift=None, group_drift=None,
+                 group_mover=None, dirty=None, fresh=None):
+        cdef Assignment *a = &self.struct
+        cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
+        cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
+        if rows.type != centers.type:
+            raise TypeError(f"rows are {rows.type}, centers {centers.type}")
+        self.pointer = a
+        self.kept = [rows, centers]
+        a.rows = rows.struct
+        a.centers = centers.struct
+        a.elkan = elkan
+        a.first = True
+        a.labels = <int32_t *> address(labels, "i4", n, self.kept, True)
+        a.counts = <int64_t *> address(counts, "i8", 4 * n_blocks, self.kept, True)
+        a.sums = <double *> address(sums, "f8", n_blocks * k * (d + 1), self.kept, True)
+        a.upper = <float *> address(upper, "f4", n, self.kept, True)
+        a.lower = <float *> address(lower, "f4", n * groups, self.kept, True)
+        a.drift = <const float *> address(drift, "f4", k, self.kept)
+        a.group_drift = <const float *> address(group_drift, "f4", 2 * groups, self.kept)
+        a.group_mover = <const int32_t *> address(group_mover, "i4", groups, self.kept)
+        a.dirty = <uint8_t *> address(dirty, "u1", n_blocks * k, self.kept, True)
+        a.fresh = <uint8_t *> address(fresh, "u1", n_blocks, self.kept, True)
+
+    @property
+    def first(self):
+        """Whether there are no labels yet."""
+        return self.struct.first
+
+    @first.setter
+    def first(self, bint value):
+        self.struct.first = value
+
+
+cdef class ReductionArgs(Args):
+    cdef Reduction struct
+
+    def __init__(self, RowArgs rows, k, n_blocks, totals, *, sums=None, dirty=None, labels=None):
+        cdef Reduction *a = &self.struct
+        cdef Py_ssize_t length = k * (rows.struct.d + 1)
+        self.pointer = a
+        self.kept = [rows]
+        a.rows = rows.struct
+        a.k = k
+        a.n_blocks = n_blocks
+        a.sums = <const double *> address(sums, "f8", n_blocks * length, self.kept)
+        a.dirty = <const uint8_t *> address(dirty, "u1", n_blocks * k, self.kept)
+        a.everything = True
+        a.labels = <const int32_t *> address(labels, "i4", rows.struct.n, self.kept)
+        a.totals = <double *> address(totals, "f8", length, self.kept, True)
+
+    @property
+    def everything(self):
+        """Whether every cluster is summed anew."""
+        return self.struct.everything
+
+    @everything.setter
+    def everything(self, bint value):
+        self.struct.everything = value or self.struct.dirty == NULL
+
+
+cdef class UpdateArgs(Args):
+    cdef Update struct
+
+    def __init__(self, k, d, totals, old, rows, shifts):
+        cdef Update *a = &self.struct
+        self.pointer = a
+        a.d = d
+        a.totals = <const double *> address(totals, "f8", k * (d + 1), self.kept)
+        a.old = <const double *> address(old, "f8", k * d, self.kept)
+        a.rows = <double *> address(rows, "f8", k * d, self.kept, True)
+        a.shifts = <double *> address(shifts, "f8", k, self.kept, True)
+
+    @property
+    def heaviest(self):
+        """The cluster that those without weight copy."""
+        return self.struct.heaviest
+
+    @heaviest.setter
+    def heaviest(self, Py_ssize_t value):
+        self.struct.heaviest = value
+
+
+cdef class PackingArgs(Args):
+    cdef Packing struct
+
+    def __init__(self, CenterArgs centers, d):
+        # The arrays were made writable by their owner; the same ones, seen from the other side.
+        cdef Packing *a = &self.struct
+        cdef Centers *c = &centers.struct
+        self.pointer = a
+        self.kept = [centers]
+        a.k = c.k
+        a.d = d
+        a.padded = c.padded
+        a.rows = c.rows
+        a.columns = <double *> c.columns
+        a.norms = c.norms
+        a.panels = <void *> c.panels
+        a.panel_norms = <void *> c.panel_norms
+        a.place_center = c.place_center
+
+
+cdef class MeasureArgs(Args):
+    cdef Measure struct
+
+    def __init__(self, RowArgs rows, CenterArgs centers, *, labels=None, totals=None, out=None,
+                 Py_ssize_t n_blocks=0):
+        cdef Measure *a = &self.struct
+        cdef Py_ssize_t n = rows.struct.n
+        self.pointer = a
+        self.kept = [rows, centers]
+        a.rows = rows.struct
+        a.centers = centers.struct
+        a.labels = <const int32_t *> address(labels, "i4", n, self.kept)
+        a.totals = <double *> address(totals, "f8", n_blocks, self.kept, True)
+        a.out = address(out, rows.type, n if labels is not None else n * centers.struct.k,
+                        self.kept, True)
+
+
+cdef class SeedingArgs(Args):
+    cdef Seeding struct
+
+    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, *, bint rounded, candidates, norms,
+                 closest, nearest, reach, nearer, potentials, columns=None):
+        cdef Seeding *a = &self.struct
+        cdef Py_ssize_t n = rows.struct.n, width = len(norms)
+        self.pointer = a
+        self.kept = [rows]
+        a.rows = rows.struct
+        a.n_candidates = 0 if columns is None else len(columns)
+        a.rounded = rounded
+        a.candidates = <const double *> address(
+            candidates, "f8", rows.struct.d * width, self.kept)
+        a.norms = <const double *> address(norms, "f8", width, self.kept)
+        a.closest = <double *> address(closest, "f8", n, self.kept, True)
+        a.nearest = <int32_t *> address(nearest, "i4", n, self.kept, True)
+        a.reach = <const double *> address(reach, "f8", k, self.kept)
+        a.nearer = <uint8_t *> address(nearer, "u1", n, self.kept, True)
+        a.potentials = <double *> address(potentials, "f8", n_blocks * width, self.kept, True)
+        a.columns = address(columns, rows.type, a.n_candidates * n, self.kept, True)
+
+    def choose(self, Py_ssize_t candidate, Py_ssize_t seed):
+        """The candidate that `accept` makes a seed, and its number."""
+        self.struct.chosen = candidate
+        self.struct.seed = <int32_t> seed
+
+
+cdef class SearchArgs(Args):
+    cdef Search struct
+
+    def __init__(self, str type, closest, weights, targets, found, *, bint rounded):
+        cdef Search *a = &self.struct
+        self.pointer = a
+        a.n = len(closest)
+        a.n_targets = len(targets)
+        a.rounded = rounded
+        a.closest = <const double *> address(closest, "f8", a.n, self.kept)
+        a.weights = address(weights, type, a.n, self.kept)
+        a.targets = <const double *> address(targets, "f8", a.n_targets, self.kept)
+        a.found = <int64_t *> address(found, "i8", a.n_targets, self.kept, True)
