@@ -68,6 +68,15 @@ def u1(*shape):
     return np.zeros(shape, np.uint8)
 
 
+SEEDING_OUT = {
+    "closest": f8(N),
+    "nearest": i4(N),
+    "nearer": u1(N),
+    "gains": f8(BLOCKS, WIDTH),
+    "left": f8(BLOCKS),
+    "columns": f8(2, N),
+}
+
 # How each structure is made from arrays that fit; those written to by kernels come last.
 MAKERS = {
     "rows": (
@@ -124,15 +133,24 @@ MAKERS = {
         {"sums": f8(BLOCKS, D), "squares": f8(BLOCKS, D)},
     ),
     "seeding": (
-        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, rounded=False, **a),
-        {"candidates": f8(D, WIDTH), "norms": f8(WIDTH), "reach": f8(K)},
+        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, rounded=False, **a),
         {
-            "closest": f8(N),
-            "nearest": i4(N),
-            "nearer": u1(N),
-            "potentials": f8(BLOCKS, WIDTH),
-            "columns": f8(2, N),
+            "points": f8(2, D),
+            "panel": f8(D, WIDTH),
+            "panel_norms": f8(WIDTH),
+            "reach": f8(K),
         },
+        SEEDING_OUT,
+    ),
+    "seeding of CSR data": (
+        lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, rounded=False, **a),
+        {
+            "points": f8(2, D),
+            "candidates": f8(D, WIDTH),
+            "norms": f8(WIDTH),
+            "reach": f8(K),
+        },
+        SEEDING_OUT,
     ),
     "search": (
         lambda **a: SearchArgs("f8", rounded=False, **a),
@@ -146,8 +164,8 @@ WRITTEN = [(struct, name) for struct, (_, _, written) in MAKERS.items() for name
 FREE = {
     ("search", "targets"),
     ("search", "closest"),
-    ("seeding", "norms"),
-    ("seeding", "columns"),
+    ("seeding", "points"),
+    ("seeding of CSR data", "points"),
     ("rows of CSR data", "x"),
     ("centers", "_11"),
 }
@@ -246,6 +264,15 @@ def test_one_type_for_rows_and_centers():
 def test_dense_rows_need_an_origin():
     with pytest.raises(ValueError, match="origin"):
         RowArgs((N, D), X)
+
+
+@pytest.mark.parametrize("struct", ["seeding", "seeding of CSR data"])
+def test_seeding_needs_candidates_in_the_form_of_the_rows(struct):
+    for name in MAKERS[struct][1].keys() - {"points", "reach"}:
+        with pytest.raises(ValueError, match="dense rows need"):
+            make(struct, **{name: None})
+    with pytest.raises(ValueError, match="9 candidates, room for 8"):
+        make(struct, points=f8(WIDTH + 1, D))
 
 
 def test_unknown_kernel():

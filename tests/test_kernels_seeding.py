@@ -8,7 +8,8 @@ from shoal._kmeans_args import SearchArgs, SeedingArgs
 
 import reference
 from kernel_cases import level, levels, make_problem, problems
-from shoal import _run
+from shoal import _cpu, _run
+from shoal._centers import scratch_for
 
 EPS = np.finfo(np.float64).eps
 
@@ -17,13 +18,14 @@ class Draws:
     """What k-means++ keeps between two draws, for the rows of a problem."""
 
     def __init__(self, problem, sparse, rounded, n_seeds):
-        if sparse or not rounded:
-            problem.origin = None  # only rounded dense rows are taken less their origin
+        if sparse:
+            problem.origin = None
         self.problem, self.sparse, self.rounded = problem, sparse, rounded
         self.rows = problem.csr if sparse else problem.rows
         n, d = problem.X.shape
-        # rounded to the data's type as the kernel does
-        self.x = problem.x.astype(problem.X.dtype).astype(np.float64)
+        self.x = problem.x
+        if rounded:  # to the data's type as the kernel does
+            self.x = self.x.astype(problem.X.dtype).astype(np.float64)
         self.seeds = np.empty((0, d))
         self.closest = np.full(n, np.inf)
         self.nearest = np.full(n, -1, np.int32)
@@ -40,33 +42,51 @@ class Draws:
             found = found + 4 * exact * (norms + (self.x**2).sum(axis=1)[:, None])
         return found
 
-    def compare(self, points):
-        """What each point would leave of every row, and the potentials of each block."""
-        n, d = self.x.shape
-        if len(self.seeds):
-            between = (reference.transform(self.seeds, points) ** 2).min(axis=1)
-            self.reach[: len(self.seeds)] = 0.25 * (1 - 1e-6) * between
+    def arguments(self, points, columns):
+        """What the kernel is given for some candidates."""
         width = _run.candidates()
-        candidates = np.zeros((d, width))
-        candidates[:, : len(points)] = points.T
-        columns = np.full((len(points), n), np.nan, self.problem.X.dtype)
-        potentials = np.full((len(self.problem.blocks), width), np.nan)
-        self.args = SeedingArgs(
+        lanes = np.zeros((self.x.shape[1], width))
+        lanes[:, : len(points)] = points.T
+        norms = (lanes**2).sum(axis=0)
+        if self.sparse:
+            forms = {"candidates": lanes, "norms": norms}
+        else:
+            dtype = self.problem.X.dtype
+            held = norms < np.finfo(dtype).max / 8
+            norms = np.where(held, norms, -np.inf)
+            norms[len(points) :] = np.inf
+            panel = (-2 * np.where(held, lanes, 0)).astype(dtype)
+            forms = {"panel": panel, "panel_norms": norms.astype(dtype)}
+        n_blocks = len(self.problem.blocks)
+        self.gains = np.full((n_blocks, width), np.nan)
+        self.left = np.full(n_blocks, np.nan)
+        return SeedingArgs(
             self.rows.args,
             len(self.reach),
-            len(potentials),
+            n_blocks,
+            width,
+            np.ascontiguousarray(points),
             rounded=self.rounded,
-            candidates=candidates,
-            norms=(candidates**2).sum(axis=0),
             closest=self.closest,
             nearest=self.nearest,
             reach=self.reach,
             nearer=self.nearer,
-            potentials=potentials,
+            gains=self.gains,
+            left=self.left,
             columns=columns,
+            **forms,
         )
-        _run.run("seed", self.rows.type, self.args, n, self.problem.size)
-        return columns.T.astype(np.longdouble), potentials[:, : len(points)]
+
+    def compare(self, points):
+        """What each point would leave of every row, and its gains in each block."""
+        if len(self.seeds):
+            between = (reference.transform(self.seeds, points) ** 2).min(axis=1)
+            self.reach[: len(self.seeds)] = 0.25 * (1 - 1e-6) * between
+        n, size = len(self.x), self.problem.size
+        columns = np.full((len(points), n), np.nan, self.problem.X.dtype)
+        self.args = self.arguments(points, columns)
+        _run.run("seed", self.rows.type, self.args, n, size, scratch_for(self.rows))
+        return columns.T.astype(np.longdouble), self.gains[:, : len(points)]
 
     def accept(self, points, best):
         """Make one of the points just compared the next seed."""
@@ -83,35 +103,40 @@ def test_seed_and_accept(problem, n_candidates, sparse, rounded, name):
         check_draws(Draws(problem, sparse, rounded, 6), n_candidates)
 
 
-def check_draws(draws, n_candidates):
+def check_draws(draws, n_candidates, columns=True):
+    """`columns` False: they could not hold the distances."""
     problem, rng = draws.problem, draws.problem.rng
     x, w = draws.x, problem.w
     n = len(x)
     for s in range(6):
         points = x[rng.integers(n, size=n_candidates)]
         closest, nearest = draws.closest.copy(), draws.nearest.copy()
-        left, potentials = draws.compare(points)
+        left, gains = draws.compare(points)
         expected, nearer, _ = reference.seed(x, w, points, closest)
         error = draws.error(expected, points)
-        assert (np.abs(left - expected) <= error).all()
-        assert (left >= 0).all()
-        assert (potentials >= 0).all()
+        if columns:
+            assert (np.abs(left - expected) <= error).all()
+            assert (left >= 0).all()
+        assert ((gains >= 0) | np.isnan(gains)).all()
         bits = np.unpackbits(draws.nearer[:, None], axis=1, bitorder="little")[:, :n_candidates]
         near = np.abs(expected - closest[:, None]) <= 2 * error  # may fall either way
         assert ((bits == nearer) | near).all()
-        for b, block in enumerate(problem.blocks):
-            potential = w[block] @ expected[block]
-            slack = w[block] @ error[block] + len(x) * EPS * potential
-            assert (np.abs(potentials[b] - potential) <= slack).all()
+        for b, block in enumerate(problem.blocks if s else []):
+            _, _, gain = reference.seed(x[block], w[block], points, closest[block])
+            slack = w[block] @ error[block] + len(x) * EPS * (w[block] @ closest[block])
+            assert (np.abs(gains[b] - gain) <= slack).all()
         np.testing.assert_array_equal(draws.closest, closest)
         best = rng.integers(n_candidates)
         draws.accept(points, best)
         taken = bits[:, best] == 1
         np.testing.assert_array_equal(draws.nearest, np.where(taken, s, nearest))
         np.testing.assert_array_equal(draws.closest[~taken], closest[~taken])
-        np.testing.assert_array_equal(draws.closest.astype(problem.X.dtype), left[:, best])
+        if columns:
+            np.testing.assert_array_equal(draws.closest.astype(problem.X.dtype), left[:, best])
         least, _ = reference.accept(x, points[best], s, closest, nearest)
         assert (np.abs(draws.closest - least) <= error[:, best]).all()
+        for b, block in enumerate(problem.blocks):
+            assert draws.left[b] == pytest.approx(w[block] @ draws.closest[block], rel=1e-12)
         if draws.rounded:
             np.testing.assert_array_equal(
                 draws.closest, draws.closest.astype(problem.X.dtype).astype(float)
@@ -127,11 +152,12 @@ def test_rows_are_left_out(dtype):
     draws.accept(seed, 0)
     closest = draws.closest.copy()
     problem.X[:] = np.nan
-    left, potentials = draws.compare(np.full((1, 4), 1e3))
+    left, gains = draws.compare(np.full((1, 4), 1e3))
     draws.accept(np.full((1, 4), 1e3), 0)
     np.testing.assert_array_equal(draws.closest, closest)
     np.testing.assert_array_equal(left[:, 0], closest.astype(dtype))
-    assert potentials.sum() == pytest.approx(closest.sum())
+    assert not gains.any()
+    assert draws.left.sum() == pytest.approx(closest.sum())
     assert not draws.nearest.any()
 
 
@@ -156,24 +182,41 @@ def test_no_columns_wanted(dtype):
     """Where sums are not rounded nobody needs what is left of each row."""
     problem = make_problem("blobs", 200, 5, 2, dtype, size=64)
     draws = Draws(problem, False, False, 1)
-    points = problem.x[:8]
+    draws.compare(problem.x[:1])
+    draws.accept(problem.x[:1], 0)
+    points = problem.x[8:16]
     _, expected = draws.compare(points)
-    potentials = np.full((4, 8), np.nan)
-    args = SeedingArgs(
-        draws.rows.args,
-        1,
-        4,
-        rounded=False,
-        candidates=np.ascontiguousarray(points.T),
-        norms=(points**2).sum(axis=1),
-        closest=draws.closest,
-        nearest=draws.nearest,
-        reach=draws.reach,
-        nearer=draws.nearer,
-        potentials=potentials,
-    )
-    _run.run("seed", draws.rows.type, args, 200, 64)
-    np.testing.assert_array_equal(potentials, expected)
+    expected, nearer = expected.copy(), draws.nearer.copy()
+    args = draws.arguments(points, None)
+    _run.run("seed", draws.rows.type, args, 200, 64, scratch_for(draws.rows))
+    np.testing.assert_array_equal(draws.gains, expected)
+    np.testing.assert_array_equal(draws.nearer, nearer)
+
+
+@pytest.mark.parametrize("d", [1, 3, 7, 8, 9, 40])
+def test_instruction_sets(d, dtype):
+    """Distances, gains and potentials have the same bits under every instruction set."""
+    results = []
+    for name in _cpu.levels():
+        problem = make_problem("blobs", 300, d, 4, dtype, weights="random", size=64)
+        draws, left = Draws(problem, False, dtype == "float32", 5), []
+        with level(name):
+            for s in range(5):
+                points = draws.x[problem.rng.integers(300, size=6 if s else 1)]
+                left += draws.compare(points)
+                draws.accept(points, 0)
+                left += [draws.closest.copy(), draws.left.copy(), draws.nearer.copy()]
+        results.append(left)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e18, 1e25, 1e30])
+def test_extreme_scales(scale, dtype):
+    """Squares that overflow or vanish in the data's own type pass the filter."""
+    problem = make_problem("blobs", 100, 6, 3, dtype, scale=scale, size=64)
+    check_draws(Draws(problem, False, False, 6), 5, columns=False)
 
 
 @settings(max_examples=100)

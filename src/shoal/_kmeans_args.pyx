@@ -155,23 +155,32 @@ cdef class MeasureArgs(Args):
 cdef class SeedingArgs(Args):
     cdef Seeding struct
 
-    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, *, bint rounded, candidates, norms,
-                 closest, nearest, reach, nearer, potentials, columns=None):
+    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points, *,
+                 bint rounded, closest, nearest, reach, nearer, gains, left, panel=None,
+                 panel_norms=None, candidates=None, norms=None, columns=None):
         cdef Seeding *a = &self.struct
-        cdef Py_ssize_t n = rows.struct.n, width = len(norms)
+        cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
+        if len(points) > width:
+            raise ValueError(f"{len(points)} candidates, room for {width}")
+        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (candidates, norms)
+        if forms[0] is None or forms[1] is None:
+            raise ValueError("dense rows need a panel and its norms, others candidates and norms")
         self.pointer = a
         self.kept = [rows]
         a.rows = rows.struct
-        a.n_candidates = 0 if columns is None else len(columns)
+        a.n_candidates = len(points)
         a.rounded = rounded
-        a.candidates = <const double *> address(
-            candidates, "f8", rows.struct.d * width, self.kept)
+        a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
+        a.panel = address(panel, rows.type, d * width, self.kept)
+        a.panel_norms = address(panel_norms, rows.type, width, self.kept)
+        a.candidates = <const double *> address(candidates, "f8", d * width, self.kept)
         a.norms = <const double *> address(norms, "f8", width, self.kept)
         a.closest = <double *> address(closest, "f8", n, self.kept, True)
         a.nearest = <int32_t *> address(nearest, "i4", n, self.kept, True)
         a.reach = <const double *> address(reach, "f8", k, self.kept)
         a.nearer = <uint8_t *> address(nearer, "u1", n, self.kept, True)
-        a.potentials = <double *> address(potentials, "f8", n_blocks * width, self.kept, True)
+        a.gains = <double *> address(gains, "f8", n_blocks * width, self.kept, True)
+        a.left = <double *> address(left, "f8", n_blocks, self.kept, True)
         a.columns = address(columns, rows.type, a.n_candidates * n, self.kept, True)
 
     def choose(self, Py_ssize_t candidate, Py_ssize_t seed):

@@ -10,7 +10,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from shoal import _run
-from shoal._args import RowArgs
+from shoal._centers import scratch_for
 from shoal._checks import aligned, check_weights
 from shoal._kmeans_args import SearchArgs, SeedingArgs
 from shoal._rows import Rows
@@ -30,7 +30,7 @@ def probabilities(rows: Rows) -> np.ndarray:
 
 
 class _Draws:
-    """Squared distance of every row to its nearest seed, and what candidates would make of it.
+    """Squared distance of every row to its nearest seed, and what candidates would take off it.
 
     Memory: 13 bytes a row, and one value a row and candidate where sums are rounded.
     """
@@ -43,76 +43,75 @@ class _Draws:
         self.nearer = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)
         self.columns = np.empty((n_candidates, rows.n), rows.dtype) if rounded else None
         self.seeds = np.zeros((n_seeds, rows.d))
+        self._norms = np.zeros(n_seeds)
         self.reach = np.zeros(n_seeds)
         n_blocks, self.size = _run.cut(rows.n, 20 + 5 * rows.stored * n_candidates)
-        self.potentials = np.empty((n_blocks, self.width))
-        self._seed_rows = RowArgs(self.seeds.shape, self.seeds, None, np.zeros(rows.d + 8))
-        self._passes: list[tuple] = []  # of the last comparison: arguments, potentials
-        self._left = np.zeros(n_blocks)  # potential that each block has now
+        self.gains = np.empty((n_blocks, self.width))
+        self.left = np.zeros(n_blocks)  # potential that each block has now
+        self._passes: list[SeedingArgs] = []  # of the last comparison
 
-    def _args(self, points: np.ndarray, first: int, n_seeds: int) -> SeedingArgs:
+    def _args(self, points: np.ndarray, first: int) -> SeedingArgs:
         """Arguments for up to `width` candidates, of which `first` says where they begin."""
-        lanes = np.zeros((self.rows.d, self.width))
-        lanes[:, : len(points)] = points.T
+        rows, count = self.rows, len(points)
+        lanes = np.zeros((rows.d, self.width))
+        lanes[:, :count] = points.T
         norms = (lanes**2).sum(axis=0)
-        if n_seeds:
-            self._set_reach(lanes, norms, len(points), n_seeds)
-        columns = None if self.columns is None else self.columns[first : first + len(points)]
+        if rows.sparse:
+            forms = {"candidates": lanes, "norms": norms}
+        else:
+            # squares that the tile could not hold pass its filter always, lanes not in use never
+            held = norms < np.finfo(rows.dtype).max / 8
+            norms[~held] = -np.inf
+            norms[count:] = np.inf
+            panel = (-2 * np.where(held, lanes, 0)).astype(rows.dtype)
+            forms = {"panel": panel, "panel_norms": norms.astype(rows.dtype)}
         return SeedingArgs(
-            self.rows.args,
+            rows.args,
             len(self.seeds),
-            len(self.potentials),
+            len(self.left),
+            self.width,
+            points,
             rounded=self.rounded,
-            candidates=lanes,
-            norms=norms,
             closest=self.closest,
             nearest=self.nearest,
             reach=self.reach,
             nearer=self.nearer[first // self.width],
-            potentials=self.potentials,
-            columns=columns,
+            gains=self.gains,
+            left=self.left,
+            columns=None if self.columns is None else self.columns[first : first + count],
+            **forms,
         )
 
-    def _set_reach(self, lanes: np.ndarray, norms: np.ndarray, count: int, n_seeds: int) -> None:
-        """reach[s]: a quarter of the squared distance from seed s to the nearest candidate."""
-        n = len(self.seeds)
-        columns = np.empty((count, n))
-        args = SeedingArgs(
-            self._seed_rows,
-            1,
-            1,
-            rounded=False,
-            candidates=lanes,
-            norms=norms,
-            closest=np.full(n, np.inf),
-            nearest=np.full(n, -1, np.int32),
-            reach=np.zeros(1),
-            nearer=np.empty(n, np.uint8),
-            potentials=np.empty(self.width),
-            columns=columns,
-        )
-        _run.run("seed", "f8", args, n_seeds, n_seeds)
-        np.multiply(columns[:, :n_seeds].min(axis=0), 0.25 * (1 - 1e-6), out=self.reach[:n_seeds])
+    def _set_reach(self, points: np.ndarray, n_seeds: int) -> None:
+        """reach[s]: at most a quarter of the squared distance from seed s to each point."""
+        seeds = self.seeds[:n_seeds]
+        rounding = 4 * (self.rows.d + 8) * np.finfo(float).eps
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN reaches nothing
+            squared = self._norms[:n_seeds, None] + (points**2).sum(axis=1)
+            squared = squared * (1 - rounding) - 2 * (seeds @ points.T)
+            np.multiply(squared.min(axis=1), 0.25 * (1 - 1e-6), out=self.reach[:n_seeds])
 
     def compare(self, points: np.ndarray, n_seeds: int) -> np.ndarray:
-        """Potential that each point would leave as the next seed (see `columns` for rows)."""
-        potentials = []
+        """What each point would take off the potential as the next seed."""
+        gains = []
         self._passes = []
         for first in range(0, len(points), self.width):
             some = points[first : first + self.width]
-            args = self._args(some, first, n_seeds)
-            _run.run("seed", self.rows.type, args, self.rows.n, self.size)
-            potentials.append(self.potentials[:, : len(some)].sum(axis=0))
-            self._passes.append((args, self.potentials.copy()))
-        return np.concatenate(potentials)
+            self._set_reach(some, n_seeds)
+            args = self._args(some, first)
+            _run.run("seed", self.rows.type, args, self.rows.n, self.size, scratch_for(self.rows))
+            gains.append(self.gains[:, : len(some)].sum(axis=0))
+            self._passes.append(args)
+        return np.concatenate(gains)
 
-    def accept(self, points: np.ndarray, best: int, n_seeds: int) -> None:
-        """Make one of the points just compared the next seed."""
-        args, potentials = self._passes[best // self.width]
+    def accept(self, points: np.ndarray, best: int, n_seeds: int) -> float:
+        """Make one of the points just compared the next seed; the potential that is left."""
+        args = self._passes[best // self.width]
         args.choose(best % self.width, n_seeds)
-        self._left = potentials[:, best % self.width]
         _run.run("accept", self.rows.type, args, self.rows.n, self.size)
         self.seeds[n_seeds] = points[best]
+        self._norms[n_seeds] = points[best] @ points[best]
+        return self.left.sum()
 
     def search(self, targets: np.ndarray) -> np.ndarray:
         """First row at which the running sum of w·closest reaches each target.
@@ -122,8 +121,8 @@ class _Draws:
         """
         if self.rounded:
             return self._search(targets, 0, self.rows.n)
-        before = np.concatenate([[0.0], np.cumsum(self._left)])
-        blocks = np.clip(np.searchsorted(before, targets) - 1, 0, len(self._left) - 1)
+        before = np.concatenate([[0.0], np.cumsum(self.left)])
+        blocks = np.clip(np.searchsorted(before, targets) - 1, 0, len(self.left) - 1)
         found = np.empty(len(targets), np.int64)
         for b in np.unique(blocks):
             mine = blocks == b
@@ -161,27 +160,27 @@ def draw_seeds(
         weights = np.ones(n, rows.dtype)
 
     def take(i: np.ndarray) -> np.ndarray:
-        # as the kernel takes them: less the origin only where distances are rounded
         if rounded and not rows.sparse:
             return (rows.X[i] - rows.origin).astype(np.float64)
-        return rows.raw(i)
+        return rows.take(i)
 
     draws = _Draws(rows, k, n_local_trials, rounded)
     points = take(indices[:1])
-    potential = draws.compare(points, 0)[0]
-    draws.accept(points, 0, 0)
+    draws.compare(points, 0)
+    potential = draws.accept(points, 0, 0)
     if rounded:
         potential = (draws.columns[:1] @ weights)[0]
     for c in range(1, k):
         targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
         candidates = draws.search(targets)
         points = take(candidates)
-        potentials = draws.compare(points, c)
+        best = np.argmax(draws.compare(points, c))
         if rounded:
             potentials = (draws.columns @ weights.reshape(-1, 1))[:, 0]
-        best = np.argmin(potentials)
-        potential = potentials[best]
-        draws.accept(points, best, c)
+            best = np.argmin(potentials)
+        potential = draws.accept(points, best, c)
+        if rounded:
+            potential = potentials[best]
         indices[c] = candidates[best]
     return indices
 

@@ -7,11 +7,12 @@ from ._measures import transform
 
 def seed(x, weights, candidates, closest):
     """For every row and candidate min(closest_i, |x_i - candidate_j|²), in long double,
-    and whether the candidate is nearer; the potential Σ_i w_i min that each would leave.
+    and whether the candidate is nearer; what each would take off Σ_i w_i closest_i.
     """
     squared = transform(x, candidates) ** 2
     left = np.minimum(closest[:, None], squared)
-    return left, squared < closest[:, None], weights @ left
+    with np.errstate(invalid="ignore"):  # before the first seed nothing is finite
+        return left, squared < closest[:, None], weights @ (closest[:, None] - left)
 
 
 def accept(x, candidate, number, closest, nearest):

@@ -93,14 +93,18 @@ ctypedef struct Seeding:
     Py_ssize_t chosen          # the candidate that becomes a seed
     int32_t seed               # its number
     bint rounded               # rows less the origin, and distances, are rounded to real
-    const double *candidates   # [d, CANDIDATES], less the origin where `rounded`
-    const double *norms        # [CANDIDATES]: |candidate|², for sparse rows
+    const double *points       # [n_candidates, d], less the origin, for dense rows
+    const void *panel          # real[d, CANDIDATES]: -2 candidate, for dense rows
+    const void *panel_norms    # real[CANDIDATES]: |candidate|²; infinite beyond the last
+    const double *candidates   # [d, CANDIDATES], for sparse rows
+    const double *norms        # [CANDIDATES]: |candidate|²
     double *closest            # [n]: squared distance to the nearest seed
     int32_t *nearest           # [n]: which seed that is; -1: none yet
     const double *reach        # [k]: rows closer to this seed than that are settled
     uint8_t *nearer            # [n]: bit j: candidate j is nearer than any seed
-    double *potentials         # [n_blocks, CANDIDATES]
-    void *columns              # real[n_candidates, n]: min(closest, distance); NULL
+    double *gains              # [n_blocks, CANDIDATES]
+    double *left               # [n_blocks]: Σ w·closest after `accept`
+    void *columns              # real[n_candidates, n]: min(closest, distance); NULL: not wanted
 
 
 ctypedef struct Search:

@@ -1,216 +1,254 @@
 """k-means++ (Arthur & Vassilvitskii 2007), greedy: candidates against every row.
 
-    potential_j = Σ_i w_i min(closest_i, |x_i - candidate_j|²)
+    gain_j = Σ_i w_i (closest_i - |x_i - candidate_j|²)₊
 
-Candidates lie in lanes and rows are broadcast, so that every sum runs over the
-features, and then over the rows, in their order. Distances are summed directly (no
-cancellation) in float64 and, where asked for, rounded to the data's type as
-scikit-learn's are.
+Distances are summed directly (no cancellation) in float64 and, where asked for, rounded
+to the data's type as scikit-learn's are; their bits are the same under every
+instruction set.
 
-A row whose nearest seed s has |x - s| <= |s - candidate| / 2 can't come closer to
-the candidate (triangle inequality; Raff 2021, arXiv:2105.02936, section 3), and is
-not read. Distances are sums of squares with relative error (d + 4)·u in float64
-and u once more when rounded; `reach` leaves 1e-6 for it.
+Two filters leave out pairs that can't gain; as these add nothing, no bit depends on
+them. A row whose nearest seed s has |x - s| <= |s - candidate| / 2 is not read (triangle
+inequality; Raff 2021, arXiv:2105.02936, section 3): distances are sums of squares with
+relative error (d + 4)·u in float64 and u once more when rounded; `reach` leaves 1e-6
+for it. The others go through the register tile, in the data's type (`look`).
 
-Cost: 3·d flops for each open row and candidate; 12 bytes a settled row.
+Cost: 12 bytes a settled row; 2·d flops of the data's type for each open row and
+candidate; 4·d in float64 for each pair that gains.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy, memset
 
-from shoal.kernels.row cimport weight
+from shoal.kernels.decide cimport tie_margin, underflow
 from shoal.kernels.kmeans_structs cimport Search, Seeding
+from shoal.kernels.row cimport weight
+from shoal.kernels.tile cimport Values, evaluate, square_rows, turn_rows
 from shoal.kernels.vec cimport (
-    CANDIDATE_ROWS, CANDIDATE_VECTORS, CANDIDATES, DL, d_add, d_less, d_load, d_max, d_min,
-    d_mul, d_muladd, d_round, d_set1, d_store, d_sub, real, vdouble,
+    CANDIDATE_VECTORS, CANDIDATES, DL, PIECE, REAL_INF, REAL_MAX, TILE_ROWS, TILE_VECTORS, VL,
+    d_add, d_load, d_mul, d_round, d_set1, d_store, d_sub, d_widen, lowest, real,
+    v_load, v_not_greater, vdouble,
 )
 
 cdef enum:
-    SHORT = 8  # rows of fewer features are sooner read than left out
+    SHORT = 8         # rows of fewer features are sooner read than left out
+    SUMS = 8          # of a distance
+    SUM_VECTORS = SUMS // DL
+    FILTER_WIDTH = 4  # candidates at once in the tile; divides CANDIDATES
 
 
-ctypedef struct Distances:
-    vdouble to[CANDIDATE_ROWS][CANDIDATE_VECTORS]
+cdef inline double dense_distance(const Seeding *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """|x_i - candidate_j|²; of long rows every eighth feature in a sum of its own.
 
-
-cdef inline void dense_distances(const Seeding *a, const Py_ssize_t *row, bint rounded,
-                                 Distances *found) noexcept nogil:
-    """|x - candidate|² of CANDIDATE_ROWS rows to every candidate.
-
-    `rounded` takes the origin off first, in the data's type; else there is no need.
+    Costs 4·d flops.
     """
-    cdef Py_ssize_t d = a.rows.d, l
+    cdef Py_ssize_t d = a.rows.d, l = 0
+    cdef const real *x = <const real *> a.rows.x + i * d
     cdef const real *origin = <const real *> a.rows.origin
-    cdef const real *x[CANDIDATE_ROWS]
-    cdef const double *candidate = a.candidates
-    cdef vdouble c[CANDIDATE_VECTORS]
-    cdef vdouble acc[CANDIDATE_ROWS][CANDIDATE_VECTORS]
-    cdef vdouble t, e
-    cdef int r, m
-    for r in range(CANDIDATE_ROWS):
-        x[r] = <const real *> a.rows.x + row[r] * d
-        for m in range(CANDIDATE_VECTORS):
-            acc[r][m] = d_set1(0)
-    for l in range(d):
-        for m in range(CANDIDATE_VECTORS):
-            c[m] = d_load(candidate + m * DL)
-        for r in range(CANDIDATE_ROWS):
-            if rounded:
-                t = d_set1(<double> (x[r][l] - origin[l]))
-            else:
-                t = d_set1(<double> x[r][l])
-            for m in range(CANDIDATE_VECTORS):
-                e = d_sub(t, c[m])
-                acc[r][m] = d_muladd(e, e, acc[r][m])
-        candidate += CANDIDATES
-    for r in range(CANDIDATE_ROWS):
-        for m in range(CANDIDATE_VECTORS):
-            found.to[r][m] = acc[r][m]
+    cdef const double *c = a.points + j * d
+    cdef vdouble acc[SUM_VECTORS]
+    cdef vdouble t
+    cdef double sums[SUMS]
+    cdef double squared = 0, e
+    cdef int m
+    if d >= SUMS:
+        for m in range(SUM_VECTORS):
+            acc[m] = d_set1(0)
+        while l + SUMS <= d:
+            for m in range(SUM_VECTORS):
+                t = d_sub(d_widen(x + l + m * DL), d_widen(origin + l + m * DL))
+                if a.rounded:
+                    t = d_round(t)
+                t = d_sub(t, d_load(c + l + m * DL))
+                acc[m] = d_add(acc[m], d_mul(t, t))
+            l += SUMS
+        for m in range(SUM_VECTORS):
+            d_store(sums + m * DL, acc[m])
+        squared = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (
+            (sums[4] + sums[5]) + (sums[6] + sums[7]))
+    while l < d:
+        e = <double> x[l] - <double> origin[l]
+        if a.rounded:
+            e = <double> (<real> e)
+        e -= c[l]
+        squared += e * e
+        l += 1
+    return <double> (<real> squared) if a.rounded else squared
 
 
-cdef inline void sparse_distances(const Seeding *a, const Py_ssize_t *row,
-                                  Distances *found) noexcept nogil:
-    """The same for rows of CSR data: |x|² + |c|² - 2 x·c, at least 0.
+cdef inline void sparse_distances(const Seeding *a, Py_ssize_t i,
+                                  double *squared) noexcept nogil:
+    """Those of a row of CSR data to every candidate: |x|² + |c|² - 2 x·c, at least 0.
 
     Each term is the same from x to c as from c to x, so that equal potentials stay equal.
     """
     cdef const real *x = <const real *> a.rows.x
     cdef const double *candidate
     cdef vdouble acc[CANDIDATE_VECTORS]
-    cdef vdouble squared
-    cdef double norm, t
+    cdef double norm = 0, t
     cdef Py_ssize_t l
-    cdef int r, m
-    for r in range(CANDIDATE_ROWS):
-        norm = 0
+    cdef int m
+    for m in range(CANDIDATE_VECTORS):
+        acc[m] = d_set1(0)
+    for l in range(a.rows.indptr[i], a.rows.indptr[i + 1]):
+        t = x[l]
+        norm += t * t
+        candidate = a.candidates + a.rows.indices[l] * CANDIDATES
         for m in range(CANDIDATE_VECTORS):
-            acc[m] = d_set1(0)
-        for l in range(a.rows.indptr[row[r]], a.rows.indptr[row[r] + 1]):
-            t = x[l]
-            norm += t * t
-            candidate = a.candidates + a.rows.indices[l] * CANDIDATES
-            for m in range(CANDIDATE_VECTORS):
-                acc[m] = d_muladd(d_set1(t), d_load(candidate + m * DL), acc[m])
-        for m in range(CANDIDATE_VECTORS):
-            squared = d_add(d_load(a.norms + m * DL), d_set1(norm))
-            squared = d_sub(squared, d_add(acc[m], acc[m]))
-            found.to[r][m] = d_max(squared, d_set1(0))
+            acc[m] = d_add(acc[m], d_mul(d_set1(t), d_load(candidate + m * DL)))
+    for m in range(CANDIDATE_VECTORS):
+        d_store(squared + m * DL, acc[m])
+    for m in range(a.n_candidates):
+        t = (a.norms[m] + norm) - 2 * squared[m]
+        t = t if t > 0 else 0
+        squared[m] = <double> (<real> t) if a.rounded else t
 
 
-cdef inline void distances(const Seeding *a, Py_ssize_t *row, Py_ssize_t count,
-                           Distances *found) noexcept nogil:
-    """Distances of `count` rows; a short group repeats its last row."""
-    cdef int r, m
-    for r in range(count, CANDIDATE_ROWS):
-        row[r] = row[count - 1]
-    if a.rows.indptr != NULL:
-        sparse_distances(a, row, found)
-    elif a.rounded:
-        dense_distances(a, row, True, found)
+cdef inline void add_gain(const Seeding *a, Py_ssize_t i, Py_ssize_t j, double squared,
+                          double *gains) noexcept nogil:
+    """Note that candidate j is nearer to row i than any seed, if it is, and by how much."""
+    cdef double closest = a.closest[i]
+    if squared < closest:
+        gains[j] += weight(&a.rows, i) * (closest - squared)
+        a.nearer[i] |= <uint8_t> (1 << j)
+        if a.columns != NULL:
+            (<real *> a.columns)[j * a.rows.n + i] = <real> squared
+
+
+cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, real *tile,
+               double *gains) noexcept nogil:
+    """Hold the candidates against up to TILE_ROWS dense rows.
+
+    Candidate j is not nearer, whatever rounding does, where
+
+        |x|²(1 - K) + |c_j|²(1 - K) - 2 x·c_j > closest·(1 + K)
+
+    Both |x|² and the products err by at most (D + 5)·u times 2|x|² + 2|c|² (decide.pxd),
+    and `dense_distance` by (d + 4)·u times that: half of K, which is tie_margin. The
+    other half is for the few operations of the test.
+    """
+    cdef Py_ssize_t d = a.rows.d, r, j = 0
+    cdef const real *x = <const real *> a.rows.x
+    cdef const real *rows[TILE_ROWS]
+    cdef real norms[TILE_ROWS]
+    cdef real needed[TILE_ROWS]  # v_j below this may be nearer
+    cdef real panel_norms[CANDIDATES]
+    cdef real margin = <real> tie_margin(d), tiny = underflow(margin)
+    cdef real less = <real> (1 - margin), more = <real> (1 + margin)
+    cdef Values v
+    cdef unsigned near, present = <unsigned> ((<uint64_t> 1 << count) - 1)
+    cdef int m, c
+    for c in range(CANDIDATES):
+        panel_norms[c] = (<const real *> a.panel_norms)[c] * less
+    if count == TILE_ROWS and row[count - 1] - row[0] == count - 1:  # no gap
+        for r in range(TILE_ROWS):
+            rows[r] = x + (row[0] + r) * d
+            needed[r] = <real> a.closest[row[0] + r]
     else:
-        dense_distances(a, row, False, found)
-    if a.rounded:
-        for r in range(CANDIDATE_ROWS):
-            for m in range(CANDIDATE_VECTORS):
-                found.to[r][m] = d_round(found.to[r][m])
-
-
-cdef inline void look(const Seeding *a, Py_ssize_t *row, Py_ssize_t count,
-                      vdouble *potentials) noexcept nogil:
-    """Add open rows to the potentials and note which candidates are nearer to them."""
-    cdef Distances found
-    cdef real *columns = <real *> a.columns
-    cdef double values[CANDIDATES]
-    cdef vdouble closest, squared, w
-    cdef Py_ssize_t r, j
-    cdef int m, nearer
-    distances(a, row, count, &found)
-    for r in range(count):
-        closest = d_set1(a.closest[row[r]])
-        w = d_set1(weight(&a.rows, row[r]))
-        nearer = 0
-        for m in range(CANDIDATE_VECTORS):
-            squared = found.to[r][m]
-            nearer |= d_less(squared, closest) << (m * DL)
-            squared = d_min(squared, closest)
-            potentials[m] = d_add(potentials[m], d_mul(w, squared))
-            if columns != NULL:
-                d_store(values + m * DL, squared)
-        a.nearer[row[r]] = nearer
-        if columns != NULL:
-            for j in range(a.n_candidates):
-                columns[j * a.rows.n + row[r]] = <real> values[j]
+        for r in range(TILE_ROWS):  # a short tile repeats its last row
+            rows[r] = x + row[min(r, count - 1)] * d
+            needed[r] = <real> a.closest[row[min(r, count - 1)]]
+    turn_rows(rows, <const real *> a.rows.origin, d, row[count - 1] + PIECE < a.rows.n, tile)
+    square_rows(tile, d, norms)
+    for r in range(TILE_ROWS):
+        needed[r] = needed[r] * more - norms[r] * less + tiny
+        if not norms[r] < <real> (REAL_MAX / 8):
+            needed[r] = REAL_INF
+    while j < a.n_candidates:
+        evaluate(tile, d, <const real *> a.panel + j, CANDIDATES, panel_norms + j, FILTER_WIDTH,
+                 &v)
+        for c in range(FILTER_WIDTH):
+            near = 0
+            for m in range(TILE_VECTORS):
+                near |= v_not_greater(v.of[c][m], v_load(needed + m * VL)) << (m * VL)
+            near &= present if j + c < a.n_candidates else 0
+            while near:
+                r = lowest(near)
+                near &= near - 1
+                add_gain(a, row[r], j + c, dense_distance(a, row[r], j + c), gains)
+        j += FILTER_WIDTH
 
 
 cdef void seed(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                void *scratch) noexcept nogil:
-    """Potentials over rows start .. stop - 1."""
+    """Gains over rows start .. stop - 1; scratch holds one turned tile."""
     cdef Seeding *a = <Seeding *> args
     cdef real *columns = <real *> a.columns
-    cdef double *out = a.potentials + block * CANDIDATES
-    cdef vdouble potentials[CANDIDATE_VECTORS]
-    cdef Py_ssize_t row[CANDIDATE_ROWS]
+    cdef double *gains = a.gains + block * CANDIDATES
+    cdef double squared[CANDIDATES]
+    cdef Py_ssize_t row[TILE_ROWS]
     cdef Py_ssize_t n_open = 0, i, j
-    cdef double settled = 0
     cdef bint prune = a.rows.indptr != NULL or a.rows.d >= SHORT
-    cdef int m
-    for m in range(CANDIDATE_VECTORS):
-        potentials[m] = d_set1(0)
+    memset(gains, 0, CANDIDATES * sizeof(double))
+    memset(a.nearer + start, 0, stop - start)
+    if columns != NULL:
+        for j in range(a.n_candidates):
+            for i in range(start, stop):
+                columns[j * a.rows.n + i] = <real> a.closest[i]
     for i in range(start, stop):
         if prune and a.nearest[i] >= 0 and a.closest[i] <= a.reach[a.nearest[i]]:
-            settled += weight(&a.rows, i) * a.closest[i]
-            a.nearer[i] = 0
-            if columns != NULL:
-                for j in range(a.n_candidates):
-                    columns[j * a.rows.n + i] = <real> a.closest[i]
+            continue
+        if a.rows.indptr != NULL:
+            sparse_distances(a, i, squared)
+            for j in range(a.n_candidates):
+                add_gain(a, i, j, squared[j], gains)
             continue
         row[n_open] = i
         n_open += 1
-        if n_open == CANDIDATE_ROWS:
-            look(a, row, n_open, potentials)
+        if n_open == TILE_ROWS:
+            look(a, row, n_open, <real *> scratch, gains)
             n_open = 0
     if n_open:
-        look(a, row, n_open, potentials)
-    for m in range(CANDIDATE_VECTORS):
-        d_store(out + m * DL, d_add(potentials[m], d_set1(settled)))
+        look(a, row, n_open, <real *> scratch, gains)
 
 
-cdef inline void take(const Seeding *a, Py_ssize_t *row, Py_ssize_t count) noexcept nogil:
-    cdef Distances found
-    cdef double values[CANDIDATES]
-    cdef Py_ssize_t r
-    cdef int m
-    distances(a, row, count, &found)
-    for r in range(count):
-        for m in range(CANDIDATE_VECTORS):
-            d_store(values + m * DL, found.to[r][m])
-        a.closest[row[r]] = values[a.chosen]
-        a.nearest[row[r]] = a.seed
+cdef inline double total(const Seeding *a, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """Σ w·closest, every eighth row in a sum of its own."""
+    cdef double sums[8]
+    cdef Py_ssize_t i = start, r
+    memset(sums, 0, sizeof(sums))
+    if a.rows.weights == NULL:
+        while i + 8 <= stop:
+            for r in range(8):
+                sums[r] += a.closest[i + r]
+            i += 8
+    while i < stop:
+        sums[(i - start) & 7] += weight(&a.rows, i) * a.closest[i]
+        i += 1
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (
+        (sums[4] + sums[5]) + (sums[6] + sums[7]))
 
 
 cdef void accept(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                  void *scratch) noexcept nogil:
-    """Make the chosen candidate the seed of the rows that it is nearer to."""
+    """Make the chosen candidate the seed of the rows that it is nearer to.
+
+    Where distances are rounded, `columns` has them; else they are taken again.
+    """
     cdef Seeding *a = <Seeding *> args
-    cdef Py_ssize_t row[CANDIDATE_ROWS]
-    cdef Py_ssize_t n_open = 0, i
+    cdef const real *column = NULL
+    cdef double squared[CANDIDATES]
+    cdef Py_ssize_t i = start
     cdef uint64_t eight, wanted = <uint64_t> 0x0101010101010101 << a.chosen
-    i = start - 1
-    while i + 1 < stop:
-        i += 1
+    if a.rounded and a.columns != NULL:
+        column = <const real *> a.columns + a.chosen * a.rows.n
+    while i < stop:
         if i + 8 <= stop:  # most rows are not nearer
             memcpy(&eight, a.nearer + i, 8)
             if not eight & wanted:
-                i += 7
+                i += 8
                 continue
-        row[n_open] = i
-        n_open += a.nearer[i] >> a.chosen & 1
-        if n_open == CANDIDATE_ROWS:
-            take(a, row, n_open)
-            n_open = 0
-    if n_open:
-        take(a, row, n_open)
+        if a.nearer[i] >> a.chosen & 1:
+            a.nearest[i] = a.seed
+            if column != NULL:
+                a.closest[i] = column[i]
+            elif a.rows.indptr != NULL:
+                sparse_distances(a, i, squared)
+                a.closest[i] = squared[a.chosen]
+            else:
+                a.closest[i] = dense_distance(a, i, a.chosen)
+        i += 1
+    a.left[block] = total(a, start, stop)
 
 
 cdef void search(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

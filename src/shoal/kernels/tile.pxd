@@ -18,7 +18,7 @@ beyond the last center have norm infinity.
 from shoal.kernels.kmeans_structs cimport Centers
 from shoal.kernels.vec cimport (
     PIECE, REAL_INF, STRETCH, TILE_CENTERS, TILE_ROWS, TILE_VECTORS, VL, real, v_add, v_fma,
-    v_if_less, v_load, v_max, v_min, v_set1, v_store, v_turn, vreal,
+    v_if_less, v_load, v_max, v_min, v_prefetch, v_set1, v_store, v_turn, vreal,
 )
 
 
@@ -33,6 +33,9 @@ cdef inline void turn_rows(const real **rows, const real *origin, Py_ssize_t d, 
     cdef Py_ssize_t l = 0
     cdef int r, m
     while l + PIECE <= d or (followed and l < d):
+        if l % (64 // sizeof(real)) == 0 and d >= 16:
+            for r in range(TILE_ROWS):
+                v_prefetch(rows[r] + l + TILE_ROWS * d)
         for m in range(TILE_VECTORS):
             v_turn(rows + m * VL, origin, l, tile + l * TILE_ROWS + m * VL, TILE_ROWS)
         l += PIECE
@@ -66,16 +69,13 @@ cdef inline void square_rows(const real *tile, Py_ssize_t d, real *norms) noexce
         v_store(norms + m * VL, norm[m])
 
 
-ctypedef struct Least:
-    # The best so far of each row of a tile.
-    vreal best[TILE_VECTORS]
-    vreal second[TILE_VECTORS]
-    vreal place[TILE_VECTORS]
+ctypedef struct Values:
+    vreal of[TILE_CENTERS][TILE_VECTORS]
 
 
-cdef inline void scan(const real *tile, Py_ssize_t d, const real *panel, const real *norms,
-                      int width, vreal *number, Least *least) noexcept nogil:
-    """Bring `least` up to the first `width` centers of a panel; a constant where inlined."""
+cdef inline void evaluate(const real *tile, Py_ssize_t d, const real *panel, Py_ssize_t stride,
+                          const real *norms, int width, Values *values) noexcept nogil:
+    """v_j of `width` centers, a constant where inlined; `stride` is a panel's."""
     cdef vreal acc[TILE_CENTERS][TILE_VECTORS]
     cdef vreal done[TILE_CENTERS][TILE_VECTORS]
     cdef vreal x[TILE_VECTORS]
@@ -92,7 +92,7 @@ cdef inline void scan(const real *tile, Py_ssize_t d, const real *panel, const r
             for m in range(TILE_VECTORS):
                 x[m] = v_load(tile + l * TILE_ROWS + m * VL)
             for j in range(width):
-                c = v_set1(panel[l * TILE_CENTERS + j])
+                c = v_set1(panel[l * stride + j])
                 for m in range(TILE_VECTORS):
                     acc[j][m] = v_fma(c, x[m], acc[j][m])
             l += 1
@@ -108,9 +108,27 @@ cdef inline void scan(const real *tile, Py_ssize_t d, const real *panel, const r
                 acc[j][m] = v_set1(0)
     for j in range(width):
         for m in range(TILE_VECTORS):
-            least.second[m] = v_min(least.second[m], v_max(acc[j][m], least.best[m]))
-            least.place[m] = v_if_less(acc[j][m], least.best[m], number[0], least.place[m])
-            least.best[m] = v_min(acc[j][m], least.best[m])
+            values.of[j][m] = acc[j][m]
+
+
+ctypedef struct Least:
+    # The best so far of each row of a tile.
+    vreal best[TILE_VECTORS]
+    vreal second[TILE_VECTORS]
+    vreal place[TILE_VECTORS]
+
+
+cdef inline void scan(const real *tile, Py_ssize_t d, const real *panel, const real *norms,
+                      int width, vreal *number, Least *least) noexcept nogil:
+    """Bring `least` up to the first `width` centers of a panel; a constant where inlined."""
+    cdef Values v
+    cdef int m, j
+    evaluate(tile, d, panel, TILE_CENTERS, norms, width, &v)
+    for j in range(width):
+        for m in range(TILE_VECTORS):
+            least.second[m] = v_min(least.second[m], v_max(v.of[j][m], least.best[m]))
+            least.place[m] = v_if_less(v.of[j][m], least.best[m], number[0], least.place[m])
+            least.best[m] = v_min(v.of[j][m], least.best[m])
         number[0] = v_add(number[0], v_set1(1))
 
 

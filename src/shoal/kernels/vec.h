@@ -311,13 +311,59 @@ static inline vdouble d_widen(const real *p) { return *p; }
 enum { DL = 1 };
 #endif
 
+/* A bit for each lane where not a > b (so too where either is NaN). */
+static inline unsigned v_not_greater(vreal a, vreal b)
+{
+#if defined(PREFIX) && VBYTES == 64 && SHOAL_REAL == 4
+    return _mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ);
+#elif defined(PREFIX) && VBYTES == 64
+    return _mm512_cmp_pd_mask(a, b, _CMP_NGT_UQ);
+#elif defined(PREFIX) && VBYTES == 32
+    return (unsigned)OP(movemask)(OP(cmp)(a, b, _CMP_NGT_UQ));
+#elif defined(PREFIX)
+    return (unsigned)OP(movemask)(OP(cmpngt)(a, b));
+#else
+    real x[VBYTES / sizeof(real)], y[VBYTES / sizeof(real)];
+    unsigned bits = 0;
+    v_store(x, a);
+    v_store(y, b);
+    for (unsigned r = 0; r < VBYTES / sizeof(real); r++)
+        bits |= (unsigned)!(x[r] > y[r]) << r;
+    return bits;
+#endif
+}
+
+/* Place of the lowest bit that is set. */
+static inline int lowest(unsigned bits)
+{
+#if defined(__GNUC__)
+    return __builtin_ctz(bits);
+#elif defined(_MSC_VER)
+    unsigned long place;
+    _BitScanForward(&place, bits);
+    return (int)place;
+#else
+    int place = 0;
+    while (!(bits >> place & 1))
+        place++;
+    return place;
+#endif
+}
+
+#if defined(PREFIX)
+static inline void v_prefetch(const real *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+#elif defined(__GNUC__)
+static inline void v_prefetch(const real *p) { __builtin_prefetch(p); }
+#else
+static inline void v_prefetch(const real *p) { (void)p; }
+#endif
+
 enum {
     VL = VBYTES / SHOAL_REAL, /* lanes of a vector */
     LANES = 32,               /* centers that decide.pxd looks at together */
     LANE_VECTORS = LANES / DL,
     CANDIDATES = 8,           /* seeds that seeding.pyx tries together */
     CANDIDATE_VECTORS = CANDIDATES / DL,
-    CANDIDATE_ROWS = CANDIDATE_VECTORS > 1 ? 4 : 8, /* and on how many rows at once */
     STRETCH = 128,            /* features summed in one chain */
     TILE_VECTORS = 2,         /* vectors of rows in a register tile */
     TILE_ROWS = TILE_VECTORS * VL,

@@ -11,7 +11,6 @@ cdef extern from "vec.h" nogil:
         LANE_VECTORS
         CANDIDATES
         CANDIDATE_VECTORS
-        CANDIDATE_ROWS
         TILE_VECTORS
         TILE_ROWS
         TILE_CENTERS
@@ -48,5 +47,8 @@ cdef extern from "vec.h" nogil:
     vreal v_max(vreal a, vreal b)
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_if_less(vreal a, vreal b, vreal x, vreal y)
+    unsigned v_not_greater(vreal a, vreal b)
+    int lowest(unsigned bits)
+    void v_prefetch(const real *p)
     void v_turn(const real *const *rows, const real *origin, Py_ssize_t l,
                 real *out, Py_ssize_t stride)
