@@ -33,9 +33,10 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef real margin = <real> tie_margin(d), radius = <real> a.centers.radius[0]
     cdef int32_t label[TILE_ROWS]
     cdef int32_t doubt[TILE_ROWS]
+    cdef int32_t doubts, moved
     cdef int32_t *labels = a.labels
     cdef double *sums = NULL
-    cdef Py_ssize_t changed = 0, ties = 0, strange = 0, doubts
+    cdef Py_ssize_t changed = 0, ties = 0, strange = 0
     if a.sums != NULL:
         sums = a.sums + block * k * (d + 1)
         memset(sums, 0, k * (d + 1) * sizeof(double))
@@ -51,18 +52,19 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         for r in range(TILE_ROWS):
             label[r] = <int32_t> place[r]  # one group, so places are centers
             doubt[r] = doubtful(best[r], second[r], norms[r], margin, radius)
-        for r in range(count):
-            doubts += doubt[r]
+            doubts |= doubt[r]
         if doubts:
-            ties += doubts
             for r in range(count):
+                ties += doubt[r]
                 if doubt[r]:
                     strange += not norms[r] < REAL_INF
                     label[r] = decide(rows[r], origin, d, &a.centers, a.elkan,
                                       -1 if a.first else labels[i + r])
+        moved = 0
         for r in range(count):
-            changed += label[r] != labels[i + r]
+            moved += label[r] != labels[i + r]
             labels[i + r] = label[r]
+        changed += moved
         if sums != NULL:
             add_rows(&a.rows, i, i + count, labels, NULL, sums)
         i += TILE_ROWS

@@ -55,9 +55,11 @@ cdef inline bint doubtful(real best, real second, real norm, real margin,
 
     `norm` is |x|², `radius` the largest |c_j|².
     """
-    cdef real least = underflow(margin), most = 2 * radius + norm  # >= |x|² + 2|x||c| + |c|² / 2
-    return not (((second * (1 - margin) - best > 5 * margin * norm + least)
-                 | (second - best > margin / 2 * most + least))
+    # constants as `real`: a number in Cython is a double, and so would be the arithmetic
+    cdef real least = underflow(margin), most = radius + radius + norm  # >= |x|² + 2|x||c| + |c|²/2
+    cdef real less = <real> (1 - margin), five = <real> (5 * margin), half = <real> (margin / 2)
+    return not (((second * less - best > five * norm + least)
+                 | (second - best > half * most + least))
                 & (most < <real> (REAL_MAX / 8)))
 
 

@@ -73,42 +73,42 @@ ctypedef struct Values:
     vreal of[TILE_CENTERS][TILE_VECTORS]
 
 
-cdef inline void evaluate(const real *tile, Py_ssize_t d, const real *panel, Py_ssize_t stride,
-                          const real *norms, int width, Values *values) noexcept nogil:
-    """v_j of `width` centers, a constant where inlined; `stride` is a panel's."""
-    cdef vreal acc[TILE_CENTERS][TILE_VECTORS]
-    cdef vreal done[TILE_CENTERS][TILE_VECTORS]
+cdef inline void stretch(const real *tile, Py_ssize_t l, Py_ssize_t end, const real *panel,
+                         Py_ssize_t stride, int width, Values *v) noexcept nogil:
+    """Add the products of features l .. end - 1."""
     cdef vreal x[TILE_VECTORS]
     cdef vreal c
-    cdef Py_ssize_t l = 0, end
+    cdef int m, j
+    while l < end:
+        for m in range(TILE_VECTORS):
+            x[m] = v_load(tile + l * TILE_ROWS + m * VL)
+        for j in range(width):
+            c = v_set1(panel[l * stride + j])
+            for m in range(TILE_VECTORS):
+                v.of[j][m] = v_fma(c, x[m], v.of[j][m])
+        l += 1
+
+
+cdef inline void evaluate(const real *tile, Py_ssize_t d, const real *panel, Py_ssize_t stride,
+                          const real *norms, int width, Values *v) noexcept nogil:
+    """v_j of `width` centers, a constant where inlined; `stride` is a panel's."""
+    cdef Values done
+    cdef Py_ssize_t l = STRETCH
     cdef int m, j
     for j in range(width):
         for m in range(TILE_VECTORS):
-            acc[j][m] = v_set1(norms[j])
-            done[j][m] = v_set1(0)
-    while True:
-        end = min(d, l + STRETCH)
-        while l < end:
-            for m in range(TILE_VECTORS):
-                x[m] = v_load(tile + l * TILE_ROWS + m * VL)
-            for j in range(width):
-                c = v_set1(panel[l * stride + j])
-                for m in range(TILE_VECTORS):
-                    acc[j][m] = v_fma(c, x[m], acc[j][m])
-            l += 1
-        if l > STRETCH:
-            for j in range(width):
-                for m in range(TILE_VECTORS):
-                    acc[j][m] = v_add(acc[j][m], done[j][m])
-        if l == d:
-            break
+            v.of[j][m] = v_set1(norms[j])
+    stretch(tile, 0, min(d, <Py_ssize_t> STRETCH), panel, stride, width, v)
+    while l < d:
         for j in range(width):
             for m in range(TILE_VECTORS):
-                done[j][m] = acc[j][m]
-                acc[j][m] = v_set1(0)
-    for j in range(width):
-        for m in range(TILE_VECTORS):
-            values.of[j][m] = acc[j][m]
+                done.of[j][m] = v.of[j][m]
+                v.of[j][m] = v_set1(0)
+        stretch(tile, l, min(d, l + STRETCH), panel, stride, width, v)
+        for j in range(width):
+            for m in range(TILE_VECTORS):
+                v.of[j][m] = v_add(v.of[j][m], done.of[j][m])
+        l += STRETCH
 
 
 ctypedef struct Least:

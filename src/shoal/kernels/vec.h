@@ -311,6 +311,25 @@ static inline vdouble d_widen(const real *p) { return *p; }
 enum { DL = 1 };
 #endif
 
+/* total[0..2] += x - origin, total[3] += 1. May read x[3], which counts for nothing. */
+static inline void add_three(const real *x, const real *origin, double *total)
+{
+#if defined(PREFIX) && VBYTES >= 32
+#if SHOAL_REAL == 4
+    __m256d t = _mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x)),
+                              _mm256_cvtps_pd(_mm_loadu_ps(origin)));
+#else
+    __m256d t = _mm256_sub_pd(_mm256_loadu_pd(x), _mm256_loadu_pd(origin));
+#endif
+    t = _mm256_blend_pd(t, _mm256_set1_pd(1), 8);
+    _mm256_storeu_pd(total, _mm256_add_pd(_mm256_loadu_pd(total), t));
+#else
+    for (int l = 0; l < 3; l++)
+        total[l] += (double)x[l] - (double)origin[l];
+    total[3] += 1;
+#endif
+}
+
 /* A bit for each lane where not a > b (so too where either is NaN). */
 static inline unsigned v_not_greater(vreal a, vreal b)
 {

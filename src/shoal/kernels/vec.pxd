@@ -47,6 +47,7 @@ cdef extern from "vec.h" nogil:
     vreal v_max(vreal a, vreal b)
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_if_less(vreal a, vreal b, vreal x, vreal y)
+    void add_three(const real *x, const real *origin, double *total)
     unsigned v_not_greater(vreal a, vreal b)
     int lowest(unsigned bits)
     void v_prefetch(const real *p)
