@@ -193,3 +193,38 @@ cdef class SearchArgs(Args):
         a.weights = address(weights, type, a.n, self.kept)
         a.targets = <const double *> address(targets, "f8", a.n_targets, self.kept)
         a.found = <int64_t *> address(found, "i8", a.n_targets, self.kept, True)
+
+
+cdef class BatchArgs(Args):
+    """A batch of `count` rows: those that are `drawn`, or all of them."""
+
+    cdef Batch struct
+    cdef list moving
+    cdef str type
+
+    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, Py_ssize_t count, *,
+                 labels, inertias, drawn=None):
+        cdef Batch *a = &self.struct
+        if drawn is None and count != rows.struct.n:
+            raise ValueError(f"a batch of {count} among {rows.struct.n} rows")
+        if rows.type != centers.type:
+            raise TypeError(f"rows are {rows.type}, centers {centers.type}")
+        self.pointer = a
+        self.kept = [rows, centers]
+        self.type = rows.type
+        a.rows = rows.struct
+        a.centers = centers.struct
+        a.count = count
+        a.drawn = <const int64_t *> address(drawn, "i8", count, self.kept)
+        a.labels = <int32_t *> address(labels, "i4", count, self.kept, True)
+        a.inertias = <double *> address(inertias, "f8", n_blocks, self.kept, True)
+
+    def move(self, old, weights, new, new_weights):
+        """Centers and weights before and after the next step."""
+        cdef Batch *a = &self.struct
+        cdef Py_ssize_t k = a.centers.k, length = k * a.rows.d
+        self.moving = []
+        a.old = address(old, self.type, length, self.moving)
+        a.weights = address(weights, self.type, k, self.moving)
+        a.new = address(new, self.type, length, self.moving, True)
+        a.new_weights = address(new_weights, self.type, k, self.moving, True)

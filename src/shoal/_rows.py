@@ -41,6 +41,11 @@ class Rows:
                 self.origin[:] = origin
             self.args = RowArgs(X.shape, X, sample_weight, padded)
 
+    def some(self, indices: Any) -> "Rows":
+        """Some rows and their weights, copied."""
+        weights = self.sample_weight
+        return Rows(self.X[indices], None if weights is None else weights[indices])
+
     def raw(self, indices: Any) -> np.ndarray:
         """Some rows as they are, dense and in float64."""
         rows = self.X[indices]
