@@ -10,6 +10,7 @@ float32. Where its own answer changes, a difference means nothing.
 
 import argparse
 import collections
+import itertools
 import sys
 from dataclasses import dataclass, replace
 
@@ -71,7 +72,7 @@ class Trial:
         rng = np.random.default_rng([self.seed, 7])
         ends = np.sort(rng.integers(min(self.k, self.n), self.n + 1, rng.integers(1, 6)))
         ends = np.unique(np.concatenate([[0], ends, [self.n]]))
-        return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
 
 def draw_trial(seed):
@@ -239,7 +240,9 @@ def main(arguments=None):
         if result is not None:
             trial, found, verdict = result
             reasons[verdict.split(":")[0]] += 1
-            print(f"{trial}\n    differs: {'; '.join(found.values())}\n    why: {verdict}", flush=True)
+            print(
+                f"{trial}\n    differs: {'; '.join(found.values())}\n    why: {verdict}", flush=True
+            )
     print(f"{options.trials} trials, {sum(reasons.values())} differences: {dict(reasons)}")
     return "BUG" in reasons
 

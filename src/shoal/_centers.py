@@ -88,7 +88,7 @@ def scratch_for(rows: Rows) -> int:
 
 def cut_rows(rows: Rows, k: int, most: int = _run.MAX_BLOCKS) -> tuple[int, int]:
     """Blocks for a pass that compares every row with k centers."""
-    return _run.cut(rows.n, 20 + 8 * (k + rows.d) + 2 * k * rows.stored, most)
+    return rows.cut(20 + 8 * (k + rows.d) + 2 * k * rows.stored, most)
 
 
 def nearest(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:

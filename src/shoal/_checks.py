@@ -10,6 +10,9 @@ from sklearn import get_config
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from shoal._files import File
+from shoal._sources import as_file
+
 
 def all_or_nothing(fit: Callable) -> Callable:
     """Leave the estimator as it was where `fit` fails or is interrupted."""
@@ -27,12 +30,19 @@ def all_or_nothing(fit: Callable) -> Callable:
     return wrapped
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> Any:
+def check_rows(
+    estimator: Any, X: Any, *, reset: bool, finite: bool = True, files: bool = False
+) -> Any:
     """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
 
     With ``finite=False`` the values of an array are not looked at: a kernel that reads
-    them anyway will, and `refuse_non_finite` finds the words.
+    them anyway will, and `refuse_non_finite` finds the words. With ``files=True`` a path
+    or a mapped array becomes a File, whose values are never looked at here.
     """
+    if files:
+        X = as_file(X)
+    if isinstance(X, File):
+        return _check_file(estimator, X, reset)
     if get_config().get("array_api_dispatch") and (
         hasattr(X, "__dlpack__") and not isinstance(X, np.ndarray)
     ):
@@ -55,6 +65,15 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> A
         reset=reset,
     )
     return X if sp.issparse(X) else aligned(X)
+
+
+def _check_file(estimator: Any, X: File, reset: bool) -> File:
+    stands_for_it = np.broadcast_to(X.dtype.type(0), X.shape)  # takes no memory
+    try:
+        validate_data(estimator, stands_for_it, dtype=None, ensure_all_finite=False, reset=reset)
+    except ValueError as error:
+        raise ValueError(f"{X.name}: {error}") from error
+    return X
 
 
 def _is_plain(estimator: Any, X: Any) -> bool:
@@ -87,8 +106,21 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
 
 
-def refuse_non_finite(estimator: Any, X: np.ndarray) -> None:
-    """Raise scikit-learn's error if X holds NaN or infinity."""
+def refuse_non_finite(estimator: Any, X: Any) -> None:
+    """Raise scikit-learn's error if X holds NaN or infinity; for a file, say in which row."""
+    if isinstance(X, File):
+        step = max(1, 2**24 // (X.shape[1] * X.dtype.itemsize))
+        for first in range(0, len(X), step):
+            bad = np.flatnonzero(~np.isfinite(X[first : first + step]).all(axis=1))
+            if len(bad):
+                row = X[first + bad[0] : first + bad[0] + 1]
+                what = (
+                    "NaN"
+                    if np.isnan(row).any()
+                    else f"infinity or a value too large for {X.dtype!r}"
+                )
+                raise ValueError(f"Input X contains {what}: row {first + bad[0]} of {X.name}")
+        return
     with np.errstate(all="ignore"):
         if np.isfinite(X.sum()):  # as most are; the rest is looked at again
             return

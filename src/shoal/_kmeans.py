@@ -154,7 +154,7 @@ class KMeans(BaseKMeans):
         self : KMeans
             The fitted estimator. One whose fit fails stays as it was.
         """
-        X = check_rows(self, X, reset=True, finite=False)
+        X = check_rows(self, X, reset=True, finite=False, files=True)
         mean, tol = self._mean_and_tolerance(X)
         n_init = self._count_runs(X, 10)
         algorithm = self._rule_for_ties()

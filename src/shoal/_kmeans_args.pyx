@@ -39,9 +39,8 @@ cdef class AssignmentArgs(Args):
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
         if rows.type != centers.type:
             raise TypeError(f"rows are {rows.type}, centers {centers.type}")
-        self.pointer = a
-        self.kept = [rows, centers]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Assignment))
+        self.kept.append(centers)
         a.centers = centers.struct
         a.elkan = elkan
         a.first = True
@@ -68,12 +67,14 @@ cdef class AssignmentArgs(Args):
 
 cdef class ReductionArgs(Args):
     cdef Reduction struct
+    cdef RowArgs rows
 
     def __init__(self, RowArgs rows, k, n_blocks, totals, *, sums=None, dirty=None, labels=None):
         cdef Reduction *a = &self.struct
         cdef Py_ssize_t length = k * (rows.struct.d + 1)
         self.pointer = a
         self.kept = [rows]
+        self.rows = rows
         a.rows = rows.struct
         a.k = k
         a.n_blocks = n_blocks
@@ -91,6 +92,21 @@ cdef class ReductionArgs(Args):
     @everything.setter
     def everything(self, bint value):
         self.struct.everything = value or self.struct.dirty == NULL
+
+    def in_order(self, wanted):
+        """Arguments for a run over the rows, one block after the other, in place of clusters."""
+        return OrderedArgs(self, wanted)
+
+
+cdef class OrderedArgs(Args):
+    cdef Reduction struct
+
+    def __init__(self, ReductionArgs like, wanted):
+        cdef Reduction *a = &self.struct
+        a[0] = like.struct
+        self.set_rows(like.rows, &a.rows, sizeof(Reduction))
+        self.kept.append(like)
+        a.wanted = <const uint8_t *> address(wanted, "u1", a.k, self.kept)
 
 
 cdef class UpdateArgs(Args):
@@ -142,9 +158,8 @@ cdef class MeasureArgs(Args):
                  Py_ssize_t n_blocks=0):
         cdef Measure *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n
-        self.pointer = a
-        self.kept = [rows, centers]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Measure))
+        self.kept.append(centers)
         a.centers = centers.struct
         a.labels = <const int32_t *> address(labels, "i4", n, self.kept)
         a.totals = <double *> address(totals, "f8", n_blocks, self.kept, True)
@@ -159,9 +174,7 @@ cdef class SeedingArgs(Args):
                  closest, nearest, reach, nearer, potentials, columns=None):
         cdef Seeding *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, width = len(norms)
-        self.pointer = a
-        self.kept = [rows]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Seeding))
         a.n_candidates = 0 if columns is None else len(columns)
         a.rounded = rounded
         a.candidates = <const double *> address(

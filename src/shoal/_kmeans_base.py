@@ -62,7 +62,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """`init` with arrays checked and less the origin."""
         if not _is_arraylike_not_scalar(self.init):
             if callable(self.init) and not rows.sparse:
-                centered = rows.X - rows.origin  # a callable must see these
+                centered = np.asarray(rows.X) - rows.origin  # a callable must see these
                 return lambda k, random_state: self.init(centered, k, random_state=random_state)
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
@@ -105,7 +105,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     ) -> tuple[Rows, Centers]:
         """New data beside the fitted centers."""
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False, finite=finite)
+        X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
         return rows, Centers(self.cluster_centers_, rows)
 

@@ -165,7 +165,7 @@ class MiniBatchKMeans(BaseKMeans):
         self : MiniBatchKMeans
             The fitted estimator. One whose fit fails stays as it was.
         """
-        X = check_rows(self, X, reset=True, finite=False)
+        X = check_rows(self, X, reset=True, finite=False, files=True)
         self._tol = self._tolerance(X)
         n_init = self._count_runs(X, 3)
         self._set_sizes(X.shape[0])
@@ -231,7 +231,7 @@ class MiniBatchKMeans(BaseKMeans):
             The estimator. One whose call fails stays as it was.
         """
         fresh = not hasattr(self, "cluster_centers_")
-        X = check_rows(self, X, reset=fresh)
+        X = check_rows(self, X, reset=fresh, files=True)
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
             random_state = self._random_state = check_random_state(self.random_state)
@@ -302,7 +302,7 @@ class MiniBatchKMeans(BaseKMeans):
         if due:
             self._n_since_last_reassign = 0
         X = rows.X
-        if drawn is not None and rows.sparse:
+        if drawn is not None and (rows.sparse or not rows.in_memory):
             X, drawn = X[drawn], None
             rows = Rows(X)
         total = steps.step(rows, drawn)

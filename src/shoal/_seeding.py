@@ -44,7 +44,7 @@ class _Draws:
         self.columns = np.empty((n_candidates, rows.n), rows.dtype) if rounded else None
         self.seeds = np.zeros((n_seeds, rows.d))
         self.reach = np.zeros(n_seeds)
-        n_blocks, self.size = _run.cut(rows.n, 20 + 5 * rows.stored * n_candidates)
+        n_blocks, self.size = rows.cut(20 + 5 * rows.stored * n_candidates)
         self.potentials = np.empty((n_blocks, self.width))
         self._seed_rows = RowArgs(self.seeds.shape, self.seeds, None, np.zeros(rows.d + 8))
         self._passes: list[tuple] = []  # of the last comparison: arguments, potentials

@@ -49,6 +49,7 @@ ctypedef struct Reduction:
     const double *sums         # [n_blocks, k, d + 1]
     const uint8_t *dirty       # [n_blocks, k]
     bint everything            # every cluster anew, dirty or not
+    const uint8_t *wanted      # [k]: clusters to sum; of add_in_order only
     const int32_t *labels      # [n]
     double *totals             # [k, d + 1]
 
