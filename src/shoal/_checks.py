@@ -106,6 +106,15 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
 
 
+def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Whether results can be written to `out` as it is."""
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out)
+        raise ValueError(f"out must be an array of type {dtype} and shape {shape}, got {found}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError("out must be writable, aligned and in C order")
+
+
 def refuse_non_finite(estimator: Any, X: Any) -> None:
     """Raise scikit-learn's error if X holds NaN or infinity; for a file, say in which row."""
     if isinstance(X, File):

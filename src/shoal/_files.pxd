@@ -16,6 +16,7 @@ ctypedef struct Source:
 cdef class File:
     cdef Source source
     cdef readonly str name
+    cdef File owner            # who closes the file; None: this one
     cdef readonly tuple shape
     cdef readonly object dtype
 

@@ -221,8 +221,19 @@ cdef class File:
             raise ValueError(f"{name} has {size} bytes, but {s.n} rows of {s.d} values of type "
                              f"{dtype} end at byte {needed}: the file is cut off")
 
+    def part(self, Py_ssize_t start, Py_ssize_t stop):
+        """Rows start .. stop - 1 as a File of their own."""
+        cdef File found = File.__new__(File)
+        found.source = self.source
+        found.source.begin += <int64_t> start * self.source.d * self.source.itemsize
+        found.source.n = stop - start
+        found.name, found.dtype = self.name, self.dtype
+        found.shape = (stop - start, self.source.d)
+        found.owner = self if self.owner is None else self.owner
+        return found
+
     def __dealloc__(self):
-        if self.source.descriptor >= 0 and not sys.is_finalizing():
+        if self.owner is None and self.source.descriptor >= 0 and not sys.is_finalizing():
             os.close(self.source.descriptor)
 
     def __len__(self):

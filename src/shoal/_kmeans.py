@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from shoal._callbacks import Task, begin_fit
 from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_finite
 from shoal._kmeans_base import BaseKMeans
 from shoal._lloyd import Lloyd
@@ -162,18 +163,23 @@ class KMeans(BaseKMeans):
         rows = Rows(X, check_weights(sample_weight, X), mean)
         init = self._check_init(rows)
 
+        task = begin_fit(self, X, y, sample_weight, n_init)
         best = None
         for _ in range(n_init):
             run = Lloyd(rows, self._first_centers(rows, init, random_state), algorithm)
             if self.verbose:
                 print("Initialization complete")
-            n_iter = self._iterate(run, tol)
+            part = task.part("run", self.max_iter)
+            n_iter = self._iterate(run, tol, part)
+            stop = part.end(lambda run=run, n_iter=n_iter: self._as_fitted(run, n_iter))
             result = (run.inertia(), run.labels, run.centers.rows, n_iter)
             if best is None or (
                 result[0] < best[0] and not _same_clustering(run.labels, best[1], self.n_clusters)
             ):
                 best = result
-            del run  # before the next one takes its memory
+            del run, part  # before the next one takes its memory
+            if stop:
+                break
 
         self.inertia_, self.labels_, centers, self.n_iter_ = best
         if not rows.sparse:
@@ -188,16 +194,25 @@ class KMeans(BaseKMeans):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+        task.end(dict)
         return self
 
-    def _iterate(self, run: Lloyd, tol: float) -> int:
+    def _as_fitted(self, run: Lloyd, n_iter: int) -> dict:
+        """What a callback's estimator needs to predict with the centers of a run."""
+        rows = run.rows
+        centers = run.centers.rows if rows.sparse else run.centers.rows + rows.origin
+        return {"cluster_centers_": centers.astype(rows.dtype), "n_iter_": n_iter}
+
+    def _iterate(self, run: Lloyd, tol: float, task: Task) -> int:
         """Assign and average until labels or centers stay; the number of iterations."""
         stop = "." if run.algorithm == "lloyd" else ""
         for i in range(self.max_iter):
+            part = task.part("iteration")
             changed = run.assign()
             if self.verbose:
                 print(f"Iteration {i}, inertia {run.inertia()}{stop}")
             shift = run.update()
+            stop_now = part.end(lambda i=i: self._as_fitted(run, i + 1))
             if changed == 0:
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
@@ -207,6 +222,8 @@ class KMeans(BaseKMeans):
                     print(
                         f"Converged at iteration {i}: center shift {shift} within tolerance {tol}."
                     )
+                break
+            if stop_now:
                 break
         run.assign()  # so that labels fit the last centers
         return i + 1

@@ -14,17 +14,27 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_array
+from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
+from shoal._callbacks import CallbackSupportMixin
 from shoal._centers import Centers, distances, inertia, nearest
-from shoal._checks import check_rows, check_weights, refuse_non_finite
+from shoal._checks import check_out, check_rows, check_weights, refuse_non_finite
 from shoal._rows import Rows
 from shoal._seeding import draw_seeds, probabilities
 
 
-class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class BaseKMeans(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
     """An estimator whose result is k centers."""
+
+    __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}  # no metadata
 
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
@@ -130,20 +140,29 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         return self._nearest(*self._rows_and_centers(X, finite=False))
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Distance of each row to every center.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to transform.
+        out : ndarray of shape (n_samples, n_clusters) and the dtype of X, default=None
+            Receives the distances. One that is mapped from a file is written to that
+            file, a block at a time, so neither X nor the result need fit in memory.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
             Distances, in the dtype of X and the unit of its features.
         """
-        return distances(*self._rows_and_centers(X))
+        rows, centers = self._rows_and_centers(X)
+        if out is None:
+            out = np.empty((rows.n, centers.k), rows.dtype)
+        check_out(out, (rows.n, centers.k), rows.dtype)
+        if not distances(rows, centers, out):
+            refuse_non_finite(self, rows.X)
+        return out
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Minus the inertia of X with the fitted centers.

@@ -16,11 +16,17 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
 from shoal._batches import Steps
+from shoal._callbacks import begin_fit
 from shoal._centers import Centers, inertia, nearest
 from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_finite
+from shoal._files import File
 from shoal._kmeans_base import BaseKMeans
 from shoal._rows import Rows
 from shoal._sampling import EqualRows, WeightedRows
+from shoal._sources import blocks
+
+# What one call of partial_fit leaves to the next.
+STATE = {"cluster_centers_", "n_steps_", "_random_state"}
 
 
 class MiniBatchKMeans(BaseKMeans):
@@ -190,15 +196,20 @@ class MiniBatchKMeans(BaseKMeans):
         total_weight = X.dtype.type(n) if weights is None else np.sum(weights)
         pool = EqualRows(n, X.dtype) if weights is None else WeightedRows(weights, random_state)
         self._start(X.dtype)
+        n_steps = (self.max_iter * n) // self._batch_size
+        task = begin_fit(self, X, y, sample_weight, n_steps)
         unit = Rows(X)  # the weights act in the draws
         steps = Steps(best[1], self._counts, unit)
-        n_steps = (self.max_iter * n) // self._batch_size
         for i in range(n_steps):
+            part = task.part("step")
             drawn = pool.draw(self._batch_size, random_state)
             before = steps.centers
             batch_inertia = self._step(steps, unit, drawn, random_state)
             change = np.sum((steps.centers - before) ** 2) if self._tol > 0 else 0
-            if self._has_converged(i, n_steps, n, change, batch_inertia):
+            if not (rows.in_memory or np.isfinite(batch_inertia)):
+                refuse_non_finite(self, X)
+            wanted = part.end(lambda: {"cluster_centers_": steps.centers.copy()})
+            if self._has_converged(i, n_steps, n, change, batch_inertia) or wanted:
                 break
 
         self.cluster_centers_, self._counts = steps.centers, steps.weights
@@ -209,6 +220,7 @@ class MiniBatchKMeans(BaseKMeans):
             self._label(rows)
         else:
             self.inertia_ = self._ewa_inertia * total_weight
+        task.end(dict)
         return self
 
     @all_or_nothing
@@ -230,32 +242,98 @@ class MiniBatchKMeans(BaseKMeans):
         self : MiniBatchKMeans
             The estimator. One whose call fails stays as it was.
         """
-        fresh = not hasattr(self, "cluster_centers_")
-        X = check_rows(self, X, reset=fresh, files=True)
+        X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"))
+        rows = Rows(X, check_weights(sample_weight, X))
+        self._take(rows)
+        if self.compute_labels:
+            self._label(rows)
+        return self
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_sequential(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_passes: int = 1,
+    ) -> Self:
+        """Find the clusters of X by its rows in their order, in place of rows drawn at random.
+
+        Exactly the same as, for a new estimator, ::
+
+            for _ in range(n_passes):
+                for start in range(0, len(X), batch_size):
+                    estimator.partial_fit(X[start : start + batch_size])
+
+        so `labels_` and `inertia_` are those of the last batch. A disk reads rows in
+        their order many times faster than rows at random; but they should be in no
+        order that tells of their clusters.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster. Those in a file (a path, or an array mapped from one) are
+            read a batch at a time, the next while one is used.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+        n_passes : int, default=1
+            How often all rows are used.
+
+        Returns
+        -------
+        self : MiniBatchKMeans
+            The fitted estimator. One whose fit fails stays as it was.
+        """
+        X = check_rows(self, X, reset=True, files=True)
+        weights = check_weights(sample_weight, X)
+        for name in STATE & vars(self).keys():
+            delattr(self, name)
+        task = begin_fit(self, X, y, sample_weight, n_passes)
+        for _ in range(n_passes):
+            part = task.part("pass", -(-X.shape[0] // self.batch_size))
+            for start, block in blocks(X, self.batch_size):
+                batch = part.part("step")
+                if isinstance(X, File) and not np.isfinite(block.sum()):
+                    refuse_non_finite(self, X)
+                stop = start + block.shape[0]
+                rows = Rows(block, None if weights is None else weights[start:stop])
+                self._take(rows)
+                if batch.end(dict):
+                    break
+            if part.end(dict):
+                break
+        if self.compute_labels:
+            self._label(rows)
+        task.end(dict)
+        return self
+
+    def _take(self, rows: Rows) -> None:
+        """One step, from first centers found among the same rows if there are none yet."""
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
             random_state = self._random_state = check_random_state(self.random_state)
-        rows = Rows(X, check_weights(sample_weight, X))
-        self.n_steps_ = getattr(self, "n_steps_", 0)
-        if fresh:
-            self._tol = self._tolerance(X)
-            self._count_runs(X, 3)
+        if not hasattr(self, "cluster_centers_"):
+            self._tol = self._tolerance(rows.X)
+            self._count_runs(rows.X, 3)
             self._set_sizes(rows.n)
             self.cluster_centers_ = self._draw_centers(rows, random_state)
-            self._start(X.dtype)
+            self._start(rows.dtype)
         steps = Steps(self.cluster_centers_, self._counts, rows)
         self._step(steps, rows, None, random_state)
         self.cluster_centers_, self._counts = steps.centers, steps.weights
-        if self.compute_labels:
-            self._label(rows)
-        self.n_steps_ += 1
+        self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         self._n_features_out = self.n_clusters
-        return self
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; looks for NaN where X is dense."""
         if sp.issparse(X):
             return float(np.mean(mean_variance_axis(X, axis=0)[1])) * self.tol if self.tol else 0
+        if isinstance(X, File) and not self.tol:
+            return 0.0  # a pass saved: what is not finite is found when it is read
         mean, variance = Rows(X).moments()
         if not np.isfinite(mean).all():
             refuse_non_finite(self, X)
@@ -346,5 +424,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _label(self, rows: Rows) -> None:
         centers = Centers(self.cluster_centers_, rows)
-        self.labels_ = nearest(rows, centers)[0]
+        self.labels_, all_finite = nearest(rows, centers)
+        if not all_finite:
+            refuse_non_finite(self, rows.X)
         self.inertia_ = inertia(rows, centers, self.labels_)

@@ -48,6 +48,12 @@ class Rows:
         """Number of blocks and rows in each, the same for an array and for a file."""
         return _run.cut(self.n, work, most, 1 if self.sparse else self.d * self.dtype.itemsize)
 
+    def part(self, start: int, stop: int) -> "Rows":
+        """Rows start .. stop - 1, not copied."""
+        weights = None if self.sample_weight is None else self.sample_weight[start:stop]
+        X = self.X[start:stop] if self.in_memory else self.X.part(start, stop)
+        return Rows(X, weights, self.origin)
+
     def some(self, indices: Any) -> "Rows":
         """Some rows and their weights, copied."""
         weights = self.sample_weight
