@@ -44,7 +44,8 @@ class Steps:
             _run.run("assign_batch", rows.type, args, count, self._size, scratch_for(rows))
             total = float(self._inertias.sum())
         args.move(self.centers, self.weights, centers, weights)
-        features = rows.d if rows.sparse else _run.cut(rows.d, 4 * count, 16)[1]
+        # fewer features than 64 would be less than what is read of a row at once
+        features = rows.d if rows.sparse else max(64, _run.cut(rows.d, 16 * count, 16)[1])
         _run.run("step", rows.type, args, rows.d, features, 8 * len(weights))
         self.centers, self.weights = centers, weights
         return total

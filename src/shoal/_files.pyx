@@ -249,7 +249,7 @@ cdef class File:
             start, stop, step = rows.indices(self.source.n)
             if step != 1:
                 raise IndexError("rows of a file are read in steps of one")
-            return self._read(start, max(start, stop))
+            return self.read(start, max(start, stop))
         return self._gather(np.asarray(rows, dtype=np.int64))
 
     def __array__(self, dtype=None, copy=None):
@@ -258,12 +258,16 @@ cdef class File:
         found = self[:]
         return found if dtype is None else found.astype(dtype)
 
-    def _read(self, Py_ssize_t start, Py_ssize_t stop):
+    def read(self, Py_ssize_t start, Py_ssize_t stop, out=None):
+        """Rows start .. stop - 1, in `out` where that is given."""
         cdef Py_ssize_t at = start, most, end, row = self.source.d * self.source.real
         cdef uint8_t[::1] raw
         cdef uint8_t[::1] target
         cdef int error = 0
-        out = np.empty((stop - start, self.source.d), self.dtype)
+        if out is None:
+            out = np.empty((stop - start, self.source.d), self.dtype)
+        if out.shape != (stop - start, self.source.d) or out.dtype != self.dtype:
+            raise ValueError(f"{stop - start} rows of {self.name} do not fit in {out.shape}")
         if out.size == 0:
             return out
         target = out.reshape(-1).view(np.uint8)

@@ -300,11 +300,12 @@ class MiniBatchKMeans(BaseKMeans):
             part = task.part("pass", -(-X.shape[0] // self.batch_size))
             for start, block in blocks(X, self.batch_size):
                 batch = part.part("step")
-                if isinstance(X, File) and not np.isfinite(block.sum()):
-                    refuse_non_finite(self, X)
                 stop = start + block.shape[0]
                 rows = Rows(block, None if weights is None else weights[start:stop])
-                self._take(rows)
+                if start == 0 and not np.isfinite(block.sum()):  # before centers are sought
+                    refuse_non_finite(self, X)
+                if not np.isfinite(self._take(rows)):
+                    refuse_non_finite(self, X)
                 if batch.end(dict):
                     break
             if part.end(dict):
@@ -314,7 +315,7 @@ class MiniBatchKMeans(BaseKMeans):
         task.end(dict)
         return self
 
-    def _take(self, rows: Rows) -> None:
+    def _take(self, rows: Rows) -> float:
         """One step, from first centers found among the same rows if there are none yet."""
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
@@ -326,10 +327,11 @@ class MiniBatchKMeans(BaseKMeans):
             self.cluster_centers_ = self._draw_centers(rows, random_state)
             self._start(rows.dtype)
         steps = Steps(self.cluster_centers_, self._counts, rows)
-        self._step(steps, rows, None, random_state)
+        total = self._step(steps, rows, None, random_state)
         self.cluster_centers_, self._counts = steps.centers, steps.weights
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         self._n_features_out = self.n_clusters
+        return total
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; looks for NaN where X is dense."""

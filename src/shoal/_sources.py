@@ -144,17 +144,29 @@ def open_sink(out: np.ndarray) -> Sink | None:
 
 
 def blocks(X: Any, size: int) -> Iterator[tuple[int, Any]]:
-    """Number of the first row, and the rows, of each block; those of a file are read ahead."""
-    starts = range(0, X.shape[0], size)
+    """Number of the first row, and the rows, of each block.
+
+    Those of a file are read ahead by another thread, and overwritten when the block after
+    the next is asked for.
+    """
+    n = X.shape[0]
+    starts = range(0, n, size)
     if not isinstance(X, File):
         for start in starts:
             yield start, X[start : start + size]
         return
+    buffers = [np.empty((min(size, n), X.shape[1]), X.dtype) for _ in range(2)]
+
+    def read(start: int) -> np.ndarray:
+        stop = min(n, start + size)
+        return X.read(start, stop, buffers[start // size % 2][: stop - start])
+
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(X.__getitem__, slice(0, size))
+        ahead = pool.submit(read, 0)
         for start in starts:
             found = ahead.result()
-            ahead = pool.submit(X.__getitem__, slice(start + size, start + 2 * size))
+            if start + size < n:
+                ahead = pool.submit(read, start + size)
             yield start, found
 
 
