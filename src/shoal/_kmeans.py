@@ -29,6 +29,16 @@ def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
     return np.array_equal(first[labels], best)
 
 
+def _count_clusters(labels: np.ndarray, k: int) -> int:
+    """Number of clusters that have rows; as a rule the first rows tell."""
+    found = np.zeros(k, bool)
+    for start in range(0, len(labels), 2**16):
+        found[labels[start : start + 2**16]] = True
+        if found.all():
+            break
+    return int(found.sum())
+
+
 class KMeans(BaseKMeans):
     """K-means clustering with the answers of scikit-learn's KMeans, sooner and in less memory.
 
@@ -186,7 +196,7 @@ class KMeans(BaseKMeans):
             centers = centers + rows.origin
         self.cluster_centers_ = centers.astype(X.dtype, copy=False)
         self._n_features_out = self.n_clusters
-        n_found = np.count_nonzero(np.bincount(self.labels_, minlength=self.n_clusters))
+        n_found = _count_clusters(self.labels_, self.n_clusters)
         if n_found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
