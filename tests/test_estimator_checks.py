@@ -33,6 +33,11 @@ SETTINGS = [
     {"n_clusters": 3, "copy_x": False},
     {"n_clusters": 2, "init": FirstRows(), "n_init": 1},
 ]
+BATCHES = [
+    {},
+    {"n_clusters": 2, "batch_size": 10, "init": "random", "max_iter": 3},
+    {"n_clusters": 3, "tol": 1e-3, "reassignment_ratio": 0, "max_no_improvement": None},
+]
 
 
 def expected_failures(estimator):
@@ -44,7 +49,10 @@ def expected_failures(estimator):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [shoal.KMeans(**params) for params in SETTINGS],
+    [
+        *(shoal.KMeans(**params) for params in SETTINGS),
+        *(shoal.MiniBatchKMeans(**params) for params in BATCHES),
+    ],
     expected_failed_checks=expected_failures,
     xfail_strict=True,
 )

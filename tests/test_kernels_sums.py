@@ -77,6 +77,23 @@ def test_add_members(problem, sparse, clusters, name):
     np.testing.assert_array_equal(totals, expected)  # where nobody says what is dirty, all is
 
 
+@given(problems(), levels)
+def test_add_in_order(problem, name):
+    """Clusters that are not wanted keep their sums."""
+    k, n = len(problem.centers), len(problem.X)
+    labels = problem.rng.integers(k, size=n).astype(np.int32)
+    wanted = problem.rng.integers(2, size=k).astype(np.uint8)
+    totals = np.where(wanted[:, None], 0.0, -1.0) * np.ones(problem.x.shape[1] + 1)
+    rows = problem.rows
+    args = ReductionArgs(rows.args, k, len(problem.blocks), totals, labels=labels)
+    with level(name):
+        _run.run("add_in_order", rows.type, args.in_order(wanted), n, problem.size, in_order=True)
+    some = wanted.astype(bool)
+    expected = reference.add_in_order(problem.x, problem.w, labels, k, some)
+    np.testing.assert_array_equal(totals[some], expected)
+    assert (totals[~some] == -1).all()
+
+
 @given(problems())
 def test_both_ways_to_sum_agree(problem):
     k = len(problem.centers)

@@ -84,7 +84,14 @@ def test_documentation(name):
 
 
 # Written by scikit-learn's base classes.
-GENERATED = {"set_fit_request", "set_score_request", "set_params", "set_output"}
+GENERATED = {
+    "set_fit_request",
+    "set_partial_fit_request",
+    "set_score_request",
+    "set_callbacks",
+    "set_params",
+    "set_output",
+}
 
 
 def test_attributes_are_documented():

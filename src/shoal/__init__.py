@@ -2,7 +2,8 @@
 
 from shoal._config import show_config
 from shoal._kmeans import KMeans, k_means
+from shoal._minibatch import MiniBatchKMeans
 from shoal._seeding import kmeans_plusplus
 
-__all__ = ["KMeans", "k_means", "kmeans_plusplus", "show_config"]
+__all__ = ["KMeans", "MiniBatchKMeans", "k_means", "kmeans_plusplus", "show_config"]
 __version__ = "0.1.0"

@@ -10,6 +10,8 @@ from cpython.buffer cimport (
 )
 from libc.stdint cimport int32_t
 
+from shoal._files cimport File
+
 _FORMATS = {"f4": b"f", "f8": b"d", "i4": b"il", "i8": b"lq", "u1": b"B"}
 _SIZES = {"f4": 4, "f8": 8, "i4": 4, "i8": 8, "u1": 1}
 
@@ -45,9 +47,17 @@ cdef class Args:
     def __cinit__(self):
         self.kept = []
 
+    cdef void set_rows(self, RowArgs rows, Rows *struct, Py_ssize_t size):
+        """A run goes over these rows, with which the struct of so many bytes begins."""
+        struct[0] = rows.struct
+        self.pointer = struct
+        self.kept.append(rows)
+        self.over = rows
+        self.size = size
+
 
 cdef class RowArgs:
-    """The data: an array of shape (n, d), or the three arrays of CSR data."""
+    """The data: an array of shape (n, d), the three arrays of CSR data, or a file."""
 
     def __init__(self, shape, x, weights=None, origin=None, indices=None, indptr=None):
         self.kept = []
@@ -55,7 +65,10 @@ cdef class RowArgs:
         self.struct.n, self.struct.d = shape
         cdef Py_ssize_t n = self.struct.n, d = self.struct.d
         cdef Py_ssize_t stored = n * d if indptr is None else x.size
-        self.struct.x = address(x, self.type, stored, self.kept)
+        if isinstance(x, File):
+            self.file = x  # the run says where each block is read to
+        else:
+            self.struct.x = address(x, self.type, stored, self.kept)
         self.struct.weights = address(weights, self.type, n, self.kept)
         self.struct.origin = address(origin, self.type, d + 8, self.kept)  # read in pieces
         self.struct.indices = <const int32_t *> address(indices, "i4", stored, self.kept)
@@ -70,8 +83,6 @@ cdef class MomentArgs(Args):
     def __init__(self, RowArgs rows, Py_ssize_t n_blocks, sums, squares):
         cdef Moments *a = &self.struct
         cdef Py_ssize_t length = n_blocks * rows.struct.d
-        self.pointer = a
-        self.kept = [rows]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Moments))
         a.sums = <double *> address(sums, "f8", length, self.kept, True)
         a.squares = <double *> address(squares, "f8", length, self.kept, True)

@@ -1,5 +1,6 @@
 """Centers in the forms that kernels read, and the three things asked of them and rows."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.utils.extmath import row_norms
 from shoal import _run
 from shoal._kmeans_args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
 from shoal._rows import Rows
+from shoal._sources import open_sink
 
 COUNTS = 4  # what a pass counts: labels changed, rows examined, near-ties, norms not finite
 
@@ -88,7 +90,7 @@ def scratch_for(rows: Rows) -> int:
 
 def cut_rows(rows: Rows, k: int, most: int = _run.MAX_BLOCKS) -> tuple[int, int]:
     """Blocks for a pass that compares every row with k centers."""
-    return _run.cut(rows.n, 20 + 8 * (k + rows.d) + 2 * k * rows.stored, most)
+    return rows.cut(20 + 8 * (k + rows.d) + 2 * k * rows.stored, most)
 
 
 def nearest(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
@@ -118,9 +120,25 @@ def inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -
     return float(totals.sum())
 
 
-def distances(rows: Rows, centers: Centers) -> np.ndarray:
-    """|x_i - c_j| for every row and center, in the rows' dtype."""
-    out = np.empty((rows.n, centers.k), rows.dtype)
-    args = MeasureArgs(rows.args, centers.args, out=out)
-    _run.run("transform", rows.type, args, rows.n, cut_rows(rows, centers.k)[1])
-    return out
+def distances(rows: Rows, centers: Centers, out: np.ndarray) -> bool:
+    """|x_i - c_j| for every row and center, in the rows' dtype; False for rows not finite.
+
+    Only rows of a file are looked at for that: others have been.
+    """
+    sink = None if rows.sparse else open_sink(out)
+    if sink is None and rows.in_memory:
+        args = MeasureArgs(rows.args, centers.args, out=out)
+        _run.run("transform", rows.type, args, rows.n, cut_rows(rows, centers.k)[1])
+        return True
+    size = max(1, _run.BLOCK_BYTES // (rows.dtype.itemsize * max(centers.k, rows.d)))
+    finite = True
+    with sink or nullcontext():
+        for start in range(0, rows.n, size):
+            part = rows.part(start, min(rows.n, start + size))
+            found = np.empty((part.n, centers.k), rows.dtype) if sink else out[start : start + size]
+            args = MeasureArgs(part.args, centers.args, out=found)
+            _run.run("transform", part.type, args, part.n, cut_rows(part, centers.k)[1])
+            finite = finite and (rows.in_memory or bool(np.isfinite(found[:, 0]).all()))
+            if sink:
+                sink.write(found)
+    return finite

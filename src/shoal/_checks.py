@@ -10,6 +10,9 @@ from sklearn import get_config
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from shoal._files import File
+from shoal._sources import as_file
+
 
 def all_or_nothing(fit: Callable) -> Callable:
     """Leave the estimator as it was where `fit` fails or is interrupted."""
@@ -27,12 +30,19 @@ def all_or_nothing(fit: Callable) -> Callable:
     return wrapped
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> Any:
+def check_rows(
+    estimator: Any, X: Any, *, reset: bool, finite: bool = True, files: bool = False
+) -> Any:
     """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
 
     With ``finite=False`` the values of an array are not looked at: a kernel that reads
-    them anyway will, and `refuse_non_finite` finds the words.
+    them anyway will, and `refuse_non_finite` finds the words. With ``files=True`` a path
+    or a mapped array becomes a File, whose values are never looked at here.
     """
+    if files:
+        X = as_file(X)
+    if isinstance(X, File):
+        return _check_file(estimator, X, reset)
     if get_config().get("array_api_dispatch") and (
         hasattr(X, "__dlpack__") and not isinstance(X, np.ndarray)
     ):
@@ -40,6 +50,10 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> A
             f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
             f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
         )
+    if not reset and _is_plain(estimator, X):
+        if finite:
+            refuse_non_finite(estimator, X)
+        return X
     X = validate_data(
         estimator,
         X,
@@ -51,6 +65,33 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, finite: bool = True) -> A
         reset=reset,
     )
     return X if sp.issparse(X) else aligned(X)
+
+
+def _check_file(estimator: Any, X: File, reset: bool) -> File:
+    stands_for_it = np.broadcast_to(X.dtype.type(0), X.shape)  # takes no memory
+    try:
+        validate_data(estimator, stands_for_it, dtype=None, ensure_all_finite=False, reset=reset)
+    except ValueError as error:
+        raise ValueError(f"{X.name}: {error}") from error
+    return X
+
+
+def _is_plain(estimator: Any, X: Any) -> bool:
+    """Whether X is an array as it is wanted, of whose shape nothing can be said against.
+
+    scikit-learn's validation of such an array takes longer than prediction of a few rows.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype in (np.float32, np.float64)
+        and X.dtype.isnative
+        and X.flags.c_contiguous
+        and X.flags.aligned
+        and X.shape[0] > 0
+        and X.shape[1] == getattr(estimator, "n_features_in_", None)
+        and not hasattr(estimator, "feature_names_in_")
+    )
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
@@ -65,6 +106,31 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
 
 
-def refuse_non_finite(estimator: Any, X: np.ndarray) -> None:
-    """Raise scikit-learn's error if X holds NaN or infinity."""
+def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Whether results can be written to `out` as it is."""
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out)
+        raise ValueError(f"out must be an array of type {dtype} and shape {shape}, got {found}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError("out must be writable, aligned and in C order")
+
+
+def refuse_non_finite(estimator: Any, X: Any) -> None:
+    """Raise scikit-learn's error if X holds NaN or infinity; for a file, say in which row."""
+    if isinstance(X, File):
+        step = max(1, 2**24 // (X.shape[1] * X.dtype.itemsize))
+        for first in range(0, len(X), step):
+            bad = np.flatnonzero(~np.isfinite(X[first : first + step]).all(axis=1))
+            if len(bad):
+                row = X[first + bad[0] : first + bad[0] + 1]
+                what = (
+                    "NaN"
+                    if np.isnan(row).any()
+                    else f"infinity or a value too large for {X.dtype!r}"
+                )
+                raise ValueError(f"Input X contains {what}: row {first + bad[0]} of {X.name}")
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(X.sum()):  # as most are; the rest is looked at again
+            return
     assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")

@@ -2,30 +2,24 @@
 
 import warnings
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.sparsefuncs import mean_variance_axis
-from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
-from shoal._centers import Centers, distances, inertia, nearest
+from shoal._callbacks import Task, begin_fit
 from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_finite
+from shoal._kmeans_base import BaseKMeans
 from shoal._lloyd import Lloyd
 from shoal._rows import Rows
-from shoal._seeding import draw_seeds, probabilities
 
 
 def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
@@ -35,7 +29,17 @@ def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
     return np.array_equal(first[labels], best)
 
 
-class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+def _count_clusters(labels: np.ndarray, k: int) -> int:
+    """Number of clusters that have rows; as a rule the first rows tell."""
+    found = np.zeros(k, bool)
+    for start in range(0, len(labels), 2**16):
+        found[labels[start : start + 2**16]] = True
+        if found.all():
+            break
+    return int(found.sum())
+
+
+class KMeans(BaseKMeans):
     """K-means clustering with the answers of scikit-learn's KMeans, sooner and in less memory.
 
     Parameters
@@ -113,13 +117,7 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
+        **BaseKMeans._parameter_constraints,
         "copy_x": ["boolean"],
         "algorithm": [StrOptions({"lloyd", "elkan"})],
     }
@@ -167,32 +165,38 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         self : KMeans
             The fitted estimator. One whose fit fails stays as it was.
         """
-        X = check_rows(self, X, reset=True, finite=False)
+        X = check_rows(self, X, reset=True, finite=False, files=True)
         mean, tol = self._mean_and_tolerance(X)
-        n_init, algorithm = self._check_against(X)
+        n_init = self._count_runs(X, 10)
+        algorithm = self._rule_for_ties()
         random_state = check_random_state(self.random_state)
         rows = Rows(X, check_weights(sample_weight, X), mean)
         init = self._check_init(rows)
 
+        task = begin_fit(self, X, y, sample_weight, n_init)
         best = None
         for _ in range(n_init):
             run = Lloyd(rows, self._first_centers(rows, init, random_state), algorithm)
             if self.verbose:
                 print("Initialization complete")
-            n_iter = self._iterate(run, tol)
+            part = task.part("run", self.max_iter)
+            n_iter = self._iterate(run, tol, part)
+            stop = part.end(lambda run=run, n_iter=n_iter: self._as_fitted(run, n_iter))
             result = (run.inertia(), run.labels, run.centers.rows, n_iter)
             if best is None or (
                 result[0] < best[0] and not _same_clustering(run.labels, best[1], self.n_clusters)
             ):
                 best = result
-            del run  # before the next one takes its memory
+            del run, part  # before the next one takes its memory
+            if stop:
+                break
 
         self.inertia_, self.labels_, centers, self.n_iter_ = best
         if not rows.sparse:
             centers = centers + rows.origin
         self.cluster_centers_ = centers.astype(X.dtype, copy=False)
         self._n_features_out = self.n_clusters
-        n_found = np.count_nonzero(np.bincount(self.labels_, minlength=self.n_clusters))
+        n_found = _count_clusters(self.labels_, self.n_clusters)
         if n_found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
@@ -200,16 +204,25 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                 ConvergenceWarning,
                 stacklevel=4,
             )
+        task.end(dict)
         return self
 
-    def _iterate(self, run: Lloyd, tol: float) -> int:
+    def _as_fitted(self, run: Lloyd, n_iter: int) -> dict:
+        """What a callback's estimator needs to predict with the centers of a run."""
+        rows = run.rows
+        centers = run.centers.rows if rows.sparse else run.centers.rows + rows.origin
+        return {"cluster_centers_": centers.astype(rows.dtype), "n_iter_": n_iter}
+
+    def _iterate(self, run: Lloyd, tol: float, task: Task) -> int:
         """Assign and average until labels or centers stay; the number of iterations."""
         stop = "." if run.algorithm == "lloyd" else ""
         for i in range(self.max_iter):
+            part = task.part("iteration")
             changed = run.assign()
             if self.verbose:
                 print(f"Iteration {i}, inertia {run.inertia()}{stop}")
             shift = run.update()
+            stop_now = part.end(lambda i=i: self._as_fitted(run, i + 1))
             if changed == 0:
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
@@ -220,33 +233,20 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
                         f"Converged at iteration {i}: center shift {shift} within tolerance {tol}."
                     )
                 break
+            if stop_now:
+                break
         run.assign()  # so that labels fit the last centers
         return i + 1
 
-    def _check_against(self, X: Any) -> tuple[int, str]:
-        """Number of runs and rule for ties, once X and the parameters are seen together."""
-        if X.shape[0] < self.n_clusters:
-            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
-        given = _is_arraylike_not_scalar(self.init)
-        n_init = self.n_init
-        if n_init == "auto":
-            n_init = 1 if given or self.init == "k-means++" else 10
-        if given and n_init != 1:
-            warnings.warn(
-                "Explicit initial center position passed: performing only one init in "
-                f"{type(self).__name__} instead of n_init={n_init}.",
-                RuntimeWarning,
-                stacklevel=5,
-            )
-            n_init = 1
+    def _rule_for_ties(self) -> str:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
                 stacklevel=5,
             )
-            return n_init, "lloyd"
-        return n_init, self.algorithm
+            return "lloyd"
+        return self.algorithm
 
     def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
         """Origin of dense rows, and the squared shift that ends a run."""
@@ -257,160 +257,6 @@ class KMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Ba
         if not np.isfinite(mean).all():
             refuse_non_finite(self, X)
         return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
-
-    def _check_init(self, rows: Rows) -> Any:
-        """`init` with arrays checked and less the origin."""
-        if not _is_arraylike_not_scalar(self.init):
-            if callable(self.init) and not rows.sparse:
-                centered = rows.X - rows.origin  # a callable must see these
-                return lambda k, random_state: self.init(centered, k, random_state=random_state)
-            if callable(self.init):
-                return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
-            return self.init
-        init = check_array(self.init, dtype=rows.dtype, order="C")
-        self._check_center_shape(rows, init)
-        init = init.astype(np.float64)
-        return init if rows.sparse else init - rows.origin
-
-    def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
-        """Centers to begin a run from, less the origin."""
-        if isinstance(init, str) and init == "k-means++":
-            chosen = draw_seeds(rows, self.n_clusters, random_state)
-            return rows.take(chosen)
-        if isinstance(init, str):
-            chosen = random_state.choice(
-                rows.n, size=self.n_clusters, replace=False, p=probabilities(rows)
-            )
-            return rows.take(chosen)
-        if callable(init):
-            centers = init(self.n_clusters, random_state)
-            centers = check_array(centers, dtype=rows.dtype, copy=False, order="C")
-            self._check_center_shape(rows, centers)
-            return centers
-        return init
-
-    def _check_center_shape(self, rows: Rows, centers: np.ndarray) -> None:
-        for expected, found, what in (
-            (self.n_clusters, centers.shape[0], "number of clusters"),
-            (rows.d, centers.shape[1], "number of features of the data"),
-        ):
-            if found != expected:
-                raise ValueError(
-                    f"The shape of the initial centers {centers.shape} does not "
-                    f"match the {what} {expected}."
-                )
-
-    def _rows_and_centers(
-        self, X: Any, sample_weight: Any = None, *, finite: bool = True
-    ) -> tuple[Rows, Centers]:
-        """New data beside the fitted centers."""
-        check_is_fitted(self)
-        X = check_rows(self, X, reset=False, finite=finite)
-        rows = Rows(X, check_weights(sample_weight, X))
-        return rows, Centers(self.cluster_centers_, rows)
-
-    def _nearest(self, rows: Rows, centers: Centers) -> np.ndarray:
-        labels, all_finite = nearest(rows, centers)
-        if not all_finite:
-            refuse_non_finite(self, rows.X)
-        return labels
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Index of the nearest center of each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to assign.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-            Index of the nearest center.
-        """
-        return self._nearest(*self._rows_and_centers(X, finite=False))
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Distance of each row to every center.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to transform.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Distances, in the dtype of X and the unit of its features.
-        """
-        return distances(*self._rows_and_centers(X))
-
-    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Minus the inertia of X with the fitted centers.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to score.
-        y : Ignored
-            Present for the sake of pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row; 1 by default.
-
-        Returns
-        -------
-        score : float
-            Minus the weighted sum of squared distances to the nearest centers.
-        """
-        rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
-        return -inertia(rows, centers, self._nearest(rows, centers))
-
-    def fit_predict(
-        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> np.ndarray:
-        """Fit, and the labels of the rows fitted: ``fit(X).labels_``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to cluster.
-        y : Ignored
-            Present for the sake of pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row; 1 by default.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-            Index of the cluster of each row.
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def fit_transform(
-        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> np.ndarray:
-        """Fit, and the distance of each row to every center: ``fit(X).transform(X)``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to cluster.
-        y : Ignored
-            Present for the sake of pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row; 1 by default.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Distances.
-        """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
 
 @validate_params(

@@ -1,5 +1,5 @@
 from shoal.kernels.kmeans_structs cimport (
-    Assignment, Centers, Measure, Packing, Reduction, Search, Seeding, Update,
+    Assignment, Batch, Centers, Measure, Packing, Reduction, Search, Seeding, Update,
 )
 
 

@@ -39,9 +39,8 @@ cdef class AssignmentArgs(Args):
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
         if rows.type != centers.type:
             raise TypeError(f"rows are {rows.type}, centers {centers.type}")
-        self.pointer = a
-        self.kept = [rows, centers]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Assignment))
+        self.kept.append(centers)
         a.centers = centers.struct
         a.elkan = elkan
         a.first = True
@@ -68,12 +67,14 @@ cdef class AssignmentArgs(Args):
 
 cdef class ReductionArgs(Args):
     cdef Reduction struct
+    cdef RowArgs rows
 
     def __init__(self, RowArgs rows, k, n_blocks, totals, *, sums=None, dirty=None, labels=None):
         cdef Reduction *a = &self.struct
         cdef Py_ssize_t length = k * (rows.struct.d + 1)
         self.pointer = a
         self.kept = [rows]
+        self.rows = rows
         a.rows = rows.struct
         a.k = k
         a.n_blocks = n_blocks
@@ -91,6 +92,21 @@ cdef class ReductionArgs(Args):
     @everything.setter
     def everything(self, bint value):
         self.struct.everything = value or self.struct.dirty == NULL
+
+    def in_order(self, wanted):
+        """Arguments for a run over the rows, one block after the other, in place of clusters."""
+        return OrderedArgs(self, wanted)
+
+
+cdef class OrderedArgs(Args):
+    cdef Reduction struct
+
+    def __init__(self, ReductionArgs like, wanted):
+        cdef Reduction *a = &self.struct
+        a[0] = like.struct
+        self.set_rows(like.rows, &a.rows, sizeof(Reduction))
+        self.kept.append(like)
+        a.wanted = <const uint8_t *> address(wanted, "u1", a.k, self.kept)
 
 
 cdef class UpdateArgs(Args):
@@ -142,9 +158,8 @@ cdef class MeasureArgs(Args):
                  Py_ssize_t n_blocks=0):
         cdef Measure *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n
-        self.pointer = a
-        self.kept = [rows, centers]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Measure))
+        self.kept.append(centers)
         a.centers = centers.struct
         a.labels = <const int32_t *> address(labels, "i4", n, self.kept)
         a.totals = <double *> address(totals, "f8", n_blocks, self.kept, True)
@@ -165,9 +180,7 @@ cdef class SeedingArgs(Args):
         forms = (panel, panel_norms) if rows.struct.indptr == NULL else (candidates, norms)
         if forms[0] is None or forms[1] is None:
             raise ValueError("dense rows need a panel and its norms, others candidates and norms")
-        self.pointer = a
-        self.kept = [rows]
-        a.rows = rows.struct
+        self.set_rows(rows, &a.rows, sizeof(Seeding))
         a.n_candidates = len(points)
         a.rounded = rounded
         a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
@@ -202,3 +215,38 @@ cdef class SearchArgs(Args):
         a.weights = address(weights, type, a.n, self.kept)
         a.targets = <const double *> address(targets, "f8", a.n_targets, self.kept)
         a.found = <int64_t *> address(found, "i8", a.n_targets, self.kept, True)
+
+
+cdef class BatchArgs(Args):
+    """A batch of `count` rows: those that are `drawn`, or all of them."""
+
+    cdef Batch struct
+    cdef list moving
+    cdef str type
+
+    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, Py_ssize_t count, *,
+                 labels, inertias, drawn=None):
+        cdef Batch *a = &self.struct
+        if drawn is None and count != rows.struct.n:
+            raise ValueError(f"a batch of {count} among {rows.struct.n} rows")
+        if rows.type != centers.type:
+            raise TypeError(f"rows are {rows.type}, centers {centers.type}")
+        self.pointer = a
+        self.kept = [rows, centers]
+        self.type = rows.type
+        a.rows = rows.struct
+        a.centers = centers.struct
+        a.count = count
+        a.drawn = <const int64_t *> address(drawn, "i8", count, self.kept)
+        a.labels = <int32_t *> address(labels, "i4", count, self.kept, True)
+        a.inertias = <double *> address(inertias, "f8", n_blocks, self.kept, True)
+
+    def move(self, old, weights, new, new_weights):
+        """Centers and weights before and after the next step."""
+        cdef Batch *a = &self.struct
+        cdef Py_ssize_t k = a.centers.k, length = k * a.rows.d
+        self.moving = []
+        a.old = address(old, self.type, length, self.moving)
+        a.weights = address(weights, self.type, k, self.moving)
+        a.new = address(new, self.type, length, self.moving, True)
+        a.new_weights = address(new_weights, self.type, k, self.moving, True)

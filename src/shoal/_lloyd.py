@@ -38,11 +38,12 @@ def plan(rows: Rows, k: int) -> Plan:
     =====================  ================  ==============================================
 
     The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
-    more than a twentieth of the data's memory; then clusters are summed after the pass.
+    more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
+    after the pass.
     """
     n_blocks, size = cut_rows(rows, k)
     slot = 8 * k * (rows.d + 1)
-    room = 2**20 + rows.n * rows.stored * rows.dtype.itemsize // 20
+    room = 2**20 + min(2**27, rows.n * rows.stored * rows.dtype.itemsize // 20)
     most = int(room // slot)
     sums_by = "block" if most >= min(n_blocks, 8) else "cluster"
     if sums_by == "block" and most < n_blocks:
@@ -93,7 +94,7 @@ class Lloyd:
         self._group_drift = np.zeros((n_groups, 2), np.float32)
         self._group_mover = np.zeros(n_groups, np.int32)
         sums = np.empty((n_blocks, k, d + 1)) if self.plan.sums_by == "block" else None
-        dirty = np.empty((n_blocks, k), np.uint8) if bounded else None
+        dirty = self._dirty = np.empty((n_blocks, k), np.uint8) if bounded else None
         bounds = {}
         if bounded:
             bounds = {
@@ -138,14 +139,11 @@ class Lloyd:
         k, d = self._old.shape
         clusters = _run.cut(k, d * (1 + self.plan.n_blocks), 16)[1]  # in a block
         by_block = self.plan.sums_by == "block"
-        _run.run(
-            "add_blocks" if by_block else "add_members",
-            self.rows.type,
-            self._reduction,
-            k,
-            clusters,
-            clusters,
-        )
+        if by_block or self.rows.in_memory:
+            kernel = "add_blocks" if by_block else "add_members"
+            _run.run(kernel, self.rows.type, self._reduction, k, clusters, clusters)
+        else:
+            self._add_in_order()
         self._reduction.everything = self._relocate_empty()
         self._old[:] = self.centers.rows
         self._update.heaviest = int(self._totals[:, d].argmax())
@@ -154,6 +152,15 @@ class Lloyd:
         if self.plan.kernel == "assign_bounded":
             self._set_drift()
         return float(self.shifts @ self.shifts)
+
+    def _add_in_order(self) -> None:
+        """What add_members does, for rows in a file, each read once."""
+        wanted = np.ones(len(self._totals), np.uint8)
+        if not self._reduction.everything:
+            wanted = self._dirty.max(axis=0)
+        self._totals[wanted.astype(bool)] = 0
+        args = self._reduction.in_order(wanted)
+        _run.run("add_in_order", self.rows.type, args, self.rows.n, self.plan.size, in_order=True)
 
     def _set_drift(self) -> None:
         with np.errstate(over="ignore"):  # infinity leaves every row open

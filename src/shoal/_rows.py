@@ -7,14 +7,16 @@ import scipy.sparse as sp
 
 from shoal import _run
 from shoal._args import MomentArgs, RowArgs
+from shoal._files import File
 
 
 class Rows:
-    """The data of one fit or prediction, read in place.
+    """The data of one fit or prediction, read in place or from a file.
 
     Parameters
     ----------
-    X : ndarray (C order) or CSR matrix, float32 or float64
+    X : ndarray (C order), CSR matrix or File, float32 or float64
+        The rows of a File are read anew, a block at a time, in each run over them.
     sample_weight : ndarray of X's dtype, or None where all are 1
     origin : ndarray of shape (n_features,) and X's dtype, or None
         Subtracted from every dense row as it is read; zero by default.
@@ -26,6 +28,7 @@ class Rows:
         self.dtype = X.dtype
         self.type = "f4" if X.dtype == np.float32 else "f8"
         self.sparse = sp.issparse(X)
+        self.in_memory = not isinstance(X, File)
         self.stored = X.nnz / max(self.n, 1) if self.sparse else self.d  # values a row
         if self.sparse:
             self.origin = None
@@ -41,6 +44,21 @@ class Rows:
                 self.origin[:] = origin
             self.args = RowArgs(X.shape, X, sample_weight, padded)
 
+    def cut(self, work: float, most: int = _run.MAX_BLOCKS) -> tuple[int, int]:
+        """Number of blocks and rows in each, the same for an array and for a file."""
+        return _run.cut(self.n, work, most, 1 if self.sparse else self.d * self.dtype.itemsize)
+
+    def part(self, start: int, stop: int) -> "Rows":
+        """Rows start .. stop - 1, not copied."""
+        weights = None if self.sample_weight is None else self.sample_weight[start:stop]
+        X = self.X[start:stop] if self.in_memory else self.X.part(start, stop)
+        return Rows(X, weights, self.origin)
+
+    def some(self, indices: Any) -> "Rows":
+        """Some rows and their weights, copied."""
+        weights = self.sample_weight
+        return Rows(self.X[indices], None if weights is None else weights[indices])
+
     def raw(self, indices: Any) -> np.ndarray:
         """Some rows as they are, dense and in float64."""
         rows = self.X[indices]
@@ -55,7 +73,7 @@ class Rows:
         # one block, where that costs little: it adds up in numpy's order, and the bits of
         # the mean decide exact ties, which data such as images are full of
         one = self.n * self.d <= 2**22
-        n_blocks, size = (1, self.n) if one else _run.cut(self.n, 4 * self.d)
+        n_blocks, size = (1, self.n) if one else self.cut(4 * self.d)
         sums, squares = np.empty((2, n_blocks, self.d))
         args = MomentArgs(self.args, n_blocks, sums, squares)
         _run.run("moments", self.type, args, self.n, size, 16 * self.d)

@@ -19,10 +19,13 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport prange, threadid
 
+from libc.string cimport memcpy, memset
+
 from joblib import cpu_count
 
 from shoal._args cimport Args
-from shoal.kernels.structs cimport kernel_t
+from shoal._files cimport File, Source, raw_bytes, read_ahead, read_rows, reading_failed
+from shoal.kernels.structs cimport Rows, kernel_t
 
 from shoal import _cpu
 
@@ -42,11 +45,16 @@ cdef extern from *:
 
 LEVEL = _cpu.chosen()
 HAS_OPENMP = bool(SHOAL_OPENMP)
-MODULES = ("assign", "bounds", "measure", "seeding", "sparse", "update")
+MODULES = ("assign", "bounds", "measure", "minibatch", "seeding", "sparse", "update")
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C
+BLOCK_BYTES = 2**24    # of rows in a block at most, which is what a thread reads at once
 TURN = 0.1             # seconds between two looks at pending signals
+
+cdef enum:
+    AHEAD = 1 << 25    # bytes that the system is told to read before they are asked for
+    BEYOND = 256       # bytes that kernels may read beyond a row: see tile.pxd
 
 _kernels = {}          # (name, type) -> capsule
 _sizes = {}            # what Python must know of the kernels' constants
@@ -103,13 +111,14 @@ def threads() -> int:
     return max(1, min(omp_get_max_threads(), _cpus, allowed))
 
 
-def cut(n: int, work: float, most: int = MAX_BLOCKS) -> tuple[int, int]:
+def cut(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1) -> tuple[int, int]:
     """Number of blocks and items in each, for n items of `work` operations apiece.
 
-    There are at most `most` blocks unless they would be too long to wait for.
+    There are at most `most` blocks unless they would be too long to wait for, or, for
+    rows of `row` bytes, to hold in memory where the others lie in a file.
     """
     size = max(-(-n // most), int(MIN_WORK / work) + 1)
-    size = min(size, int(MAX_WORK / work) + 1)
+    size = min(size, int(MAX_WORK / work) + 1, max(1, BLOCK_BYTES // row))
     if size > 64:
         size = -(-size // 64) * 64
     return max(1, -(-n // size)), size
@@ -138,25 +147,86 @@ cdef void run_blocks(kernel_t kernel, void *args, Py_ssize_t first, Py_ssize_t l
         kernel(args, b, b * size, min(n, (b + 1) * size), scratch + threadid() * scratch_size)
 
 
-def run(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size, Py_ssize_t scratch=0):
+ctypedef struct Reader:
+    # How blocks of rows in a file reach a kernel: each thread reads those it computes.
+    const Source *source
+    const char *args           # the kernel's struct, which begins with Rows
+    Py_ssize_t args_size
+    Py_ssize_t block_bytes     # a block in memory, and what kernels may read beyond it
+    Py_ssize_t raw_size        # a block as it is in the file, where it must be converted
+    Py_ssize_t ahead           # blocks
+
+
+cdef int read_and_run(const Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
+                      Py_ssize_t n, char *memory) noexcept nogil:
+    """Read a block, and run the kernel with a struct of its own that points there."""
+    cdef Py_ssize_t start = b * size, stop = min(n, (b + 1) * size)
+    cdef char *x = memory + r.args_size
+    cdef char *raw = x + r.block_bytes
+    cdef int error
+    read_ahead(r.source, (b + r.ahead) * size, (b + r.ahead + 1) * size)
+    error = read_rows(r.source, start, stop, x, raw)
+    if error:
+        return error
+    memcpy(memory, r.args, r.args_size)
+    (<Rows *> memory).x = x - start * r.source.d * r.source.real
+    kernel(memory, b, start, stop, raw + r.raw_size)
+    return 0
+
+
+cdef int run_file(const Reader *r, kernel_t kernel, Py_ssize_t first, Py_ssize_t last,
+                  Py_ssize_t size, Py_ssize_t n, char *memory, Py_ssize_t memory_size,
+                  int *errors, int n_threads) noexcept nogil:
+    """run_blocks for rows in a file; the first error of any thread, which ends the run."""
+    cdef Py_ssize_t b
+    cdef int t
+    if n_threads == 1:
+        for b in range(first, last):
+            if errors[0] == 0:
+                errors[0] = read_and_run(r, kernel, b, size, n, memory)
+        return errors[0]
+    for b in prange(first, last, num_threads=n_threads, schedule="dynamic", chunksize=1):
+        if errors[threadid()] == 0:
+            errors[threadid()] = read_and_run(r, kernel, b, size, n,
+                                              memory + threadid() * memory_size)
+    for t in range(n_threads):
+        if errors[t]:
+            return errors[t]
+    return 0
+
+
+def run(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size, Py_ssize_t scratch=0, *,
+        bint in_order=False):
     """Run a kernel over the blocks of `size` items that make up n, on all threads.
 
-    Each thread has `scratch` bytes of its own. Ctrl-C is answered between blocks:
-    KeyboardInterrupt leaves the outputs half written, for the caller to drop.
+    Each thread has `scratch` bytes of its own. Where the items are rows that lie in a
+    file, it has room for a block of them besides. Blocks that must come `in_order` are
+    run by one thread. Ctrl-C is answered between blocks: KeyboardInterrupt leaves the
+    outputs half written, for the caller to drop; so does an error in reading.
     """
     global _used_threads
     cdef kernel_t kernel = <kernel_t> PyCapsule_GetPointer(_kernels[name, type], "shoal.kernel")
     cdef Py_ssize_t n_blocks = (n + size - 1) // size, done = 0, end, turn
-    cdef int n_threads = min(<Py_ssize_t> threads(), n_blocks) if n_blocks > 1 else 1
+    cdef int n_threads = 1, error = 0
+    cdef File file = None if args.over is None else args.over.file
+    cdef Reader reader
     cdef char *memory = NULL
     cdef char *aligned
+    cdef int *errors
     if n_blocks == 0:
         return
+    if n_blocks > 1 and not in_order:
+        n_threads = min(<Py_ssize_t> threads(), n_blocks)
+    if file is not None:
+        prepare(&reader, file, args, min(size, n))
+        scratch += reader.args_size + reader.block_bytes + reader.raw_size
     scratch = (scratch + 127) // 64 * 64  # a cache line between threads
-    memory = <char *> PyMem_RawMalloc(scratch * n_threads + 64)
+    memory = <char *> PyMem_RawMalloc((scratch + 4) * n_threads + 64)
     if memory == NULL:
         raise MemoryError(f"{scratch * n_threads} bytes of scratch memory")
     aligned = memory + (64 - <size_t> memory % 64)
+    errors = <int *> (aligned + scratch * n_threads)
+    memset(errors, 0, n_threads * sizeof(int))
     if n_threads > 1:
         _used_threads = True
     begun = perf_counter()
@@ -166,8 +236,15 @@ def run(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size, Py_ssize_t
             end = min(n_blocks, done + turn)
             before = perf_counter()
             with nogil:
-                run_blocks(kernel, args.pointer, done, end, size, n, aligned, scratch, n_threads)
+                if file is None:
+                    run_blocks(kernel, args.pointer, done, end, size, n, aligned, scratch,
+                               n_threads)
+                else:
+                    error = run_file(&reader, kernel, done, end, size, n, aligned, scratch,
+                                     errors, n_threads)
             PyErr_CheckSignals()
+            if error:
+                raise reading_failed(file, error)
             # from the first blocks' time, how many to run before the next look
             taken = max(perf_counter() - before, 1e-6)
             turn = max(n_threads, min(n_blocks, int((end - done) * TURN / taken)))
@@ -176,3 +253,14 @@ def run(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size, Py_ssize_t
         PyMem_RawFree(memory)
     for runs in _traces:
         runs.append((name, n_blocks, n_threads, perf_counter() - begun))
+
+
+cdef void prepare(Reader *r, File file, Args args, Py_ssize_t size):
+    """Fill in what reading blocks of `size` rows needs."""
+    cdef Py_ssize_t row = file.source.d * file.source.real
+    r.source = &file.source
+    r.args = <const char *> args.pointer
+    r.args_size = (args.size + 63) // 64 * 64
+    r.block_bytes = (size * row + BEYOND + 63) // 64 * 64
+    r.raw_size = (raw_bytes(&file.source, size) + 63) // 64 * 64
+    r.ahead = max(1, AHEAD // max(1, size * row))

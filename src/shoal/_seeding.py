@@ -45,7 +45,7 @@ class _Draws:
         self.seeds = np.zeros((n_seeds, rows.d))
         self._norms = np.zeros(n_seeds)
         self.reach = np.zeros(n_seeds)
-        n_blocks, self.size = _run.cut(rows.n, 20 + 5 * rows.stored * n_candidates)
+        n_blocks, self.size = rows.cut(20 + 5 * rows.stored * n_candidates)
         self.gains = np.empty((n_blocks, self.width))
         self.left = np.zeros(n_blocks)  # potential that each block has now
         self._passes: list[SeedingArgs] = []  # of the last comparison

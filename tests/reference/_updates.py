@@ -19,6 +19,11 @@ def add_members(x, weights, labels, k):
     return totals
 
 
+def add_in_order(x, weights, labels, k, wanted):
+    """What add_members gives, of the clusters that are wanted."""
+    return add_members(x, weights, labels, k)[wanted]
+
+
 def average(totals, old):
     """c_j = totals[j, :d] / totals[j, d], and how far each center moved.
 

@@ -49,6 +49,7 @@ ctypedef struct Reduction:
     const double *sums         # [n_blocks, k, d + 1]
     const uint8_t *dirty       # [n_blocks, k]
     bint everything            # every cluster anew, dirty or not
+    const uint8_t *wanted      # [k]: clusters to sum; of add_in_order only
     const int32_t *labels      # [n]
     double *totals             # [k, d + 1]
 
@@ -116,3 +117,17 @@ ctypedef struct Search:
     const void *weights        # real[n] or NULL
     const double *targets      # [n_targets]
     int64_t *found             # [n_targets]
+
+
+ctypedef struct Batch:
+    # One step of mini-batch k-means: rows that were drawn, and centers in the data's type.
+    Rows rows
+    Centers centers
+    Py_ssize_t count           # rows of the batch
+    const int64_t *drawn       # [count]: which rows they are; NULL: all, in their order
+    int32_t *labels            # [count]
+    double *inertias           # [n_blocks]: Σ w |x - c|²
+    const void *old            # real[k, d]: centers
+    const void *weights        # real[k]: weight that each has seen
+    void *new                  # real[k, d]
+    void *new_weights          # real[k]

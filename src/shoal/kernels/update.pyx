@@ -10,7 +10,7 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from shoal.kernels.row cimport add_row
+from shoal.kernels.row cimport add_row, add_rows
 from shoal.kernels.kmeans_structs cimport Packing, Reduction, Update
 from shoal.kernels.vec cimport TILE_CENTERS, real
 
@@ -52,6 +52,16 @@ cdef void add_members(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t
         j = a.labels[i]
         if start <= j < stop and wanted[j - start]:
             add_row(&a.rows, i, a.totals + j * stride)
+
+
+cdef void add_in_order(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                       void *scratch) noexcept nogil:
+    """Add rows start .. stop - 1 to the totals of the clusters that are wanted.
+
+    The sums of add_members, for rows that are read once: blocks must come in order.
+    """
+    cdef Reduction *a = <Reduction *> args
+    add_rows(&a.rows, start, stop, a.labels, a.wanted, a.totals)
 
 
 cdef void average(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -111,6 +121,7 @@ cdef void pack(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
 kernels = {
     "add_blocks": PyCapsule_New(<void *> add_blocks, "shoal.kernel", NULL),
     "add_members": PyCapsule_New(<void *> add_members, "shoal.kernel", NULL),
+    "add_in_order": PyCapsule_New(<void *> add_in_order, "shoal.kernel", NULL),
     "average": PyCapsule_New(<void *> average, "shoal.kernel", NULL),
     "pack": PyCapsule_New(<void *> pack, "shoal.kernel", NULL),
 }

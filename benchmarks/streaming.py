@@ -1,0 +1,185 @@
+"""Clustering a file beside the plain sequential read of the same file, in the same run.
+
+    python benchmarks/streaming.py                    a file of 1 GiB
+    python benchmarks/streaming.py --gib 10 --plot    and a picture of resident memory
+
+The file is made in --folder and removed at the end. `cold`: the system was told to forget the
+file before each reading, so it comes from the disk; `warm`: it was read before. Each figure is
+the median of --rounds; the plain read (blocks of 16 MiB, one thread) alternates with ours.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import shoal
+
+ROOT = Path(__file__).resolve().parents[1]
+CLUSTERS, FEATURES, BLOCK = 8, 16, 2**24
+PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
+
+
+def main():
+    options = arguments()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        path = Path(folder) / "rows.npy"
+        centers = make(path, int(options.gib * 2**30) // (4 * FEATURES))
+        curve = Resident()
+        tasks = jobs(path, centers)
+        for _, _, run in tasks:
+            run(Path(small(folder, centers)))
+        print(f"{'':42}{'plain':>9}{'ours':>9}  GB/s   ratio   peak MiB added")
+        for state in ("cold", "warm"):
+            for name, passes, run in tasks:
+                report(name, state, passes, run, path, options.rounds, curve)
+        if options.plot:
+            draw(curve, tasks, path, options.gib)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--gib", type=float, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", default=tempfile.gettempdir())
+    parser.add_argument("--plot", action="store_true", help=f"draw {PICTURE.relative_to(ROOT)}")
+    return parser.parse_args()
+
+
+def make(path, n):
+    """Write n rows around CLUSTERS centers; rows to start from."""
+    rng = np.random.default_rng(0)
+    centers = 3 * rng.standard_normal((CLUSTERS, FEATURES), dtype="f4")
+    one = (
+        rng.standard_normal((2**18, FEATURES), dtype="f4")
+        + centers[rng.integers(CLUSTERS, size=2**18)]
+    )
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n, FEATURES)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, n, len(one)):
+            file.write(np.roll(one, first % 1009, axis=0)[: n - first].tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    return one[:CLUSTERS].copy()
+
+
+def small(folder, centers):
+    """A file so small that what it costs is imports and thread pools."""
+    path = Path(folder) / "small.npy"
+    np.save(path, np.repeat(centers, 1000, axis=0))
+    return path
+
+
+def jobs(path, centers):
+    """Name, passes over the file, and what is run."""
+    fitted = shoal.KMeans(CLUSTERS, init=centers, n_init=1, max_iter=1, tol=0)
+    fitted.fit(np.repeat(centers, 100, axis=0))
+
+    def lloyd(path):
+        # the mean; three iterations; the labels of the last centers; the inertia
+        shoal.KMeans(CLUSTERS, init=centers, n_init=1, max_iter=3, tol=0).fit(path)
+
+    def sequential(path):
+        shoal.MiniBatchKMeans(
+            CLUSTERS, init=centers, n_init=1, batch_size=2**17, compute_labels=False
+        ).fit_sequential(path)
+
+    return [
+        ("KMeans.predict", 1, fitted.predict),
+        ("KMeans.fit, 3 iterations (6 passes)", 6, lloyd),
+        ("MiniBatchKMeans.fit_sequential", 1, sequential),
+    ]
+
+
+def forget(path):
+    """Tell the system to drop its cache of the file."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def plain(path):
+    """Read the file once."""
+    buffer = bytearray(BLOCK)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def seconds(run, path, state):
+    if state == "cold":
+        forget(path)
+    start = time.perf_counter()
+    run(path)
+    return time.perf_counter() - start
+
+
+def report(name, state, passes, run, path, rounds, curve):
+    size = path.stat().st_size / 1e9
+    read, ours = [], []
+    added = 0
+    for _ in range(rounds):
+        read.append(size / seconds(plain, path, state))
+        with curve:
+            ours.append(passes * size / seconds(run, path, state))
+        added = max(added, curve.added)
+    a, b = statistics.median(read), statistics.median(ours)
+    print(f"{name:36}{state:6}{a:9.2f}{b:9.2f} {b / a:13.2f}{added / 2**20:13.0f}", flush=True)
+
+
+class Resident:
+    """Samples the resident memory of this process within a `with`."""
+
+    def __enter__(self):
+        self.times, self.values = [], []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._start, self._before = time.perf_counter(), resident()
+        self._thread.start()
+
+    def _sample(self):
+        while not self._stop.wait(0.01):
+            self.times.append(time.perf_counter() - self._start)
+            self.values.append(resident())
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        self.added = max([0, *(value - self._before for value in self.values)])
+
+
+def resident():
+    """Bytes of this process in memory, mapped files included."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def draw(curve, tasks, path, gib):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    n = path.stat().st_size // (4 * FEATURES)
+    for name, _, run in tasks:
+        with curve:
+            run(path)
+        axes.plot(curve.times, np.array(curve.values) / 2**20, label=name)
+    axes.axhline(256 + 24 * n / 2**20, color="black", ls=":", label="256 MiB + 24 bytes a row")
+    axes.axhline(256, color="gray", ls="--", label="256 MiB")
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("resident memory, MiB")
+    axes.set_title(f"a file of {gib:g} GiB: {n:,} rows of {FEATURES} float32")
+    axes.set_ylim(0)
+    axes.legend()
+    figure.savefig(PICTURE, dpi=120)
+    print(f"drawn: {PICTURE}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

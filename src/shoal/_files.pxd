@@ -1,0 +1,28 @@
+from libc.stdint cimport int64_t
+
+
+ctypedef struct Source:
+    # Rows in a file: where they begin and what they are made of.
+    int descriptor
+    int64_t begin              # byte at which row 0 starts
+    Py_ssize_t n
+    Py_ssize_t d
+    Py_ssize_t itemsize        # bytes of a value in the file
+    Py_ssize_t real            # bytes of a value in memory: 4 or 8
+    char kind                  # what values are: f, i, u; 0: as in memory
+    bint swapped               # their bytes lie the other way round
+
+
+cdef class File:
+    cdef Source source
+    cdef readonly str name
+    cdef File owner            # who closes the file; None: this one
+    cdef readonly tuple shape
+    cdef readonly object dtype
+
+
+cdef int read_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
+                   char *raw) noexcept nogil
+cdef void read_ahead(const Source *s, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
+cdef Py_ssize_t raw_bytes(const Source *s, Py_ssize_t rows) noexcept nogil
+cdef object reading_failed(File file, int error)

@@ -1,0 +1,387 @@
+"""Rows in files: the same answers as in memory to the last bit, and faults that are told."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from shoal._files import File
+
+import file_children
+import shoal
+from outcomes import assert_state, snapshot
+from problems import blobs
+from shoal import _lloyd, _run
+from shoal._sources import as_file
+from test_robustness import finish
+
+SCRIPT = os.path.abspath(file_children.__file__)
+MIB = 2**20
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX's signals and limits")
+
+
+def start(*arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, arguments)],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def problem(n, d, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    X = 20 * blobs(rng, n, d)
+    if np.dtype(dtype).kind in "iu":
+        info = np.iinfo(dtype)
+        X = np.clip(X, info.min, info.max) if info.bits < 64 else X
+        return (
+            X.astype(dtype) if np.dtype(dtype).kind == "i" else np.abs(X).clip(0, 200).astype(dtype)
+        )
+    return (X > 0) if np.dtype(dtype) == bool else X.astype(dtype)
+
+
+@pytest.fixture(params=["path", "pathlib", "mapped", "part of a mapped"])
+def on_disk(request, tmp_path):
+    """A function that puts an array into a file and gives what an estimator takes."""
+
+    def put(X):
+        path = tmp_path / "rows.npy"
+        if request.param == "part of a mapped":
+            np.save(path, np.concatenate([X[:3], X, X[:2]]))
+            return np.load(path, mmap_mode="r")[3:-2]
+        np.save(path, X)
+        found = {"path": str(path), "pathlib": path}
+        return found.get(request.param) or np.load(path, mmap_mode="r")
+
+    return put
+
+
+def assert_same_fit(ours, expected):
+    state = snapshot(expected)
+    assert_state(ours, state)
+
+
+MODELS = {
+    "lloyd": lambda k: shoal.KMeans(k, random_state=0),
+    "elkan": lambda k: shoal.KMeans(k, random_state=0, algorithm="elkan"),
+    "random": lambda k: shoal.KMeans(k, random_state=0, init="random", n_init=2, max_iter=4),
+    "minibatch": lambda k: shoal.MiniBatchKMeans(k, random_state=0, max_iter=3, batch_size=100),
+    "tolerant": lambda k: shoal.MiniBatchKMeans(k, random_state=0, tol=1e-3, n_init=2),
+}
+SHAPES = [(700, 3, 5), (1501, 16, 40), (333, 130, 7)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_as_in_memory(name, shape, weighted, dtype, on_disk, monkeypatch):
+    """Fits, labels, scores and distances, in blocks that do not divide the rows."""
+    n, d, k = shape
+    monkeypatch.setattr(_run, "BLOCK_BYTES", 64 * d * 8)
+    X = problem(n, d, dtype)
+    weight = np.random.default_rng(1).random(n) if weighted else None
+    there = on_disk(X)
+    assert isinstance(as_file(there), File)
+    expected = MODELS[name](k).fit(X, sample_weight=weight)
+    model = MODELS[name](k).fit(there, sample_weight=weight)
+    assert_same_fit(model, expected)
+    assert model.predict(there).tobytes() == model.predict(X).tobytes()
+    assert model.transform(there).tobytes() == model.transform(X).tobytes()
+    assert model.score(there, sample_weight=weight) == model.score(X, sample_weight=weight)
+
+
+@pytest.mark.parametrize("sums_by", ["block", "cluster"])
+@pytest.mark.parametrize("kernel", ["assign", "assign_bounded"])
+def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
+    """Sums of clusters are those of an array, however they are taken."""
+    X = problem(900, 9, dtype)
+    np.save(tmp_path / "rows.npy", X)
+    plan = _lloyd.Plan(kernel, 1, sums_by, 8, 128)
+    monkeypatch.setattr(_lloyd, "plan", lambda rows, k: plan)
+    fit = [shoal.KMeans(11, random_state=3, tol=0).fit(x) for x in (X, tmp_path / "rows.npy")]
+    assert_same_fit(*fit)
+
+
+OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">f8", ">f2"]
+
+
+@pytest.mark.parametrize("dtype", OTHERS)
+def test_other_types(dtype, tmp_path):
+    """What scikit-learn converts is converted a block at a time."""
+    X = problem(200, 5, dtype)
+    np.save(tmp_path / "rows.npy", X)
+    np.testing.assert_array_equal(as_file(tmp_path / "rows.npy")[:], X.astype(np.float64))
+    model = shoal.KMeans(3, random_state=0).fit(tmp_path / "rows.npy")
+    assert_same_fit(model, shoal.KMeans(3, random_state=0).fit(X.astype(np.float64)))
+
+
+def test_halves(tmp_path):
+    """Every float16 there is, but NaN and infinity."""
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    values = values[np.isfinite(values)].reshape(-1, 4)
+    np.save(tmp_path / "rows.npy", values)
+    found = as_file(tmp_path / "rows.npy")
+    np.testing.assert_array_equal(found[:], values.astype(np.float64))
+    np.testing.assert_array_equal(np.signbit(found[:]), np.signbit(values))
+
+
+def test_rows_of_a_file(tmp_path):
+    """Slices and lists of rows, repeated and in any order."""
+    X = problem(500, 7, "f4")
+    np.save(tmp_path / "rows.npy", X)
+    rows = as_file(str(tmp_path / "rows.npy"))
+    assert rows.shape == X.shape and rows.dtype == X.dtype and len(rows) == 500 and rows.ndim == 2
+    np.testing.assert_array_equal(np.asarray(rows), X)
+    np.testing.assert_array_equal(rows[20:], X[20:])
+    np.testing.assert_array_equal(rows.part(30, 90)[5:1000], X[35:90])
+    chosen = np.random.default_rng(0).integers(500, size=900)
+    np.testing.assert_array_equal(rows[chosen], X[chosen])
+    assert rows[[]].shape == (0, 7) and rows[7:3].shape == (0, 7)
+    for wrong in ([500], [-1], slice(0, 9, 2)):
+        with pytest.raises(IndexError):
+            rows[wrong]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_threads(count, limit_threads, tmp_path, monkeypatch):
+    monkeypatch.setattr(_run, "MIN_WORK", 1000)
+    X = problem(4000, 6, "f4")
+    np.save(tmp_path / "rows.npy", X)
+    expected = shoal.KMeans(9, random_state=0).fit(X)
+    with limit_threads(count):
+        assert_same_fit(shoal.KMeans(9, random_state=0).fit(tmp_path / "rows.npy"), expected)
+
+
+def test_callable_init(tmp_path):
+    """It gets the rows, less their mean, in memory, as from an array."""
+    X = problem(100, 3, "f8")
+    np.save(tmp_path / "rows.npy", X)
+
+    def init(X, k, random_state):
+        return X[random_state.permutation(len(X))[:k]]
+
+    for Model in (shoal.KMeans, shoal.MiniBatchKMeans):
+        fit = [
+            Model(4, init=init, n_init=2, random_state=0).fit(x) for x in (X, tmp_path / "rows.npy")
+        ]
+        assert_same_fit(*fit)
+
+
+def test_mapped_arrays_that_are_not_their_file(tmp_path):
+    """Private changes, other orders and replaced files are read from memory, as they are."""
+    X = problem(200, 4, "f8")
+    np.save(tmp_path / "rows.npy", X)
+    private = np.load(tmp_path / "rows.npy", mmap_mode="c")
+    private[0] = 1e3
+    assert as_file(private) is private
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert as_file(mapped[:, 1:]).flags.owndata is False
+    assert as_file(mapped[::2]).shape == (100, 4)
+    np.save(tmp_path / "other.npy", X + 1)
+    os.replace(tmp_path / "other.npy", tmp_path / "rows.npy")
+    if sys.platform.startswith("linux"):
+        assert as_file(mapped) is mapped
+        np.testing.assert_array_equal(
+            shoal.KMeans(3, random_state=0).fit(mapped).labels_,
+            shoal.KMeans(3, random_state=0).fit(X).labels_,
+        )
+    os.remove(tmp_path / "rows.npy")
+    assert as_file(mapped) is mapped
+
+
+# ---- transform to a file
+
+
+@pytest.mark.parametrize("source", ["memory", "file", "csr"])
+def test_out(source, dtype, tmp_path, monkeypatch):
+    """Distances arrive in an array and in a mapped file, beside which nothing is changed."""
+    monkeypatch.setattr(_run, "BLOCK_BYTES", 5000)
+    X = problem(1003, 6, dtype)
+    model = shoal.KMeans(5, random_state=0).fit(X)
+    np.save(tmp_path / "rows.npy", X)
+    expected = model.transform(X)
+    if source == "csr":
+        sp = pytest.importorskip("scipy.sparse")
+        expected = model.transform(sp.csr_array(X))
+    data = {"memory": X, "file": tmp_path / "rows.npy"}.get(source)
+    data = sp.csr_array(X) if source == "csr" else data
+    out = np.full((1003, 5), -1, X.dtype)
+    assert model.transform(data, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    whole = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", X.dtype, (1010, 5))
+    model.transform(data, out=whole[4:1007])
+    np.testing.assert_array_equal(whole[4:1007], expected)
+    assert not whole[:4].any() and not whole[1007:].any()
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), whole)
+
+
+def test_out_is_checked():
+    X = problem(50, 3, "f8")
+    model = shoal.KMeans(4, random_state=0).fit(X)
+    read_only = np.empty((50, 4))
+    read_only.flags.writeable = False
+    for wrong in (
+        np.empty((50, 3)),
+        np.empty((50, 4), np.float32),
+        np.empty((50, 4), order="F"),
+        read_only,
+        "out.npy",
+    ):
+        with pytest.raises(ValueError, match="out must be"):
+            model.transform(X, out=wrong)
+
+
+@posix
+def test_full_disk(tmp_path):
+    told = finish(start("full", tmp_path / "out.npy", 2 * MIB))
+    assert str(tmp_path / "out.npy") in told
+
+
+# ---- faults
+
+
+def write(path, X):
+    np.save(path, X)
+    return path
+
+
+def cut_off(path):
+    write(path, problem(100, 3, "f8"))
+    os.truncate(path, 1000)
+
+
+def text(path):
+    path.write_text("a,b\n1,2\n")
+
+
+def no_header(path):
+    path.write_bytes(b"\x93NUMPY\x01\x00")
+
+
+FAULTS = {
+    "cut off": (cut_off, ValueError, "cut off"),
+    "text": (text, ValueError, "not a .npy file"),
+    "no header": (no_header, ValueError, "not a .npy file"),
+    "empty": (lambda path: path.write_bytes(b""), ValueError, "not a .npy file"),
+    "objects": (
+        lambda path: np.save(path, np.array([[1, None]]), allow_pickle=True),
+        ValueError,
+        "not real numbers",
+    ),
+    "structured": (
+        lambda path: np.save(path, np.zeros((3, 2), [("a", "f8")])),
+        ValueError,
+        "not real numbers",
+    ),
+    "complex": (lambda path: np.save(path, np.eye(3) * 1j), ValueError, "not real numbers"),
+    "Fortran": (
+        lambda path: np.save(path, np.asfortranarray(problem(9, 3, "f8"))),
+        ValueError,
+        "Fortran order",
+    ),
+    "one dimension": (lambda path: np.save(path, np.arange(9.0)), ValueError, "rows of features"),
+    "no rows": (lambda path: np.save(path, np.empty((0, 3))), ValueError, "0 sample"),
+    "no features": (lambda path: np.save(path, np.empty((3, 0))), ValueError, "0 feature"),
+    "few rows": (lambda path: np.save(path, np.eye(2)), ValueError, "should be >= n_clusters=3"),
+    "directory": (lambda path: path.mkdir(), OSError, None),
+    "missing": (lambda path: None, FileNotFoundError, None),
+}
+
+
+@pytest.mark.parametrize("Model", [shoal.KMeans, shoal.MiniBatchKMeans])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults(fault, Model, tmp_path):
+    """An error that names the file, and a model as it was."""
+    make, error, words = FAULTS[fault]
+    path = tmp_path / "rows.npy"
+    make(path)
+    model = Model(3, random_state=0).fit(problem(30, 3, "f8"))
+    before = snapshot(model)
+    with pytest.raises(error, match=words) as caught:
+        model.fit(path)
+    assert "rows.npy" in str(caught.value) or fault == "few rows"
+    assert_state(model, before)
+
+
+@posix
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all files")
+def test_no_permission(tmp_path):
+    path = write(tmp_path / "rows.npy", problem(30, 3, "f8"))
+    path.chmod(0)
+    with pytest.raises(PermissionError, match=r"rows\.npy"):
+        shoal.KMeans(3).fit(path)
+
+
+def test_other_number_of_features(tmp_path):
+    model = shoal.KMeans(3, random_state=0).fit(problem(30, 3, "f8"))
+    with pytest.raises(ValueError, match=r"rows\.npy: X has 5 features, but KMeans is expecting 3"):
+        model.predict(write(tmp_path / "rows.npy", problem(30, 5, "f8")))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", [*MODELS, "sequential"])
+def test_not_finite(name, value, dtype, tmp_path):
+    """The row is named, wherever it is read first, and the model stays as it was."""
+    X = problem(3000, 3, dtype)
+    model = MODELS.get(name, MODELS["minibatch"])(4).fit(X[:100])
+    before = snapshot(model)
+    X[-1, 1] = value
+    path = write(tmp_path / "rows.npy", X)
+    fit = model.fit_sequential if name == "sequential" else model.fit
+    for call in (fit, model.predict, model.transform, model.score):
+        with pytest.raises(ValueError, match=r"row 2999 of .*rows\.npy"):
+            call(path)
+        assert_state(model, before)
+
+
+@posix
+@pytest.mark.parametrize("kind", ["path", "mapped"])
+def test_shortened_while_it_is_read(kind, tmp_path):
+    """Errors that name the file, and no signal that ends the process."""
+    path = write(tmp_path / "rows.npy", problem(200_000, 8, "f8"))
+    told = finish(start("shorten", path, kind))
+    assert told
+    assert all("rows.npy" in words for words in told), told
+
+
+@posix
+def test_interrupt(tmp_path):
+    path = write(tmp_path / "rows.npy", np.random.default_rng(0).random((200_000, 16)))
+    process = start("long_fit", path)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert finish(process) - sent < 1
+    finally:
+        process.kill()
+
+
+@linux
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak cannot be reset")
+@pytest.mark.parametrize(
+    ("kind", "method", "words"),
+    [
+        ("KMeans", "fit", 24),
+        ("KMeans", "predict", 4),
+        ("KMeans", "transform", 0),
+        ("MiniBatchKMeans", "fit", 0),
+        ("MiniBatchKMeans", "fit_sequential", 0),
+    ],
+)
+def test_memory(kind, method, words, tmp_path):
+    """Resident memory does not grow with the file, but for labels and bounds."""
+    n = 4_000_000
+    path = tmp_path / "rows.npy"
+    X = np.lib.format.open_memmap(path, "w+", "f4", (n, 32))
+    X[::1000] = np.random.default_rng(0).random((n // 1000, 32))
+    del X
+    added = finish(start("memory", path, kind, method, OMP_NUM_THREADS="2"))["added"]
+    assert added <= words * n + 120 * MIB, f"{added / MIB:.0f} MiB of a file of 488"
