@@ -158,9 +158,11 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
-            anything else is converted once.
+            anything else is converted once. Of a .npy file (its path, or an array mapped
+            from it) only the rows drawn are read, and all of them once for the labels;
+            a value that is not finite is found when it is read.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -276,7 +278,7 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. Those in a file (a path, or an array mapped from one) are
             read a batch at a time, the next while one is used.
         y : Ignored
