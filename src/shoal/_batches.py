@@ -5,9 +5,21 @@ from typing import Any
 import numpy as np
 
 from shoal import _run
-from shoal._centers import Centers, inertia, nearest, scratch_for
+from shoal._centers import Centers, cut_rows, inertia, nearest, scratch_for
 from shoal._kmeans_args import BatchArgs
 from shoal._rows import Rows
+
+
+def label(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
+    """Label of every row and the inertia, in one pass over dense rows."""
+    if rows.sparse:
+        labels = nearest(rows, centers)[0]
+        return labels, inertia(rows, centers, labels)
+    n_blocks, size = cut_rows(rows, centers.k)
+    labels, inertias = np.empty(rows.n, np.int32), np.empty(n_blocks)
+    args = BatchArgs(rows.args, centers.args, n_blocks, rows.n, labels=labels, inertias=inertias)
+    _run.run("assign_batch", rows.type, args, rows.n, size, scratch_for(rows))
+    return labels, float(inertias.sum())
 
 
 class Steps:

@@ -94,6 +94,18 @@ class KMeans(BaseKMeans):
 
     A fit adds about 12 to 20 bytes a row to the memory that X takes.
 
+    A fit of a file reads it once for the mean, once in each iteration, and twice in the
+    end. `init` 'k-means++' reads it twice for each center besides; first centers from a
+    sample of the rows cost nothing::
+
+        X = np.load("rows.npy", mmap_mode="r")
+        sample = X[np.sort(rng.choice(len(X), 100_000, replace=False))]
+        init, _ = shoal.kmeans_plusplus(sample, n_clusters)
+
+    To go on with a long fit after a crash, let a callback (`set_callbacks`, scikit-learn
+    1.9) write ``fitted_estimator.cluster_centers_`` to a file at the end of each task
+    named "iteration", and give these centers as `init`.
+
     References
     ----------
     .. [1] Lloyd, S. (1982). "Least squares quantization in PCM". IEEE Transactions
@@ -152,9 +164,11 @@ class KMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
-            anything else is converted once.
+            anything else is converted once. The path of a .npy file, or an array mapped
+            from one, is read a block at a time in every pass, whatever its size: the
+            answer has the same bits as that of the array in memory.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

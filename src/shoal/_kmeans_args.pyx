@@ -231,10 +231,13 @@ cdef class BatchArgs(Args):
             raise ValueError(f"a batch of {count} among {rows.struct.n} rows")
         if rows.type != centers.type:
             raise TypeError(f"rows are {rows.type}, centers {centers.type}")
-        self.pointer = a
-        self.kept = [rows, centers]
+        if drawn is None:  # so a run goes over the rows, wherever they are
+            self.set_rows(rows, &a.rows, sizeof(Batch))
+        else:
+            self.pointer = a
+            a.rows = rows.struct
+        self.kept += [rows, centers]
         self.type = rows.type
-        a.rows = rows.struct
         a.centers = centers.struct
         a.count = count
         a.drawn = <const int64_t *> address(drawn, "i8", count, self.kept)

@@ -130,8 +130,8 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to assign.
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to assign; those of a .npy file are read a block at a time.
 
         Returns
         -------
@@ -145,8 +145,8 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to transform.
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to transform; those of a .npy file are read a block at a time.
         out : ndarray of shape (n_samples, n_clusters) and the dtype of X, default=None
             Receives the distances. One that is mapped from a file is written to that
             file, a block at a time, so neither X nor the result need fit in memory.
@@ -169,8 +169,8 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to score.
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to score; those of a .npy file are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -15,9 +15,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
-from shoal._batches import Steps
+from shoal._batches import Steps, label
 from shoal._callbacks import begin_fit
-from shoal._centers import Centers, inertia, nearest
+from shoal._centers import Centers
 from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_finite
 from shoal._files import File
 from shoal._kmeans_base import BaseKMeans
@@ -158,9 +158,11 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
-            anything else is converted once.
+            anything else is converted once. Of a .npy file (its path, or an array mapped
+            from it) only the rows drawn are read, and all of them once for the labels;
+            a value that is not finite is found when it is read.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -186,8 +188,7 @@ class MiniBatchKMeans(BaseKMeans):
             if self.verbose:
                 print(f"Init {i + 1}/{n_init} with method {self.init}")
             centers = self._draw_centers(rows, random_state)
-            found = Centers(centers, valid)
-            total = inertia(valid, found, nearest(valid, found)[0])
+            total = label(valid, Centers(centers, valid))[1]
             if self.verbose:
                 print(f"Inertia for init {i + 1}/{n_init}: {total}")
             if best is None or total < best[0]:
@@ -276,7 +277,7 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. Those in a file (a path, or an array mapped from one) are
             read a batch at a time, the next while one is used.
         y : Ignored
@@ -429,7 +430,6 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _label(self, rows: Rows) -> None:
         centers = Centers(self.cluster_centers_, rows)
-        self.labels_, all_finite = nearest(rows, centers)
-        if not all_finite:
+        self.labels_, self.inertia_ = label(rows, centers)
+        if not np.isfinite(self.inertia_):
             refuse_non_finite(self, rows.X)
-        self.inertia_ = inertia(rows, centers, self.labels_)

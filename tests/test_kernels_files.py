@@ -1,0 +1,73 @@
+"""Kernels over rows in a file: what they leave is what they leave over the same rows in memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shoal._kmeans_args import AssignmentArgs
+
+from kernel_cases import level, levels, problems
+from shoal import _run
+from shoal._centers import COUNTS, Centers, inertia, scratch_for
+from shoal._rows import Rows
+from shoal._sources import open_npy
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("files") / "rows.npy")
+
+
+def outputs(rows, problem, kernel):
+    """Everything that a pass writes, as bytes."""
+    k, n_blocks = len(problem.centers), len(problem.blocks)
+    centers = Centers(problem.centers, rows)
+    labels = np.full(rows.n, -1, np.int32)
+    counts = np.zeros((n_blocks, COUNTS), np.int64)
+    sums = np.zeros((n_blocks, k, rows.d + 1))
+    bounds = {}
+    if kernel == "assign_bounded":
+        bounds = {
+            "upper": np.zeros(rows.n, np.float32),
+            "lower": np.zeros((rows.n, 1), np.float32),
+            "drift": np.zeros(k, np.float32),
+            "group_drift": np.zeros((1, 2), np.float32),
+            "group_mover": np.zeros(1, np.int32),
+            "dirty": np.zeros((n_blocks, k), np.uint8),
+            "fresh": np.zeros(n_blocks, np.uint8),
+        }
+    args = AssignmentArgs(
+        rows.args,
+        centers.args,
+        n_blocks,
+        elkan=False,
+        labels=labels,
+        counts=counts,
+        sums=sums,
+        **bounds,
+    )
+    _run.run(kernel, rows.type, args, rows.n, problem.size, scratch_for(rows))
+    found = [labels, counts, sums, *bounds.values(), *rows.moments()]
+    return [array.tobytes() for array in found], inertia(rows, centers, labels)
+
+
+@given(problems(), st.sampled_from(["assign", "assign_bounded"]), levels)
+def test_passes(path, problem, kernel, name):
+    np.save(path, problem.X)
+    rows = Rows(open_npy(path), problem.weights, problem.origin)
+    with level(name):
+        assert outputs(rows, problem, kernel) == outputs(problem.rows, problem, kernel)
+
+
+@given(problems(), levels)
+def test_some_rows(path, problem, name):
+    np.save(path, problem.X)
+    rows = Rows(open_npy(path), problem.weights, problem.origin)
+    chosen = problem.rng.integers(rows.n, size=9)
+    with level(name):
+        np.testing.assert_array_equal(rows.take(chosen), problem.rows.take(chosen))
+        np.testing.assert_array_equal(rows.some(chosen).X, problem.X[chosen])
+        half = rows.part(rows.n // 2, rows.n)
+        np.testing.assert_array_equal(
+            half.moments(), problem.rows.part(rows.n // 2, rows.n).moments()
+        )
