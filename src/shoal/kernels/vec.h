@@ -75,6 +75,9 @@ static inline vreal v_sub(vreal a, vreal b) { return OP(sub)(a, b); }
 static inline vreal v_mul(vreal a, vreal b) { return OP(mul)(a, b); }
 static inline vreal v_min(vreal a, vreal b) { return OP(min)(a, b); }
 static inline vreal v_max(vreal a, vreal b) { return OP(max)(a, b); }
+static inline vreal v_div(vreal a, vreal b) { return OP(div)(a, b); }
+static inline vreal v_sqrt(vreal a) { return OP(sqrt)(a); }
+static inline vreal v_abs(vreal a) { return OP(andnot)(v_set1((real)-0.0), a); }
 
 #if VBYTES == 16
 static inline vreal v_fma(vreal a, vreal b, vreal c) { return v_add(OP(mul)(a, b), c); }
@@ -170,6 +173,9 @@ static inline vreal v_sub(vreal a, vreal b) { return OP(sub)(a, b); }
 static inline vreal v_mul(vreal a, vreal b) { return OP(mul)(a, b); }
 static inline vreal v_min(vreal a, vreal b) { return OP(min)(a, b); }
 static inline vreal v_max(vreal a, vreal b) { return OP(max)(a, b); }
+static inline vreal v_div(vreal a, vreal b) { return OP(div)(a, b); }
+static inline vreal v_sqrt(vreal a) { return OP(sqrt)(a); }
+static inline vreal v_abs(vreal a) { return OP(abs)(a); }
 static inline vreal v_fma(vreal a, vreal b, vreal c) { return OP(fma)(c, a, b); }
 static inline vreal v_if_less(vreal a, vreal b, vreal x, vreal y)
 {
@@ -187,6 +193,9 @@ static inline vreal v_sub(vreal a, vreal b) { return a - b; }
 static inline vreal v_mul(vreal a, vreal b) { return a * b; }
 static inline vreal v_min(vreal a, vreal b) { return a < b ? a : b; }
 static inline vreal v_max(vreal a, vreal b) { return a > b ? a : b; }
+static inline vreal v_div(vreal a, vreal b) { return a / b; }
+static inline vreal v_sqrt(vreal a) { return REAL_SQRT(a); }
+static inline vreal v_abs(vreal a) { return a < 0 ? -a : a; }
 static inline vreal v_fma(vreal a, vreal b, vreal c) { return a * b + c; }
 static inline vreal v_if_less(vreal a, vreal b, vreal x, vreal y) { return a < b ? x : y; }
 #endif
@@ -239,6 +248,8 @@ static inline vdouble d_muladd(vdouble a, vdouble b, vdouble c) { return d_fused
 #endif
 static inline vdouble d_min(vdouble a, vdouble b) { return OPD(min)(a, b); }
 static inline vdouble d_max(vdouble a, vdouble b) { return OPD(max)(a, b); }
+static inline vdouble d_div(vdouble a, vdouble b) { return OPD(div)(a, b); }
+static inline vdouble d_sqrt(vdouble a) { return OPD(sqrt)(a); }
 static inline int d_less(vdouble a, vdouble b)
 {
 #if VBYTES == 64
@@ -280,6 +291,8 @@ static inline vdouble d_fused(vdouble a, vdouble b, vdouble c) { return vfmaq_f6
 static inline vdouble d_muladd(vdouble a, vdouble b, vdouble c) { return d_fused(a, b, c); }
 static inline vdouble d_min(vdouble a, vdouble b) { return vminq_f64(a, b); }
 static inline vdouble d_max(vdouble a, vdouble b) { return vmaxq_f64(a, b); }
+static inline vdouble d_div(vdouble a, vdouble b) { return vdivq_f64(a, b); }
+static inline vdouble d_sqrt(vdouble a) { return vsqrtq_f64(a); }
 static inline int d_less(vdouble a, vdouble b)
 {
     uint64x2_t m = vcltq_f64(a, b);
@@ -305,6 +318,8 @@ static inline vdouble d_fused(vdouble a, vdouble b, vdouble c) { return fma(a, b
 static inline vdouble d_muladd(vdouble a, vdouble b, vdouble c) { return a * b + c; }
 static inline vdouble d_min(vdouble a, vdouble b) { return a < b ? a : b; }
 static inline vdouble d_max(vdouble a, vdouble b) { return a > b ? a : b; }
+static inline vdouble d_div(vdouble a, vdouble b) { return a / b; }
+static inline vdouble d_sqrt(vdouble a) { return sqrt(a); }
 static inline int d_less(vdouble a, vdouble b) { return a < b; }
 static inline vdouble d_round(vdouble a) { return (real)a; }
 static inline vdouble d_widen(const real *p) { return *p; }
@@ -350,6 +365,12 @@ static inline unsigned v_not_greater(vreal a, vreal b)
         bits |= (unsigned)!(x[r] > y[r]) << r;
     return bits;
 #endif
+}
+
+/* A bit for each lane where a < b (not where either is NaN). */
+static inline unsigned v_less(vreal a, vreal b)
+{
+    return v_not_greater(b, a) ^ (unsigned)((1ull << (VBYTES / sizeof(real))) - 1);
 }
 
 /* Place of the lowest bit that is set. */
