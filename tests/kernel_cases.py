@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 from hypothesis import strategies as st
-from shoal._kmeans_args import AssignmentArgs
+from shoal._kmeans_args import AssignmentArgs, FollowingArgs
 
 from shoal import _cpu, _lloyd, _run
 from shoal._centers import COUNTS, Centers, scratch_for
@@ -221,21 +221,27 @@ class Pass:
     The centers can be moved at will between passes.
     """
 
-    def __init__(self, problem, algorithm, kernel, n_groups=1, sums_by="block"):
+    def __init__(self, problem, algorithm, kernel, n_groups=1, sums_by="block", **how):
         n_blocks = len(problem.blocks)
-        forced = _lloyd.Plan(kernel, n_groups, sums_by, n_blocks, problem.size)
+        forced = _lloyd.Plan(kernel, n_groups, sums_by, n_blocks, problem.size, **how)
         rows = problem.csr if kernel == "assign_sparse" else problem.rows
-        plan, take_args = _lloyd.plan, _lloyd.AssignmentArgs
+        plan, take_args, follow = _lloyd.plan, _lloyd.AssignmentArgs, _lloyd.FollowingArgs
         try:
             _lloyd.plan = lambda rows, k: forced
             _lloyd.AssignmentArgs = self._note
+            _lloyd.FollowingArgs = self._note_following
             self.lloyd = _lloyd.Lloyd(rows, problem.centers, algorithm)
         finally:
-            _lloyd.plan, _lloyd.AssignmentArgs = plan, take_args
+            _lloyd.plan, _lloyd.AssignmentArgs, _lloyd.FollowingArgs = plan, take_args, follow
+        self.lloyd._bounding = kernel == "assign_bounded"  # from the first pass on
 
     def _note(self, *args, **buffers):
         self.buffers = buffers
         return AssignmentArgs(*args, **buffers)
+
+    def _note_following(self, *args, **buffers):
+        self.following = buffers
+        return FollowingArgs(*args, **buffers)
 
     @property
     def labels(self):
@@ -270,4 +276,4 @@ class Pass:
         lloyd.shifts[:] = np.sqrt(((lloyd.centers.rows - lloyd._old) ** 2).sum(axis=1))
         lloyd.centers.pack()
         if lloyd.plan.kernel == "assign_bounded":
-            lloyd._set_drift()
+            lloyd._follow()

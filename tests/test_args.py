@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from shoal._args import MomentArgs, RowArgs
 from shoal._kmeans_args import (
+    N_BUCKETS,
     AssignmentArgs,
     CenterArgs,
+    FollowingArgs,
     MeasureArgs,
     ReductionArgs,
     SearchArgs,
@@ -96,15 +98,28 @@ MAKERS = {
     ),
     "assignment": (
         lambda **a: AssignmentArgs(ROWS.args, CENTERS.args, BLOCKS, elkan=False, **a),
-        {"drift": f4(K), "group_drift": f4(1, 2), "group_mover": i4(1)},
+        {"fall": f4(K, N_BUCKETS), "sink": f4(1, K, N_BUCKETS), "apart": f4(K)},
         {
             "labels": i4(N),
             "counts": i8(BLOCKS, 4),
             "sums": f8(BLOCKS, K, D + 1),
-            "upper": f4(N),
+            "gap": f4(N),
             "lower": f4(N, 1),
             "dirty": u1(BLOCKS, K),
             "fresh": u1(BLOCKS),
+            "moved": i8(BLOCKS),
+        },
+    ),
+    "following": (
+        lambda **a: FollowingArgs(CENTERS.args, D, local=True, **a),
+        {"shifts": f8(K), "drift": f8(1, CENTERS.padded)},
+        {
+            "reach": f8(K, N_BUCKETS),
+            "fallen": f8(K, N_BUCKETS),
+            "sunk": f8(1, K, N_BUCKETS),
+            "fall": f4(K, N_BUCKETS),
+            "sink": f4(1, K, N_BUCKETS),
+            "apart": f4(K),
         },
     ),
     "reduction": (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shoal._kmeans_args import AssignmentArgs
+from shoal._kmeans_args import N_BUCKETS, AssignmentArgs
 
 from kernel_cases import level, levels, problems
 from shoal import _run
@@ -28,13 +28,14 @@ def outputs(rows, problem, kernel):
     bounds = {}
     if kernel == "assign_bounded":
         bounds = {
-            "upper": np.zeros(rows.n, np.float32),
+            "gap": np.zeros(rows.n, np.float32),
             "lower": np.zeros((rows.n, 1), np.float32),
-            "drift": np.zeros(k, np.float32),
-            "group_drift": np.zeros((1, 2), np.float32),
-            "group_mover": np.zeros(1, np.int32),
+            "fall": np.zeros((k, N_BUCKETS), np.float32),
+            "sink": np.zeros((1, k, N_BUCKETS), np.float32),
+            "apart": np.zeros(k, np.float32),
             "dirty": np.zeros((n_blocks, k), np.uint8),
             "fresh": np.zeros(n_blocks, np.uint8),
+            "moved": np.zeros(n_blocks, np.int64),
         }
     args = AssignmentArgs(
         rows.args,

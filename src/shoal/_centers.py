@@ -11,6 +11,7 @@ from shoal._kmeans_args import AssignmentArgs, CenterArgs, MeasureArgs, PackingA
 from shoal._rows import Rows
 from shoal._sources import open_sink
 
+WIDE_LEAST, WIDE_MOST = 128, 24  # features and centers for which features go in lanes
 COUNTS = 4  # what a pass counts: labels changed, rows examined, near-ties, norms not finite
 
 
@@ -36,8 +37,8 @@ class Centers:
         self.group = group
         self.n_groups = int(group.max()) + 1
         places, group_panels, sizes = self._places(_run.tile_size(like.type)[1])
-        padded = -(-self.k // 32) * 32
-        self._norms = np.zeros(padded)
+        self.padded = -(-self.k // 32) * 32
+        self._norms = np.zeros(self.padded)
         self._radius = np.zeros(1)
         panels = panel_norms = None
         if not like.sparse:
@@ -47,11 +48,11 @@ class Centers:
             self.type,
             self.k,
             d,
-            padded,
+            self.padded,
             self.n_groups,
             self._radius,
             self.rows,
-            np.zeros((d, padded)),
+            np.zeros((d, self.padded)),
             self._norms,
             panels,
             panel_norms,
@@ -59,6 +60,7 @@ class Centers:
             group_panels,
             sizes,
             group,
+            None if like.sparse else self._flat(len(places), d, like.dtype),
         )
         self._packing = PackingArgs(self.args, d)
         self._n_panels = int(group_panels[-1])
@@ -74,6 +76,13 @@ class Centers:
             begin = group_panels[g] * width
             places[begin : begin + sizes[g]] = np.flatnonzero(self.group == g)
         return places, group_panels, sizes.astype(np.int32)
+
+    def _flat(self, n_places: int, d: int, dtype: np.dtype) -> np.ndarray | None:
+        """Room for centers in rows, where those are long and few: see wide.pxd."""
+        lanes = _run.tile_size(self.type)[0] // 2
+        if self.n_groups > 1 or self.k > WIDE_MOST or not WIDE_LEAST <= d <= 100 * lanes:
+            return None
+        return np.zeros((n_places, -(-(d + lanes) // lanes) * lanes), dtype)
 
     def pack(self) -> None:
         """Bring the other forms up to `rows`."""

@@ -1,5 +1,6 @@
 from shoal.kernels.kmeans_structs cimport (
-    Assignment, Batch, Centers, Measure, Packing, Reduction, Search, Seeding, Update,
+    BUCKETS, Assignment, Batch, Centers, Following, Measure, Packing, Reduction, Search, Seeding,
+    Update,
 )
 
 

@@ -4,12 +4,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal._args cimport Args, RowArgs, address
 
+N_BUCKETS = BUCKETS
+
 
 cdef class CenterArgs:
     """Centers in every form; see the struct for shapes."""
 
     def __init__(self, str type, k, d, padded, n_groups, radius, rows, columns, norms, panels,
-                 panel_norms, place_center, group_panels, group_sizes, center_group):
+                 panel_norms, place_center, group_panels, group_sizes, center_group, flat=None):
         self.kept = []
         self.type = type
         cdef Centers *c = &self.struct
@@ -22,6 +24,8 @@ cdef class CenterArgs:
         c.norms = <const double *> address(norms, "f8", padded, self.kept)
         c.panels = address(panels, type, len(place_center) * d, self.kept)
         c.panel_norms = address(panel_norms, type, len(place_center), self.kept)
+        c.stride = 0 if flat is None else flat.shape[1]
+        c.flat = address(flat, type, len(place_center) * c.stride, self.kept)
         c.place_center = <const int32_t *> address(place_center, "i4", k, self.kept)
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
@@ -32,8 +36,8 @@ cdef class AssignmentArgs(Args):
     cdef Assignment struct
 
     def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, *, bint elkan, labels,
-                 counts, sums=None, upper=None, lower=None, drift=None, group_drift=None,
-                 group_mover=None, dirty=None, fresh=None):
+                 counts, sums=None, gap=None, lower=None, fall=None, sink=None, apart=None,
+                 dirty=None, fresh=None, moved=None):
         cdef Assignment *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
@@ -47,13 +51,14 @@ cdef class AssignmentArgs(Args):
         a.labels = <int32_t *> address(labels, "i4", n, self.kept, True)
         a.counts = <int64_t *> address(counts, "i8", 4 * n_blocks, self.kept, True)
         a.sums = <double *> address(sums, "f8", n_blocks * k * (d + 1), self.kept, True)
-        a.upper = <float *> address(upper, "f4", n, self.kept, True)
+        a.gap = <float *> address(gap, "f4", n, self.kept, True)
         a.lower = <float *> address(lower, "f4", n * groups, self.kept, True)
-        a.drift = <const float *> address(drift, "f4", k, self.kept)
-        a.group_drift = <const float *> address(group_drift, "f4", 2 * groups, self.kept)
-        a.group_mover = <const int32_t *> address(group_mover, "i4", groups, self.kept)
+        a.fall = <const float *> address(fall, "f4", k * BUCKETS, self.kept)
+        a.sink = <const float *> address(sink, "f4", groups * k * BUCKETS, self.kept)
+        a.apart = <const float *> address(apart, "f4", k, self.kept)
         a.dirty = <uint8_t *> address(dirty, "u1", n_blocks * k, self.kept, True)
         a.fresh = <uint8_t *> address(fresh, "u1", n_blocks, self.kept, True)
+        a.moved = <int64_t *> address(moved, "i8", n_blocks, self.kept, True)
 
     @property
     def first(self):
@@ -63,6 +68,39 @@ cdef class AssignmentArgs(Args):
     @first.setter
     def first(self, bint value):
         self.struct.first = value
+
+
+cdef class FollowingArgs(Args):
+    """Bounds that begin with centers anywhere: nothing has moved yet."""
+
+    cdef Following struct
+
+    def __init__(self, CenterArgs centers, Py_ssize_t d, *, bint local, shifts, drift, reach,
+                 fallen, sunk, fall, sink, apart):
+        cdef Following *a = &self.struct
+        cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
+        self.pointer = a
+        self.kept.append(centers)
+        a.centers = centers.struct
+        a.d = d
+        a.local = local
+        a.shifts = <const double *> address(shifts, "f8", k, self.kept)
+        a.drift = address(drift, centers.type, groups * centers.struct.padded, self.kept)
+        a.reach = <double *> address(reach, "f8", k * BUCKETS, self.kept, True)
+        a.fallen = <double *> address(fallen, "f8", k * BUCKETS, self.kept, True)
+        a.sunk = <double *> address(sunk, "f8", groups * k * BUCKETS, self.kept, True)
+        a.fall = <float *> address(fall, "f4", k * BUCKETS, self.kept, True)
+        a.sink = <float *> address(sink, "f4", groups * k * BUCKETS, self.kept, True)
+        a.apart = <float *> address(apart, "f4", k, self.kept, True)
+
+    @property
+    def everything(self):
+        """Whether every row was examined in the last pass."""
+        return self.struct.everything
+
+    @everything.setter
+    def everything(self, bint value):
+        self.struct.everything = value
 
 
 cdef class ReductionArgs(Args):
@@ -148,6 +186,8 @@ cdef class PackingArgs(Args):
         a.norms = c.norms
         a.panels = <void *> c.panels
         a.panel_norms = <void *> c.panel_norms
+        a.flat = <void *> c.flat
+        a.stride = c.stride
         a.place_center = c.place_center
 
 

@@ -6,10 +6,17 @@ import numpy as np
 
 from shoal import _run
 from shoal._centers import COUNTS, Centers, cut_rows, inertia, nearest, scratch_for
-from shoal._kmeans_args import AssignmentArgs, ReductionArgs, UpdateArgs
+from shoal._kmeans_args import (
+    N_BUCKETS,
+    AssignmentArgs,
+    FollowingArgs,
+    ReductionArgs,
+    UpdateArgs,
+)
 from shoal._rows import Rows
 
 N_GROUPS = 2  # more cost as much as they save
+SETTLING = 0.05  # bounds pay once fewer labels than this change in a pass
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ class Plan:
     sums_by: str  # "block": in the pass, for every block; "cluster": after it
     n_blocks: int
     size: int  # rows of a block
+    tighten: bool = True  # measure a row's own distance before all others
+    local: bool = True  # tell near centers from others
 
 
 def plan(rows: Rows, k: int) -> Plan:
@@ -30,7 +39,9 @@ def plan(rows: Rows, k: int) -> Plan:
     shape                  kernel            because
     =====================  ================  ==============================================
     CSR rows               assign_sparse     nonzeros, not pairs, are the cost
-    k·d < 512 or k < 8     assign            reading bounds costs as much as the tile
+    n·k·d < 2^17, k < 3    assign            a pass takes microseconds: bounds take as long
+    k·d < 512              assign_bounded,   a search costs little more than one distance
+                           gaps alone
     k < 200                assign_bounded,   one lower bound a row (Hamerly)
                            1 group
     k >= 200               assign_bounded,   one bound fails often among many centers;
@@ -39,7 +50,7 @@ def plan(rows: Rows, k: int) -> Plan:
 
     The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
     more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
-    after the pass.
+    after the pass. Distances among k centers are worth taking where k is far below n.
     """
     n_blocks, size = cut_rows(rows, k)
     slot = 8 * k * (rows.d + 1)
@@ -52,9 +63,11 @@ def plan(rows: Rows, k: int) -> Plan:
             sums_by = "cluster"
     if rows.sparse:
         return Plan("assign_sparse", 1, sums_by, n_blocks, size)
-    if k * rows.d < 512 or k < 8:
+    if rows.n * k * rows.d < 2**17 or k < 3:
         return Plan("assign", 1, sums_by, n_blocks, size)
-    return Plan("assign_bounded", 1 if k < 200 else N_GROUPS, sums_by, n_blocks, size)
+    n_groups = 1 if k < 200 else N_GROUPS
+    tighten, local = k * rows.d >= 512, 16 * k <= rows.n
+    return Plan("assign_bounded", n_groups, sums_by, n_blocks, size, tighten, local)
 
 
 def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
@@ -87,25 +100,12 @@ class Lloyd:
         self.shifts = np.zeros(k)
         self._old = np.empty((k, d))
         self._totals = np.zeros((k, d + 1))
-        bounded = self.plan.kernel == "assign_bounded"
-        n_blocks, n_groups = self.plan.n_blocks, self.centers.n_groups
+        n_blocks = self.plan.n_blocks
         self._counts = np.empty((n_blocks, COUNTS), np.int64)
-        self._drift = np.zeros(k, np.float32)
-        self._group_drift = np.zeros((n_groups, 2), np.float32)
-        self._group_mover = np.zeros(n_groups, np.int32)
         sums = np.empty((n_blocks, k, d + 1)) if self.plan.sums_by == "block" else None
-        dirty = self._dirty = np.empty((n_blocks, k), np.uint8) if bounded else None
-        bounds = {}
-        if bounded:
-            bounds = {
-                "upper": np.empty(n, np.float32),
-                "lower": np.empty((n, n_groups), np.float32),
-                "drift": self._drift,
-                "group_drift": self._group_drift,
-                "group_mover": self._group_mover,
-                "dirty": dirty,
-                "fresh": np.empty(n_blocks, np.uint8),
-            }
+        self._following = self._dirty = None
+        self._bounding = False  # whether bounds are kept by now
+        bounds = self._make_bounds() if self.plan.kernel == "assign_bounded" else {}
         self._assignment = AssignmentArgs(
             rows.args,
             self.centers.args,
@@ -117,14 +117,47 @@ class Lloyd:
             **bounds,
         )
         self._reduction = ReductionArgs(
-            rows.args, k, n_blocks, self._totals, sums=sums, dirty=dirty, labels=self.labels
+            rows.args, k, n_blocks, self._totals, sums=sums, dirty=self._dirty, labels=self.labels
         )
         self._update = UpdateArgs(k, d, self._totals, self._old, self.centers.rows, self.shifts)
 
+    def _make_bounds(self) -> dict:
+        """What a bounded pass keeps of each row and of each center."""
+        n, (k, d), groups = self.rows.n, self._old.shape, self.centers.n_groups
+        n_blocks, padded = self.plan.n_blocks, self.centers.padded
+        self._drift = np.zeros((groups, padded), self.rows.dtype)
+        self._dirty = np.empty((n_blocks, k), np.uint8)
+        shared = {
+            "fall": np.zeros((k, N_BUCKETS), np.float32),
+            "sink": np.zeros((groups, k, N_BUCKETS), np.float32),
+            "apart": np.zeros(k, np.float32),
+        }
+        self._following = FollowingArgs(
+            self.centers.args,
+            d,
+            local=self.plan.local,
+            shifts=self.shifts,
+            drift=self._drift,
+            reach=np.zeros((k, N_BUCKETS)),
+            fallen=np.zeros((k, N_BUCKETS)),
+            sunk=np.zeros((groups, k, N_BUCKETS)),
+            **shared,
+        )
+        return shared | {
+            "gap": np.zeros(n, np.float32),
+            "lower": np.empty((n, groups), np.float32) if self.plan.tighten else None,
+            "dirty": self._dirty,
+            "fresh": np.ones(n_blocks, np.uint8),
+            "moved": np.zeros(n_blocks, np.int64),
+        }
+
     def assign(self) -> int:
         """E-step; the number of labels that changed."""
+        kernel = self.plan.kernel
+        if kernel == "assign_bounded" and not self._bounding:
+            kernel = "assign"
         _run.run(
-            self.plan.kernel,
+            kernel,
             self.rows.type,
             self._assignment,
             self.rows.n,
@@ -132,7 +165,10 @@ class Lloyd:
             scratch_for(self.rows),
         )
         self._assignment.first = False
-        return int(self._counts[:, 0].sum())
+        changed = int(self._counts[:, 0].sum())
+        self._reduction.everything |= not self._bounding
+        self._bounding |= self._following is not None and changed < self.rows.n * SETTLING
+        return changed
 
     def update(self) -> float:
         """M-step; the sum of the squared shifts of the centers."""
@@ -149,8 +185,8 @@ class Lloyd:
         self._update.heaviest = int(self._totals[:, d].argmax())
         _run.run("average", self.rows.type, self._update, k, clusters)
         self.centers.pack()
-        if self.plan.kernel == "assign_bounded":
-            self._set_drift()
+        if self._bounding:
+            self._follow()
         return float(self.shifts @ self.shifts)
 
     def _add_in_order(self) -> None:
@@ -162,17 +198,15 @@ class Lloyd:
         args = self._reduction.in_order(wanted)
         _run.run("add_in_order", self.rows.type, args, self.rows.n, self.plan.size, in_order=True)
 
-    def _set_drift(self) -> None:
+    def _follow(self) -> None:
+        """Let the bounds follow the centers."""
+        k, d = self._old.shape
         with np.errstate(over="ignore"):  # infinity leaves every row open
-            self._drift[:] = self.shifts * (1 + 1e-6)  # rounded up
-        for g in range(self.centers.n_groups):
-            members = np.flatnonzero(self.centers.group == g)
-            drift = self._drift[members]
-            mover = drift.argmax()
-            self._group_mover[g] = members[mover]
-            self._group_drift[g, 0] = drift[mover]
-            drift[mover] = 0
-            self._group_drift[g, 1] = drift.max()
+            self._drift[self.centers.group, np.arange(k)] = self.shifts * (1 + 1e-6)  # rounded up
+        self._following.everything = self._counts[:, 1].sum() == self.rows.n
+        clusters = _run.cut(k, k * (3 * d + 10))[1]
+        scratch = self.centers.padded * self.rows.dtype.itemsize
+        _run.run("follow", self.rows.type, self._following, k, clusters, scratch)
 
     def _relocate_empty(self) -> bool:
         """Give clusters without weight the rows farthest from their centers, as scikit-learn does.

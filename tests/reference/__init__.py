@@ -6,14 +6,14 @@ is exact to the bit where its text says so, and in long double elsewhere.
 """
 
 from ._batches import assign_batch, step
-from ._labels import assign, assign_bounded, assign_sparse
+from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._measures import inertia, moments, transform
 from ._seeds import accept, search, seed
 from ._updates import add_blocks, add_in_order, add_members, average, pack
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search", "seed", "accept",
-    "assign", "assign_bounded", "assign_sparse",
+    "assign", "assign_bounded", "assign_sparse", "follow",
     "add_blocks", "add_members", "add_in_order", "average", "pack",
     "assign_batch", "step",
     "inertia", "moments", "transform",

@@ -1,4 +1,4 @@
-"""Twins of assign.pyx, bounds.pyx and sparse.pyx: the nearest center of every row."""
+"""Twins of assign.pyx, bounds.pyx, follow.pyx and sparse.pyx: the nearest center of every row."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -34,6 +34,27 @@ def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):
     away[rows, labels] = np.inf
     lower = np.stack([away[:, group == g].min(axis=1) for g in range(group.max() + 1)], axis=1)
     return labels, changed, sums, upper, lower
+
+
+def follow(centers, shifts, group, reach, apart, everything, local):
+    """Twin of follow.pyx: what gaps and lower bounds lose for each label and bucket, then
+    `reach` and `apart` as they are afterwards, in float64.
+    """
+    away = transform(centers, centers) * (1 - 1e-5)
+    np.fill_diagonal(away, np.inf)
+    limits = apart[:, None] * 2.0 ** ((np.arange(8) - 1) / 2)
+    limits[:, 7] = np.inf
+    reach = np.where(everything | (reach < limits), limits, reach) + shifts[:, None]
+    n_groups = group.max() + 1
+    sink = np.zeros((n_groups, *reach.shape))
+    for g in range(n_groups):
+        among = np.where(group == g, away, np.inf)
+        within = (2 * reach + among.min(axis=1)[:, None]) * (1 + 2e-5)
+        within = within if local else np.full_like(reach, np.inf)
+        near = among[:, None, :] < within[:, :, None]
+        sink[g] = np.where(near, shifts, 0).max(axis=2)
+    fall = shifts[:, None] + sink.max(axis=0)
+    return fall, sink, reach, away.min(axis=1) if local else np.zeros(len(centers))
 
 
 def assign_sparse(x, weights, centers, elkan=False, current=None):

@@ -1,128 +1,145 @@
 """The same pass as assign.pyx, leaving out what the triangle inequality settles.
 
-For each row an upper bound u on the distance to its own center and, for each
-group of centers, a lower bound l_g on the distance to every other center in it
-are kept (Hamerly 2010 for one group; Elkan 2003 grouped as by Ding et al. 2015,
-"Yinyang K-means", so that n·(1 + n_groups) words are enough). A center that
-moved by s moves u up and l_g down by at most s. A row with u < min l_g keeps its
-label unread; else u is made tight, and only the groups with l_g <= u are looked
-at, by tiles of rows that need the same groups.
+For each row let u bound the distance to its own center from above and l_g, for each
+group of centers, the distance to every other center in it from below (Hamerly 2010
+for one group; Elkan 2003 grouped as by Ding et al. 2015, "Yinyang K-means", so that
+n·(1 + n_groups) words are enough). A row keeps its label, unread, while its gap
+min l_g - u is positive. When centers move, a gap shrinks by at most what its own
+center moved and the most that another one did: follow.pyx adds this up for each label
+in `fall`, so that a row's number in `gap` stays as it is and is settled while
+
+    gap_i > fall[label_i]
+
+Else u is made tight, where that costs little beside a search, and only the groups
+with l_g <= u are looked at, by tiles of rows that need the same groups. l_g is kept
+as l_g + sink[g, label_i], in the same way.
+
+Only near centers count among the other ones. With D = |c_j - c_f| and nn_j the least D,
+a center with D >= 2u + nn_j is at least nn_j further than u, which no gap exceeds,
+whatever it moved (after Ryšavý & Hamerly 2016, "Geometric methods to accelerate k-means
+algorithms"). So labels come in BUCKETS by u / nn_j, each with a `fall` of its own; three
+bits of a row's `gap` say which. And l_g >= nn_j - u (Elkan's test among centers).
 
 Why rounding can't hurt: decide.pxd asks that d_second² - d_best² exceeds
 K (4|x|² + d_second²). With u stored as √(u² + 4K|x|²) and l as l√(1 - K), u < l
 implies that, and goes on implying it while drifts are added, since
-√((u + s)² + a²) <= √(u² + a²) + s and (l - s)√(1 - K) >= l√(1 - K) - s. Both
-are stored in float32 whatever the data's type, rounded outwards; what underflow
-may have taken is added under the root.
+√((u + s)² + a²) <= √(u² + a²) + s and (l - s)√(1 - K) >= l√(1 - K) - s. Bounds are
+stored in float32 whatever the data's type, rounded outwards; what underflow may have
+taken is added under the root.
 
-A cluster that no row of a block has left or joined has bit for bit the same sum
-there, so only the others are summed again.
+A row that changes its label is taken from one sum and added to the other (of unit
+weights; else the sums of clusters that rows have joined or left are taken anew). That
+rounds no oftener than a new sum as long as no more rows moved than there are.
 
-Cost: 4·(2 + n_groups) bytes a row where bounds hold, 3·d flops to tighten,
-2·d·(centers of the open groups) where they do not.
+Cost: 8 bytes a row where gaps hold, 3·d flops to tighten, 2·d·(centers of the open
+groups) where they do not.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport fabsf, sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memset
+from libc.math cimport INFINITY, isfinite, sqrt
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from shoal.kernels.decide cimport decide, doubtful, tie_margin, underflow
-from shoal.kernels.row cimport add_rows, dense_distance
+from shoal.kernels.gap cimport (
+    OUTWARDS, TINY, above, below, bucket_of, find_bucket, keep_gap, keep_lower,
+)
+from shoal.kernels.row cimport add_rows, dense_distance, move_row
 from shoal.kernels.tile cimport nearest, square_rows, turn_rows
-from shoal.kernels.kmeans_structs cimport Assignment
-from shoal.kernels.vec cimport PIECE, REAL_INF, REAL_MAX, REAL_SQRT, TILE_CENTERS, TILE_ROWS, real
+from shoal.kernels.kmeans_structs cimport BUCKETS, Assignment
+from shoal.kernels.vec cimport PIECE, REAL_INF, REAL_MAX, TILE_CENTERS, TILE_ROWS, real
+from shoal.kernels.wide cimport search_rows
 
 cdef enum:
-    CHUNK = 512       # rows whose bounds are looked at together
+    CHUNK = 2048      # rows whose bounds are looked at together
     MAX_GROUPS = 4
-
-cdef float OUTWARDS = 2.0 ** -20  # covers the rounding of a few steps in float32
-cdef float TINY = 1e-37           # keeps rows open where float32 runs out of digits
 
 
 ctypedef struct Open:
     # The rows of a chunk that bounds do not settle, in the order of their groups.
     Py_ssize_t count
-    int32_t row[CHUNK]
+    int32_t row[CHUNK + 8]
     uint8_t groups[CHUNK]      # bit g: group g must be looked at
     double own[CHUNK]          # squared distance to the own center; < 0: not known
 
 
-cdef inline float above(real squared) noexcept nogil:
-    return <float> REAL_SQRT(squared) * (1 + OUTWARDS)
+cdef inline float lower_of(const Assignment *a, Py_ssize_t i, Py_ssize_t g,
+                           Py_ssize_t place) noexcept nogil:
+    """l_g of row i as it is now; `place` is that of its label and bucket in `sink`."""
+    cdef float kept = a.lower[i * a.centers.n_groups + g]
+    cdef float sink = a.sink[g * a.centers.k * BUCKETS + place]
+    return kept - sink - OUTWARDS * ((-kept if kept < 0 else kept) + sink)
 
 
-cdef inline float below(real squared) noexcept nogil:
-    return <float> REAL_SQRT(max(squared, <real> 0)) * (1 - OUTWARDS)
+cdef inline Py_ssize_t place_of(const Assignment *a, Py_ssize_t i) noexcept nogil:
+    return a.labels[i] * BUCKETS + bucket_of(a.gap[i])
 
 
-cdef inline int open_groups(const Assignment *a, Py_ssize_t i) noexcept nogil:
-    """Bits of the groups whose lower bound is not above the upper bound (nor NaN)."""
-    cdef Py_ssize_t g, n_groups = a.centers.n_groups
-    cdef int bits = 0
+cdef bint tighten(const Assignment *a, Py_ssize_t i, double margin, Open *found,
+                  Py_ssize_t kept) noexcept nogil:
+    """Measure the distance of a row to its own center; whether groups stay open."""
+    cdef Py_ssize_t g, n_groups = a.centers.n_groups, place = place_of(a, i)
+    cdef int32_t label = a.labels[i]
+    cdef double squared, norm
+    cdef float upper, lower, by_center, gap = <float> INFINITY
+    cdef float bounds[MAX_GROUPS]
+    cdef int bits = 0, b
+    dense_distance(&a.rows, i, a.centers.rows + label * a.rows.d, &squared, &norm)
+    upper = <float> (sqrt(squared + margin * (9 * norm + squared)) * (1 + OUTWARDS))
+    by_center = (a.apart[label] - upper) * <float> (1 - margin) * (1 - OUTWARDS)
     for g in range(n_groups):
-        if not a.upper[i] + TINY < a.lower[i * n_groups + g]:
+        bounds[g] = lower_of(a, i, g, place)
+        lower = bounds[g] if bounds[g] > by_center else by_center
+        if not upper + TINY < lower:
             bits |= 1 << g
-    return bits
-
-
-cdef inline void move_bounds(const Assignment *a, Py_ssize_t start, Py_ssize_t stop,
-                             uint8_t *bits) noexcept nogil:
-    """Let the bounds of rows start .. stop - 1 follow the centers; the groups then open."""
-    cdef Py_ssize_t g, i, n_groups = a.centers.n_groups
-    cdef const int32_t *labels = a.labels
-    cdef const float *drift = a.drift
-    cdef float *upper = a.upper
-    cdef float *lower = a.lower
-    cdef float most, next_most, l, s
-    cdef int32_t mover
-    for i in range(start, stop):
-        upper[i] = (upper[i] + drift[labels[i]]) * (1 + OUTWARDS)
-    for g in range(n_groups):
-        most = a.group_drift[2 * g]
-        next_most = a.group_drift[2 * g + 1]
-        mover = a.group_mover[g]
-        for i in range(start, stop):
-            s = next_most if labels[i] == mover else most
-            l = lower[i * n_groups + g]
-            l = l - s - OUTWARDS * (fabsf(l) + s)
-            lower[i * n_groups + g] = l
-            bits[i - start] = (bits[i - start] if g else 0) | (
-                0 if upper[i] + TINY < l else 1 << g)
+        gap = lower if lower < gap else gap
+    if bits == 0:
+        b = find_bucket(upper, a.apart[label])
+        place = label * BUCKETS + b
+        a.gap[i] = keep_gap(gap - upper, a.fall[place], b)
+        for g in range(n_groups):
+            a.lower[i * n_groups + g] = keep_lower(
+                bounds[g], a.sink[g * a.centers.k * BUCKETS + place])
+        return False
+    found.own[kept] = squared
+    found.groups[kept] = <uint8_t> bits
+    return True
 
 
 cdef void find_open(const Assignment *a, Py_ssize_t start, Py_ssize_t stop,
                     double margin, Open *found) noexcept nogil:
-    """Move the bounds of a chunk's rows and collect those that stay open."""
-    cdef Py_ssize_t i, j, kept = 0
-    cdef double squared, norm
-    cdef uint8_t bits[CHUNK]
+    """Collect the rows of a chunk that stay open."""
+    cdef Py_ssize_t i, j, count = 0, kept = 0
+    cdef const float *gap = a.gap
+    cdef const float *fall = a.fall
+    cdef const int32_t *labels = a.labels
+    cdef uint8_t open_row[CHUNK + 8]
+    cdef uint64_t eight
+    cdef uint8_t all_groups = <uint8_t> ((1 << a.centers.n_groups) - 1)
     if a.first:
-        memset(bits, (1 << a.centers.n_groups) - 1, sizeof(bits))
+        for i in range(stop - start):
+            found.row[i] = <int32_t> i
+        count = stop - start
     else:
-        move_bounds(a, start, stop, bits)
-    found.count = 0
-    for i in range(stop - start):
-        found.row[found.count] = <int32_t> i
-        found.groups[found.count] = bits[i]
-        found.own[found.count] = -1
-        found.count += bits[i] != 0
-    if a.first:
+        for i in range(start, stop):
+            open_row[i - start] = not gap[i] > fall[labels[i] * BUCKETS + bucket_of(gap[i])]
+        memset(open_row + (stop - start), 0, 8)
+        for i in range(0, stop - start, 8):  # most rows are settled
+            memcpy(&eight, open_row + i, 8)
+            if eight:
+                for j in range(i, i + 8):
+                    found.row[count] = <int32_t> j
+                    count += open_row[j]
+    found.count = count
+    # where nearly all are open, tightening would rarely save a row
+    if a.first or a.lower == NULL or 4 * count > 3 * (stop - start):
+        for j in range(count):
+            found.groups[j] = all_groups
+            found.own[j] = -1
         return
-    if 4 * found.count > 3 * (stop - start):  # tightening would rarely save a row
-        for j in range(found.count):
-            i = start + found.row[j]
-            found.groups[j] |= 1 << a.centers.center_group[a.labels[i]]
-        return
-    for j in range(found.count):
-        i = start + found.row[j]
-        dense_distance(&a.rows, i, a.centers.rows + a.labels[i] * a.rows.d, &squared, &norm)
-        a.upper[i] = <float> (sqrt(squared + margin * (9 * norm + squared)) * (1 + OUTWARDS))
+    for j in range(count):
         found.row[kept] = found.row[j]
-        found.own[kept] = squared
-        found.groups[kept] = <uint8_t> open_groups(a, i)
-        kept += found.groups[kept] != 0
+        kept += tighten(a, start + found.row[j], margin, found, kept)
     found.count = kept
 
 
@@ -171,6 +188,12 @@ cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssiz
         t.rows[r] = x + (start + found.row[j + min(r, count - 1)]) * d
     for r in range(count):
         last = max(last, start + found.row[j + r])
+    if a.centers.n_groups == 1:
+        search_rows(t.rows, <const real *> a.rows.origin, d, last + PIECE < a.rows.n, &a.centers,
+                    turned, t.norms, t.best[0], t.second[0], place)
+        for r in range(TILE_ROWS):
+            t.center[0][r] = <int32_t> place[r]
+        return
     turn_rows(t.rows, <const real *> a.rows.origin, d, last + PIECE < a.rows.n, turned)
     square_rows(turned, d, t.norms)
     for g in range(a.centers.n_groups):
@@ -181,22 +204,131 @@ cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssiz
                 t.center[g][r] = center_at[<int32_t> place[r]]
 
 
-cdef void settle(const Assignment *a, const Tile *t, Py_ssize_t start, const Open *found,
-                 Py_ssize_t j, Py_ssize_t count, int bits, uint8_t *dirty,
-                 int64_t *counts) noexcept nogil:
-    """Labels and bounds of the rows of a tile, lane by lane as far as that goes."""
-    cdef Py_ssize_t g, r, i, n_groups = a.centers.n_groups
+ctypedef struct Found:
+    # What the groups that were looked at say of the rows of a tile together.
+    int32_t label[TILE_ROWS]
+    int32_t doubt[TILE_ROWS]
+    float upper[TILE_ROWS]
+    float lower[MAX_GROUPS][TILE_ROWS]
+
+
+cdef inline void bound(const Assignment *a, const Tile *t, const int32_t *old, const real *own,
+                       int bits, Found *f) noexcept nogil:
+    """Labels and bounds, lane by lane. `own` is |x - own center|² - |x|² where its group was
+    left out, else infinity."""
+    cdef Py_ssize_t g, r
     cdef real margin = <real> tie_margin(a.rows.d), radius = <real> a.centers.radius[0], v
     cdef real least = underflow(margin)
-    cdef real own[TILE_ROWS]      # |x - own center|² - |x|² where its group was left out
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
-    cdef int32_t old[TILE_ROWS]
-    cdef int32_t label[TILE_ROWS]
-    cdef int32_t doubt[TILE_ROWS]
-    cdef float upper[TILE_ROWS]
-    cdef float lower[MAX_GROUPS][TILE_ROWS]
     cdef bint less
+    for r in range(TILE_ROWS):
+        best[r] = own[r]
+        second[r] = REAL_INF
+        f.label[r] = old[r]
+    for g in range(a.centers.n_groups):
+        if bits >> g & 1:
+            for r in range(TILE_ROWS):
+                v = t.best[g][r]
+                less = v < best[r]
+                second[r] = min(min(second[r], max(v, best[r])), t.second[g][r])
+                best[r] = v if less else best[r]
+                f.label[r] = t.center[g][r] if less else f.label[r]
+    for r in range(TILE_ROWS):
+        f.doubt[r] = doubtful(best[r], second[r], t.norms[r], margin, radius)
+        f.upper[r] = above(t.norms[r] + best[r] + margin * (10 * t.norms[r] + best[r]) + least)
+    for g in range(a.centers.n_groups):
+        if bits >> g & 1:
+            for r in range(TILE_ROWS):
+                v = t.second[g][r] if t.center[g][r] == f.label[r] else t.best[g][r]
+                v = min(v, <real> (REAL_MAX / 8))  # a group may hold no other center
+                v = t.norms[r] + v - margin * (5 * t.norms[r] + v) - least
+                f.lower[g][r] = below(v * (1 - margin))
+
+
+cdef inline void store_bounds(const Assignment *a, Py_ssize_t i, int32_t old, int32_t label,
+                              int bits, float upper, float *lower,
+                              float to_old) noexcept nogil:
+    """Keep the bounds of a row: `lower` of the groups in `bits`, others as they were."""
+    cdef Py_ssize_t g, n_groups = a.centers.n_groups
+    cdef int b = find_bucket(upper, a.apart[label])
+    cdef Py_ssize_t place = label * BUCKETS + b
+    cdef float gap = <float> INFINITY
+    for g in range(n_groups):
+        if not bits >> g & 1:
+            lower[g] = lower_of(a, i, g, old * BUCKETS + bucket_of(a.gap[i]))
+            if label != old and a.centers.center_group[old] == g:
+                lower[g] = min(lower[g], to_old)  # the old center is now one of the others
+        gap = lower[g] if lower[g] < gap else gap
+        if a.lower != NULL:
+            a.lower[i * n_groups + g] = keep_lower(
+                lower[g], a.sink[g * a.centers.k * BUCKETS + place])
+    a.gap[i] = keep_gap(gap - upper, a.fall[place], b)
+
+
+cdef inline void relabel(const Assignment *a, Py_ssize_t i, int32_t old, int32_t label,
+                         uint8_t *dirty, double *moving, int64_t *counts) noexcept nogil:
+    """Give a row its new label; where sums follow, it moves there too."""
+    a.labels[i] = label
+    counts[0] += 1
+    dirty[label] = 1
+    if old >= 0:
+        dirty[old] = 1
+    if moving != NULL:
+        move_row(&a.rows, i, moving, old, label)
+
+
+cdef void settle_alone(const Assignment *a, const Tile *t, Py_ssize_t start, const Open *found,
+                       Py_ssize_t j, Py_ssize_t count, uint8_t *dirty, double *moving,
+                       int64_t *counts) noexcept nogil:
+    """What settle does, where there is one group: lane by lane but for the last step."""
+    cdef Py_ssize_t r, i
+    cdef real own[TILE_ROWS]
+    cdef int32_t old[TILE_ROWS]
+    cdef int32_t bucket[TILE_ROWS]
+    cdef float gap[TILE_ROWS]
+    cdef Found f
+    for r in range(TILE_ROWS):
+        old[r] = -1
+        own[r] = REAL_INF
+    bound(a, t, old, own, 1, &f)
+    for r in range(TILE_ROWS):
+        bucket[r] = find_bucket(f.upper[r], a.apart[f.label[r]])
+    for r in range(TILE_ROWS):
+        gap[r] = keep_gap(f.lower[0][r] - f.upper[r], a.fall[f.label[r] * BUCKETS + bucket[r]],
+                          bucket[r])
+    if a.lower != NULL:
+        for r in range(TILE_ROWS):
+            f.lower[0][r] = keep_lower(f.lower[0][r],
+                                       a.sink[f.label[r] * BUCKETS + bucket[r]])
+    for r in range(count):
+        i = start + found.row[j + r]
+        old[r] = a.labels[i]
+        if f.doubt[r]:
+            f.label[r] = decide(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
+                                a.elkan, -1 if a.first else old[r])
+            counts[2] += 1
+            gap[r] = keep_gap(0, 0, 0)  # to be looked at again in the next pass
+            f.lower[0][r] = 0
+        a.gap[i] = gap[r]
+        if a.lower != NULL:
+            a.lower[i] = f.lower[0][r]
+        if f.label[r] != old[r]:
+            relabel(a, i, old[r], f.label[r], dirty, moving, counts)
+
+
+cdef void settle(const Assignment *a, const Tile *t, Py_ssize_t start, const Open *found,
+                 Py_ssize_t j, Py_ssize_t count, int bits, uint8_t *dirty, double *moving,
+                 int64_t *counts) noexcept nogil:
+    """Labels and bounds of the rows of a tile; those with a new label move in the sums."""
+    cdef Py_ssize_t g, r, i, n_groups = a.centers.n_groups
+    cdef real margin = <real> tie_margin(a.rows.d), v
+    cdef real least = underflow(margin)
+    cdef real own[TILE_ROWS]
+    cdef int32_t old[TILE_ROWS]
+    cdef float lower[MAX_GROUPS]
+    cdef float to_old
+    cdef Found f
     for r in range(TILE_ROWS):
         old[r] = -1
         own[r] = REAL_INF
@@ -205,61 +337,65 @@ cdef void settle(const Assignment *a, const Tile *t, Py_ssize_t start, const Ope
             old[r] = a.labels[start + found.row[j + r]]
             if not bits >> a.centers.center_group[old[r]] & 1:
                 own[r] = <real> found.own[j + r] - t.norms[r]
-    for r in range(TILE_ROWS):
-        best[r] = own[r]
-        second[r] = REAL_INF
-        label[r] = old[r]
-    for g in range(n_groups):
-        if bits >> g & 1:
-            for r in range(TILE_ROWS):
-                v = t.best[g][r]
-                less = v < best[r]
-                second[r] = min(min(second[r], max(v, best[r])), t.second[g][r])
-                best[r] = v if less else best[r]
-                label[r] = t.center[g][r] if less else label[r]
-    for r in range(TILE_ROWS):
-        doubt[r] = doubtful(best[r], second[r], t.norms[r], margin, radius)
-        upper[r] = above(t.norms[r] + best[r] + margin * (10 * t.norms[r] + best[r]) + least)
-    for g in range(n_groups):
-        if bits >> g & 1:
-            for r in range(TILE_ROWS):
-                v = t.second[g][r] if t.center[g][r] == label[r] else t.best[g][r]
-                v = min(v, <real> (REAL_MAX / 8))  # a group may hold no other center
-                v = t.norms[r] + v - margin * (5 * t.norms[r] + v) - least
-                lower[g][r] = below(v * (1 - margin))
+    bound(a, t, old, own, bits, &f)
     for r in range(count):
         i = start + found.row[j + r]
-        if doubt[r]:
-            label[r] = decide(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
-                              a.elkan, old[r])
+        if f.doubt[r]:
+            f.label[r] = decide(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
+                                a.elkan, old[r])
             counts[2] += 1
-        a.upper[i] = upper[r]
-        for g in range(n_groups):
-            if doubt[r]:  # to be looked at again in the next pass
-                a.lower[i * n_groups + g] = 0
-            elif bits >> g & 1:
-                a.lower[i * n_groups + g] = lower[g][r]
-        if label[r] != old[r]:
-            if own[r] < REAL_INF and not doubt[r]:  # its old center is now one of the others
-                g = i * n_groups + a.centers.center_group[old[r]]
+            a.gap[i] = keep_gap(0, 0, 0)  # to be looked at again in the next pass
+            if a.lower != NULL:
+                for g in range(n_groups):
+                    a.lower[i * n_groups + g] = 0
+        else:
+            to_old = <float> INFINITY
+            if own[r] < REAL_INF:
                 v = t.norms[r] + own[r]
                 v = v - margin * (4 * t.norms[r] + v) - least
-                a.lower[g] = min(a.lower[g], below(v * (1 - margin)))
-            a.labels[i] = label[r]
-            counts[0] += 1
-            dirty[label[r]] = 1
-            if old[r] >= 0:
-                dirty[old[r]] = 1
+                to_old = below(v * (1 - margin))
+            for g in range(n_groups):
+                lower[g] = f.lower[g][r]
+            store_bounds(a, i, old[r], f.label[r], bits, f.upper[r], lower, to_old)
+        if f.label[r] != old[r]:
+            relabel(a, i, old[r], f.label[r], dirty, moving, counts)
+
+
+cdef void finish_sums(const Assignment *a, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                      bint fresh, Py_ssize_t changed) noexcept nogil:
+    """Bring a block's sums up to its labels where that is left to do, and choose how the
+    next pass does it."""
+    cdef Py_ssize_t k = a.centers.k, stride = a.rows.d + 1, i, j, touched = 0
+    cdef double *sums = a.sums + block * k * stride
+    cdef const uint8_t *dirty = a.dirty + block * k
+    cdef bint finite = True
+    if a.rows.weights == NULL:
+        a.moved[block] = 0 if fresh else a.moved[block] + changed
+        a.fresh[block] = 4 * changed > stop - start or a.moved[block] > stop - start
+        for i in range(k * stride):
+            finite &= isfinite(sums[i]) != 0
+        if not finite and not fresh:  # what overflowed can't be taken off again
+            memset(sums, 0, k * stride * sizeof(double))
+            add_rows(&a.rows, start, stop, a.labels, NULL, sums)
+        return
+    for i in range(start, stop):
+        touched += dirty[a.labels[i]]
+    a.fresh[block] = 2 * touched > stop - start
+    if not fresh and touched + changed > 0:
+        for j in range(k):
+            if dirty[j]:
+                memset(sums + j * stride, 0, stride * sizeof(double))
+        add_rows(&a.rows, start, stop, a.labels, dirty, sums)
 
 
 cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                          void *scratch) noexcept nogil:
-    """Labels and bounds of rows start .. stop - 1; scratch holds one turned tile."""
+    """Labels, bounds and sums of rows start .. stop - 1; scratch holds one turned tile."""
     cdef Assignment *a = <Assignment *> args
-    cdef Py_ssize_t k = a.centers.k, stride = a.rows.d + 1
-    cdef Py_ssize_t chunk, end, j, r, i, count, touched = 0
+    cdef Py_ssize_t k = a.centers.k, chunk, end, j, r, count
     cdef double margin = tie_margin(a.rows.d)
     cdef double *sums = NULL
+    cdef double *moving = NULL
     cdef uint8_t *dirty = a.dirty + block * k
     cdef bint fresh = a.first or a.fresh[block]
     cdef int64_t *counts = a.counts + 4 * block
@@ -269,9 +405,11 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
     counts[0] = counts[1] = counts[2] = counts[3] = 0
     memset(dirty, 0, k)
     if a.sums != NULL:
-        sums = a.sums + block * k * stride
+        sums = a.sums + block * k * (a.rows.d + 1)
         if fresh:
-            memset(sums, 0, k * stride * sizeof(double))
+            memset(sums, 0, k * (a.rows.d + 1) * sizeof(double))
+        elif a.rows.weights == NULL:
+            moving = sums
     chunk = start
     while chunk < stop:
         end = min(stop, chunk + CHUNK)
@@ -286,19 +424,16 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
             for r in range(count):
                 bits |= found.groups[j + r]
             look(a, chunk, &found, j, count, bits, <real *> scratch, &tile)
-            settle(a, &tile, chunk, &found, j, count, bits, dirty, counts)
+            if a.centers.n_groups == 1:
+                settle_alone(a, &tile, chunk, &found, j, count, dirty, moving, counts)
+            else:
+                settle(a, &tile, chunk, &found, j, count, bits, dirty, moving, counts)
             j += TILE_ROWS
         if sums != NULL and fresh:
             add_rows(&a.rows, chunk, end, a.labels, NULL, sums)
         chunk = end
-    for i in range(start, stop):
-        touched += dirty[a.labels[i]]
-    a.fresh[block] = 2 * touched > stop - start
-    if sums != NULL and not fresh and touched + counts[0] > 0:
-        for j in range(k):
-            if dirty[j]:
-                memset(sums + j * stride, 0, stride * sizeof(double))
-        add_rows(&a.rows, start, stop, a.labels, dirty, sums)
+    if sums != NULL:
+        finish_sums(a, block, start, stop, fresh, counts[0])
 
 
 # What _run.py hands to threads: name -> address.

@@ -16,10 +16,16 @@ ctypedef struct Centers:
     const double *norms        # [padded]: |c|²
     const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
     const void *panel_norms    # real[n_panels, TILE_CENTERS]
+    const void *flat           # real[n_panels * TILE_CENTERS, stride]: see wide.pxd; or NULL
+    Py_ssize_t stride
     const int32_t *place_center    # [n_panels * TILE_CENTERS]: center at a place
     const int32_t *group_panels    # [n_groups + 1]: where the panels of a group begin
     const int32_t *group_sizes     # [n_groups]
     const int32_t *center_group    # [k]
+
+
+cdef enum:
+    BUCKETS = 8  # of rows by their distance: see gap.pxd
 
 
 ctypedef struct Assignment:
@@ -30,15 +36,32 @@ ctypedef struct Assignment:
     bint first                 # no labels and no bounds yet
     int32_t *labels            # [n]
     double *sums               # [n_blocks, k, d + 1]: Σ w x and Σ w; NULL: not wanted
-    float *upper               # [n] bounds of bounds.pyx; NULL: none kept
-    float *lower               # [n, n_groups]
-    const float *drift         # [k]: how far each center moved, rounded up
-    const float *group_drift   # [n_groups, 2]: the largest and second largest
-    const int32_t *group_mover     # [n_groups]: the center that moved most
+    float *gap                 # [n] bounds of bounds.pyx; NULL: none kept
+    float *lower               # [n, n_groups]; NULL: no distance is made tight
+    const float *fall          # [k, BUCKETS]: what gaps of each label have lost so far
+    const float *sink          # [n_groups, k, BUCKETS]: what `lower` has
+    const float *apart         # [k]: |center - nearest other center|, rounded down
     uint8_t *dirty             # [n_blocks, k]: clusters that gained or lost a row
     uint8_t *fresh             # [n_blocks]: sum all rows anew in this pass
+    int64_t *moved             # [n_blocks]: rows that moved since then
     int64_t *counts            # [n_blocks, 4]: labels changed, rows examined, near-ties, and
     # norms that are not finite (where assign.pyx takes them)
+
+
+ctypedef struct Following:
+    # The bounds after a step of the centers.
+    Centers centers
+    Py_ssize_t d
+    bint local                 # tell near centers from others
+    bint everything            # every row was examined in the last pass
+    const double *shifts       # [k]: |new - old|
+    const void *drift          # real[n_groups, padded]: rounded up; 0 in other groups
+    double *reach              # [k, BUCKETS]
+    double *fallen             # [k, BUCKETS]
+    double *sunk               # [n_groups, k, BUCKETS]
+    float *fall                # the same, rounded up
+    float *sink
+    float *apart               # [k]
 
 
 ctypedef struct Reduction:
@@ -74,6 +97,8 @@ ctypedef struct Packing:
     double *columns
     void *panels
     void *panel_norms
+    void *flat
+    Py_ssize_t stride
     const int32_t *place_center
 
 

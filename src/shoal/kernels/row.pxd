@@ -5,6 +5,7 @@ no origin) are told apart by rows.indptr.
 """
 
 from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memset
 
 from shoal.kernels.structs cimport Rows
 from shoal.kernels.vec cimport (
@@ -75,6 +76,18 @@ cdef inline void add_rows(const Rows *rows, Py_ssize_t start, Py_ssize_t stop,
         for i in range(start, stop):
             if wanted == NULL or wanted[labels[i]]:
                 add_row(rows, i, sums + labels[i] * (rows.d + 1))
+
+
+cdef inline void move_row(const Rows *rows, Py_ssize_t i, double *sums, Py_ssize_t old,
+                          Py_ssize_t new) noexcept nogil:
+    """Take a dense row of unit weight off sums[old] and add it to sums[new]."""
+    cdef Py_ssize_t d = rows.d
+    cdef const real *x = <const real *> rows.x + i * d
+    cdef const real *origin = <const real *> rows.origin
+    add_values(x, origin, d, -1.0, sums + old * (d + 1))
+    add_values(x, origin, d, 1.0, sums + new * (d + 1))
+    if sums[old * (d + 1) + d] == 0:  # what is left is rounding
+        memset(sums + old * (d + 1), 0, d * sizeof(double))
 
 
 cdef inline void dense_distance(const Rows *rows, Py_ssize_t i, const double *center,

@@ -66,7 +66,7 @@ cdef void add_in_order(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
 
 cdef void average(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                   void *scratch) noexcept nogil:
-    """New centers start .. stop - 1 and how far each moved.
+    """New centers start .. stop - 1 and how far each moved, infinitely where that is NaN.
 
     A cluster without weight copies the heaviest as scikit-learn does: its mean if
     that comes earlier, its sum (not yet divided there) if it comes later.
@@ -84,7 +84,7 @@ cdef void average(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
             a.rows[j * d + l] = a.totals[source * (d + 1) + l] * scale
             e = a.rows[j * d + l] - a.old[j * d + l]
             squared += e * e
-        a.shifts[j] = sqrt(squared)
+        a.shifts[j] = sqrt(squared) if squared < INFINITY else INFINITY
 
 
 cdef void pack(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -113,6 +113,8 @@ cdef void pack(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                 a.columns[l * a.padded + j] = c
                 if a.panels != NULL:
                     panel[l * TILE_CENTERS + t] = <real> (-2 * c)
+                if a.flat != NULL:
+                    (<real *> a.flat)[(p * TILE_CENTERS + t) * a.stride + l] = <real> (-2 * c)
             if a.panels != NULL:
                 norms[p * TILE_CENTERS + t] = <real> a.norms[j]
 
