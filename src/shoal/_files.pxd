@@ -19,6 +19,7 @@ cdef class File:
     cdef File owner            # who closes the file; None: this one
     cdef readonly tuple shape
     cdef readonly object dtype
+    cdef readonly object stored    # dtype of the values in the file
 
 
 cdef int read_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,

@@ -196,15 +196,23 @@ cdef class File:
     dtype : numpy.dtype
         Of the file. In memory values are float32 or float64 where the file's are, else
         float64, as scikit-learn converts them.
+    descriptor : int, optional
+        Of the file, opened for reading, and closed with this object; by default the file
+        is opened by its name.
     """
 
     def __cinit__(self):
         self.source.descriptor = -1
 
-    def __init__(self, str name, begin, tuple shape, dtype):
+    def __init__(self, str name, begin, tuple shape, dtype, descriptor=None):
         cdef Source *s = &self.source
+        if descriptor is None:
+            descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0)
+                                 | getattr(os, "O_CLOEXEC", 0))
+        s.descriptor = descriptor
         self.name = name
         self.shape = shape
+        self.stored = dtype
         plain = dtype.isnative and dtype.kind == "f" and dtype.itemsize in (4, 8)
         self.dtype = np.dtype(dtype if plain else np.float64)
         s.begin = begin
@@ -213,8 +221,6 @@ cdef class File:
         s.real = self.dtype.itemsize
         s.kind = 0 if plain else ord("u" if dtype.kind == "b" else dtype.kind)
         s.swapped = not dtype.isnative
-        s.descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0)
-                               | getattr(os, "O_CLOEXEC", 0))
         size = os.fstat(s.descriptor).st_size
         needed = begin + s.n * s.d * s.itemsize
         if size < needed:
@@ -227,7 +233,7 @@ cdef class File:
         found.source = self.source
         found.source.begin += <int64_t> start * self.source.d * self.source.itemsize
         found.source.n = stop - start
-        found.name, found.dtype = self.name, self.dtype
+        found.name, found.dtype, found.stored = self.name, self.dtype, self.stored
         found.shape = (stop - start, self.source.d)
         found.owner = self if self.owner is None else self.owner
         return found
@@ -283,6 +289,23 @@ cdef class File:
                 raise reading_failed(self, error)
             PyErr_CheckSignals()
             at = end
+        return out
+
+    def as_stored(self, indices):
+        """Copies of a few rows, in the type that they have in the file."""
+        cdef Py_ssize_t length = self.source.d * self.source.itemsize
+        cdef uint8_t[::1] raw
+        cdef int64_t i
+        cdef int error
+        out = np.empty((len(indices), self.source.d), self.stored)
+        if out.size == 0:
+            return out
+        raw = out.reshape(-1).view(np.uint8)
+        for place, i in enumerate(range(self.source.n)[j] for j in indices):
+            error = read_bytes(&self.source, <char *> &raw[<Py_ssize_t> place * length], length,
+                               self.source.begin + i * length)
+            if error:
+                raise reading_failed(self, error)
         return out
 
     def _gather(self, indices):

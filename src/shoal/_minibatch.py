@@ -1,6 +1,7 @@
 """MiniBatchKMeans."""
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -94,6 +95,11 @@ class MiniBatchKMeans(BaseKMeans):
     the data for each batch. A fit adds 4 bytes a row for `labels_` to the memory that X
     takes, and 8 more with weights.
 
+    Running sums of k-means++ over float32 rows are float32, as scikit-learn's are, because
+    their rounding decides which rows are drawn. (Among more than 100,000 rows it is large
+    enough that moving the data by one rounding may draw others; :class:`KMeans` takes the
+    draws of float64 there.)
+
     References
     ----------
     .. [1] Sculley, D. (2010). "Web-scale k-means clustering". WWW, 1177-1178.
@@ -121,6 +127,8 @@ class MiniBatchKMeans(BaseKMeans):
         "init_size": [Interval(Integral, 1, None, closed="left"), None],
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
     }
+
+    _rounded_rows: ClassVar[int] = sys.maxsize  # draws are scikit-learn's in either type
 
     def __init__(
         self,
@@ -234,8 +242,8 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The batch.
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            The batch. Rows mapped from a file are copied, so none of it stays in memory.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -246,7 +254,11 @@ class MiniBatchKMeans(BaseKMeans):
         self : MiniBatchKMeans
             The estimator. One whose call fails stays as it was.
         """
-        X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"))
+        X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"), files=True)
+        if isinstance(X, File):
+            file, X = X, X[:]
+            if not np.isfinite(X).all():
+                refuse_non_finite(self, file)
         rows = Rows(X, check_weights(sample_weight, X))
         self._take(rows)
         if self.compute_labels:
