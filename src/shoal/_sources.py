@@ -5,6 +5,7 @@ import math
 import mmap
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from shoal._files import File
+
+READ_BYTES = 2**23  # of a file in one reading
 
 # Of files that are mapped: asking the system takes a millisecond.
 _inodes: WeakKeyDictionary[mmap.mmap, int | None] = WeakKeyDictionary()
@@ -223,28 +226,31 @@ def open_sink(out: np.ndarray) -> Sink | None:
 def blocks(X: Any, size: int) -> Iterator[tuple[int, Any]]:
     """Number of the first row, and the rows, of each block.
 
-    Those of a file are read ahead by another thread, and overwritten when the block after
-    the next is asked for.
+    Those of a file are read ahead by another thread, several small blocks at once, and
+    overwritten soon after the next block is asked for.
     """
     n = X.shape[0]
-    starts = range(0, n, size)
     if not isinstance(X, File):
-        for start in starts:
+        for start in range(0, n, size):
             yield start, X[start : start + size]
         return
-    buffers = [np.empty((min(size, n), X.shape[1]), X.dtype) for _ in range(2)]
+    many = size * max(1, READ_BYTES // (size * X.shape[1] * X.dtype.itemsize))  # rows a reading
+    buffers = [np.empty((min(many, n), X.shape[1]), X.dtype) for _ in range(3)]
 
-    def read(start: int) -> np.ndarray:
-        stop = min(n, start + size)
-        return X.read(start, stop, buffers[start // size % 2][: stop - start])
+    def read(number: int) -> np.ndarray:
+        start, stop = number * many, min(n, (number + 1) * many)
+        return X.read(start, stop, buffers[number % 3][: stop - start])
 
+    starts = range(0, n, many)
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, 0)
-        for start in starts:
-            found = ahead.result()
-            if start + size < n:
-                ahead = pool.submit(read, start + size)
-            yield start, found
+        # two readings are asked for at any time, so that none waits for the caller
+        ahead = deque(pool.submit(read, i) for i in range(min(2, len(starts))))
+        for i, first in enumerate(starts):
+            found = ahead.popleft().result()
+            if i + 2 < len(starts):
+                ahead.append(pool.submit(read, i + 2))
+            for start in range(0, len(found), size):
+                yield first + start, found[start : start + size]
 
 
 def _is_mapped(name: str, mapping: mmap.mmap, address: int) -> bool:
