@@ -4,8 +4,10 @@
     python benchmarks/streaming.py --gib 10 --plot    and a picture of resident memory
 
 The file is made in --folder and removed at the end. `cold`: the system was told to forget the
-file before each reading, so it comes from the disk; `warm`: it was read before. Each figure is
-the median of --rounds; the plain read (blocks of 16 MiB, one thread) alternates with ours.
+file before each reading, so it comes from the disk; `warm`: it was read before. Speeds are
+medians of --rounds, their least and largest behind; the plain read (blocks of 16 MiB, one thread)
+alternates with ours. Of several passes in a row only the first is cold where the file fits in
+memory. Disks that others use too want many rounds.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import shoal
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS, FEATURES, BLOCK = 8, 16, 2**24
+STATES = ("cold", "warm")
 PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
 
 
@@ -35,8 +38,8 @@ def main():
         tasks = jobs(path, centers)
         for _, _, run in tasks:
             run(Path(small(folder, centers)))
-        print(f"{'':42}{'plain':>9}{'ours':>9}  GB/s   ratio   peak MiB added")
-        for state in ("cold", "warm"):
+        print(f"{'GB/s':42}{'plain':>16}{'ours':>16}   ratio   peak MiB added")
+        for state in options.states:
             for name, passes, run in tasks:
                 report(name, state, passes, run, path, options.rounds, curve)
         if options.plot:
@@ -47,6 +50,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--gib", type=float, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--plot", action="store_true", help=f"draw {PICTURE.relative_to(ROOT)}")
     return parser.parse_args()
@@ -130,7 +134,15 @@ def report(name, state, passes, run, path, rounds, curve):
             ours.append(passes * size / seconds(run, path, state))
         added = max(added, curve.added)
     a, b = statistics.median(read), statistics.median(ours)
-    print(f"{name:36}{state:6}{a:9.2f}{b:9.2f} {b / a:13.2f}{added / 2**20:13.0f}", flush=True)
+    print(
+        f"{name:36}{state:6}{spread(read)}{spread(ours)} {b / a:7.2f}{added / 2**20:17.0f}",
+        flush=True,
+    )
+
+
+def spread(speeds):
+    """Median, least and largest in 16 letters."""
+    return f"{statistics.median(speeds):6.2f} {min(speeds):.1f}-{max(speeds):.1f}".rjust(16)
 
 
 class Resident:
