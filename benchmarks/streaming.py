@@ -31,19 +31,24 @@ PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
 
 def main():
     options = arguments()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    table(options.gib, options.rounds, options.states, options.folder, plot=options.plot)
+
+
+def table(gib, rounds, states=STATES, folder=None, *, plot=False):
+    """Make the file, print a line for each job and state, and remove the file."""
+    with tempfile.TemporaryDirectory(dir=folder) as folder:
         path = Path(folder) / "rows.npy"
-        centers = make(path, int(options.gib * 2**30) // (4 * FEATURES))
+        centers = make(path, int(gib * 2**30) // (4 * FEATURES))
         curve = Resident()
         tasks = jobs(path, centers)
         for _, _, run in tasks:
             run(Path(small(folder, centers)))
         print(f"{'GB/s':42}{'plain':>16}{'ours':>16}   ratio   peak MiB added")
-        for state in options.states:
+        for state in states:
             for name, passes, run in tasks:
-                report(name, state, passes, run, path, options.rounds, curve)
-        if options.plot:
-            draw(curve, tasks, path, options.gib)
+                report(name, state, passes, run, path, rounds, curve)
+        if plot:
+            draw(curve, tasks, path, gib)
 
 
 def arguments():

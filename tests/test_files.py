@@ -106,7 +106,7 @@ def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
     assert_same_fit(*fit)
 
 
-OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">f8", ">f2"]
+OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">f8", ">f2", "g"]
 
 
 @pytest.mark.parametrize("dtype", OTHERS)

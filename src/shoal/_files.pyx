@@ -76,6 +76,8 @@ cdef extern from *:
     void will_read(int file, long long at, long long count) nogil
     void will_read_all(int file) nogil
 
+ctypedef long double longdouble
+
 ctypedef fused number:
     int8_t
     int16_t
@@ -87,6 +89,7 @@ ctypedef fused number:
     uint64_t
     float
     double
+    longdouble
 
 cdef enum:
     ENDED = -1  # the file has fewer rows than it had
@@ -151,8 +154,10 @@ cdef void convert(const Source *s, char *raw, Py_ssize_t count, double *out) noe
             widen_halves(<uint16_t *> raw, count, out)
         elif s.itemsize == 4:
             widen(<float *> raw, count, out)
-        else:
+        elif s.itemsize == 8:
             widen(<double *> raw, count, out)
+        else:
+            widen(<longdouble *> raw, count, out)
     elif s.kind == b"i":
         if s.itemsize == 1:
             widen(<int8_t *> raw, count, out)

@@ -22,7 +22,12 @@ READ_BYTES = 2**23  # of a file in one reading
 # Of files that are mapped: asking the system takes a millisecond.
 _inodes: WeakKeyDictionary[mmap.mmap, int | None] = WeakKeyDictionary()
 
-KINDS = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,)}  # sizes in bytes
+KINDS = {  # sizes in bytes
+    "f": (2, 4, 8, np.dtype(np.longdouble).itemsize),
+    "i": (1, 2, 4, 8),
+    "u": (1, 2, 4, 8),
+    "b": (1,),
+}
 
 
 def as_file(X: Any) -> Any:
