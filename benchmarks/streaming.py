@@ -12,6 +12,7 @@ memory. Disks that others use too want many rounds.
 
 import argparse
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,8 @@ PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
 
 def main():
     options = arguments()
+    if hasattr(signal, "SIGTERM"):  # remove the file then too
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     table(options.gib, options.rounds, options.states, options.folder, plot=options.plot)
 
 
@@ -39,16 +42,15 @@ def table(gib, rounds, states=STATES, folder=None, *, plot=False):
     with tempfile.TemporaryDirectory(dir=folder) as folder:
         path = Path(folder) / "rows.npy"
         centers = make(path, int(gib * 2**30) // (4 * FEATURES))
-        curve = Resident()
-        tasks = jobs(path, centers)
+        tasks, curves = jobs(path, centers), []
         for _, _, run in tasks:
             run(Path(small(folder, centers)))
         print(f"{'GB/s':42}{'plain':>16}{'ours':>16}   ratio   peak MiB added")
         for state in states:
             for name, passes, run in tasks:
-                report(name, state, passes, run, path, rounds, curve)
+                curves.append(report(name, state, passes, run, path, rounds))
         if plot:
-            draw(curve, tasks, path, gib)
+            draw(curves[: len(tasks)], path.stat().st_size // (4 * FEATURES))
 
 
 def arguments():
@@ -129,7 +131,9 @@ def seconds(run, path, state):
     return time.perf_counter() - start
 
 
-def report(name, state, passes, run, path, rounds, curve):
+def report(name, state, passes, run, path, rounds):
+    """Measure and print a line; return the name and the curve of the last round."""
+    curve = Resident()
     size = path.stat().st_size / 1e9
     read, ours = [], []
     added = 0
@@ -143,6 +147,7 @@ def report(name, state, passes, run, path, rounds, curve):
         f"{name:36}{state:6}{spread(read)}{spread(ours)} {b / a:7.2f}{added / 2**20:17.0f}",
         flush=True,
     )
+    return name, curve.times, curve.values
 
 
 def spread(speeds):
@@ -177,22 +182,21 @@ def resident():
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def draw(curve, tasks, path, gib):
+def draw(curves, n):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    n = path.stat().st_size // (4 * FEATURES)
-    for name, _, run in tasks:
-        with curve:
-            run(path)
-        axes.plot(curve.times, np.array(curve.values) / 2**20, label=name)
+    for name, times, values in curves:
+        axes.plot(times, np.array(values) / 2**20, label=name)
     axes.axhline(256 + 24 * n / 2**20, color="black", ls=":", label="256 MiB + 24 bytes a row")
     axes.axhline(256, color="gray", ls="--", label="256 MiB")
     axes.set_xlabel("seconds")
     axes.set_ylabel("resident memory, MiB")
-    axes.set_title(f"a file of {gib:g} GiB: {n:,} rows of {FEATURES} float32")
-    axes.set_ylim(0)
+    gib = 4 * FEATURES * n / 2**30
+    axes.set_title(f"a file of {gib:.3g} GiB: {n:,} rows of {FEATURES} float32")
+    axes.set_yscale("log")
+    axes.set_ylim(50)
     axes.legend()
     figure.savefig(PICTURE, dpi=120)
     print(f"drawn: {PICTURE}")
