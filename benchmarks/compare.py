@@ -3,6 +3,7 @@
     python benchmarks/compare.py            everything: the better part of an hour
     python benchmarks/compare.py --quick    a small part of the data, under a minute
     python benchmarks/compare.py --only "equal*784*"
+    python benchmarks/compare.py --only "minibatch*" --streaming 1    and files, as streaming.py
 
 Before a row is timed, the answers must agree: shoal's labels with scikit-learn's, the peers'
 inertia within a tolerance (cases/_kmeans.py states both). What disagrees is named and not timed.
@@ -24,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # run as a file, this would be benchmarks/, whose profile.py hides Python's
 
-from benchmarks import cases  # noqa: E402
+from benchmarks import cases, streaming  # noqa: E402
 from benchmarks.harness import machine, memory, plot, report, timing  # noqa: E402
 from benchmarks.peers import PEERS, cores, installed, limited  # noqa: E402
 
@@ -51,6 +52,8 @@ def main():
     except KeyboardInterrupt:
         print("\ninterrupted; what was measured so far:")
     print(report.means(groups, results))
+    if options.streaming:
+        streaming.table(options.streaming, options.rounds)
     save(options, about, groups, results)
 
 
@@ -61,6 +64,9 @@ def arguments():
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, cores()}))
     parser.add_argument("--rounds", type=int, help="repeats at most (default 9, quick 3)")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument(
+        "--streaming", type=float, metavar="GIB", help="rows in a file so large too"
+    )
     parser.add_argument("--json", type=Path, help="default: in results/, if all is run")
     parser.add_argument("--plot", type=Path, nargs="?", const=RESULTS / "compare.png")
     options = parser.parse_args()

@@ -4,12 +4,15 @@
     python benchmarks/streaming.py --gib 10 --plot    and a picture of resident memory
 
 The file is made in --folder and removed at the end. `cold`: the system was told to forget the
-file before each reading, so it comes from the disk; `warm`: it was read before. Each figure is
-the median of --rounds; the plain read (blocks of 16 MiB, one thread) alternates with ours.
+file before each reading, so it comes from the disk; `warm`: it was read before. Speeds are
+medians of --rounds, their least and largest behind; the plain read (blocks of 16 MiB, one thread)
+alternates with ours. Of several passes in a row only the first is cold where the file fits in
+memory. Disks that others use too want many rounds.
 """
 
 import argparse
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -23,30 +26,38 @@ import shoal
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS, FEATURES, BLOCK = 8, 16, 2**24
+STATES = ("cold", "warm")
 PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
 
 
 def main():
     options = arguments()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    if hasattr(signal, "SIGTERM"):  # remove the file then too
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    table(options.gib, options.rounds, options.states, options.folder, plot=options.plot)
+
+
+def table(gib, rounds, states=STATES, folder=None, *, plot=False):
+    """Make the file, print a line for each job and state, and remove the file."""
+    with tempfile.TemporaryDirectory(dir=folder) as folder:
         path = Path(folder) / "rows.npy"
-        centers = make(path, int(options.gib * 2**30) // (4 * FEATURES))
-        curve = Resident()
-        tasks = jobs(path, centers)
+        centers = make(path, int(gib * 2**30) // (4 * FEATURES))
+        tasks, curves = jobs(path, centers), []
         for _, _, run in tasks:
             run(Path(small(folder, centers)))
-        print(f"{'':42}{'plain':>9}{'ours':>9}  GB/s   ratio   peak MiB added")
-        for state in ("cold", "warm"):
+        print(f"{'GB/s':42}{'plain':>16}{'ours':>16}   ratio   peak MiB added")
+        for state in states:
             for name, passes, run in tasks:
-                report(name, state, passes, run, path, options.rounds, curve)
-        if options.plot:
-            draw(curve, tasks, path, options.gib)
+                curves.append(report(name, state, passes, run, path, rounds))
+        if plot:
+            draw(curves[: len(tasks)], path.stat().st_size // (4 * FEATURES))
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--gib", type=float, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--plot", action="store_true", help=f"draw {PICTURE.relative_to(ROOT)}")
     return parser.parse_args()
@@ -120,7 +131,9 @@ def seconds(run, path, state):
     return time.perf_counter() - start
 
 
-def report(name, state, passes, run, path, rounds, curve):
+def report(name, state, passes, run, path, rounds):
+    """Measure and print a line; return the name and the curve of the last round."""
+    curve = Resident()
     size = path.stat().st_size / 1e9
     read, ours = [], []
     added = 0
@@ -130,7 +143,16 @@ def report(name, state, passes, run, path, rounds, curve):
             ours.append(passes * size / seconds(run, path, state))
         added = max(added, curve.added)
     a, b = statistics.median(read), statistics.median(ours)
-    print(f"{name:36}{state:6}{a:9.2f}{b:9.2f} {b / a:13.2f}{added / 2**20:13.0f}", flush=True)
+    print(
+        f"{name:36}{state:6}{spread(read)}{spread(ours)} {b / a:7.2f}{added / 2**20:17.0f}",
+        flush=True,
+    )
+    return name, curve.times, curve.values
+
+
+def spread(speeds):
+    """Median, least and largest in 16 letters."""
+    return f"{statistics.median(speeds):6.2f} {min(speeds):.1f}-{max(speeds):.1f}".rjust(16)
 
 
 class Resident:
@@ -160,22 +182,21 @@ def resident():
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def draw(curve, tasks, path, gib):
+def draw(curves, n):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    n = path.stat().st_size // (4 * FEATURES)
-    for name, _, run in tasks:
-        with curve:
-            run(path)
-        axes.plot(curve.times, np.array(curve.values) / 2**20, label=name)
+    for name, times, values in curves:
+        axes.plot(times, np.array(values) / 2**20, label=name)
     axes.axhline(256 + 24 * n / 2**20, color="black", ls=":", label="256 MiB + 24 bytes a row")
     axes.axhline(256, color="gray", ls="--", label="256 MiB")
     axes.set_xlabel("seconds")
     axes.set_ylabel("resident memory, MiB")
-    axes.set_title(f"a file of {gib:g} GiB: {n:,} rows of {FEATURES} float32")
-    axes.set_ylim(0)
+    gib = 4 * FEATURES * n / 2**30
+    axes.set_title(f"a file of {gib:.3g} GiB: {n:,} rows of {FEATURES} float32")
+    axes.set_yscale("log")
+    axes.set_ylim(50)
     axes.legend()
     figure.savefig(PICTURE, dpi=120)
     print(f"drawn: {PICTURE}")

@@ -45,6 +45,14 @@ def memory(path, kind, method):
     return {"added": _status("VmHWM") - before}
 
 
+def fit_short(X, k):
+    shoal.KMeans(k, init="random", n_init=1, max_iter=2, random_state=0).fit(X)
+
+
+def begin_batch(X, k):
+    shoal.MiniBatchKMeans(k, init="random", n_init=1, random_state=0).partial_fit(X)
+
+
 def shorten(path, kind):
     """Cut the file off while it is read, again and again; the errors, and whether one came."""
     size = os.path.getsize(path)
@@ -57,14 +65,16 @@ def shorten(path, kind):
             os.truncate(path, size)
             time.sleep(0.002)
 
-    X = np.load(path, mmap_mode="r") if kind == "mapped" else path
+    X = path if kind == "path" else np.load(path, mmap_mode="r")
+    X = X[:, 1:] if kind == "columns" else X
+    call = {"batch": begin_batch, "seeds": shoal.kmeans_plusplus}.get(kind, fit_short)
     thread = threading.Thread(target=cut)
     thread.start()
     told = set()
     try:
         for _ in range(60):
             try:
-                shoal.KMeans(3, init="random", n_init=1, max_iter=2, random_state=0).fit(X)
+                call(X, 3)
             except (OSError, ValueError) as error:
                 told.add(f"{type(error).__name__}: {error}")
     finally:
@@ -73,12 +83,27 @@ def shorten(path, kind):
     return sorted(told)
 
 
+def forbidden(path):
+    """What three calls say of a file that this process may not read."""
+    model = shoal.KMeans(2).fit(np.eye(3))
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    told = []
+    for call in (model.fit, model.predict, lambda path: shoal.k_means(path, 2)):
+        try:
+            call(path)
+        except PermissionError as error:
+            told.append(str(error))
+    return told
+
+
 def full(path, limit):
-    """transform to a file that may not grow beyond a limit, as on a full disk."""
+    """transform to a file that may not grow beyond a limit, if 0 or more, or to a full disk."""
     X = np.random.default_rng(0).random((200_000, 4))
     model = shoal.KMeans(8, init=X[:8], n_init=1, max_iter=1).fit(X)
     out = np.lib.format.open_memmap(path, "w+", "f8", (len(X), 8))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    if int(limit) >= 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     try:
         model.transform(X, out=out)
     except OSError as error:
@@ -133,7 +158,7 @@ def long_fit(path):
     return sys.exit("the fit ended before the interrupt")
 
 
-COMMANDS = {f.__name__: f for f in (memory, shorten, full, die, long_fit)}
+COMMANDS = {f.__name__: f for f in (memory, shorten, forbidden, full, die, long_fit)}
 
 if __name__ == "__main__":
     print(json.dumps(COMMANDS[sys.argv[1]](*sys.argv[2:])))

@@ -3,9 +3,11 @@
 As a script, `python tests/minibatch_trials.py --trials 1000 --seed 7` prints every trial whose
 answer differs from scikit-learn's, with the reason, and counts them.
 
-scikit-learn runs again in other clothes, in which its exact answer is the same: with another
-number of threads, data moved by one rounding, columns in another order, float64 in place of
-float32. Where its own answer changes, a difference means nothing.
+Both fits are followed step by step to the first difference, which is judged by itself (see
+minibatch_steps). Where that does not tell, scikit-learn runs again in other clothes, in which
+its exact answer is the same: with another number of threads, data moved by one rounding, columns
+in another order, float64 in place of float32. Where its own answer changes, a difference means
+nothing.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import sklearn.cluster
 
 import shoal
 from diagnosis import dense, moved, squared_distances, threads
+from minibatch_steps import first_difference
 from outcomes import RTOL, data_scale, outcome, public_attributes
 from problems import KINDS, _log_integer, pick_rows
 
@@ -192,6 +195,15 @@ def why(trial, found, theirs, ours, X, weight):
     """The reason of a difference in words; "BUG: ..." where there is no excuse."""
     if set(found) & {"error", "attributes", "types", "warnings"}:
         return "BUG: rounding does not change " + ", ".join(found)
+    step = first_difference(
+        trial,
+        X,
+        weight,
+        lambda: fitted(shoal, trial, X, weight),
+        lambda: fitted(sklearn.cluster, trial, X, weight),
+    )
+    if step is not None:
+        return f"rounding: {step}"
     for name, other in other_clothes(trial, X, weight):
         if differences(other, theirs, X):
             return f"unstable in scikit-learn: {name}"

@@ -1,10 +1,8 @@
 """Rows in files: the same answers as in memory to the last bit, and faults that are told."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from shoal._files import File
 
 import file_children
 import shoal
-from outcomes import assert_state, snapshot
+from outcomes import assert_state, public_attributes, snapshot
 from problems import blobs
 from shoal import _lloyd, _run
 from shoal._sources import as_file
@@ -53,7 +51,7 @@ def on_disk(request, tmp_path):
     def put(X):
         path = tmp_path / "rows.npy"
         if request.param == "part of a mapped":
-            np.save(path, np.concatenate([X[:3], X, X[:2]]))
+            np.save(path, np.concatenate([X[:3], X, X[:2]]).astype(X.dtype))
             return np.load(path, mmap_mode="r")[3:-2]
         np.save(path, X)
         found = {"path": str(path), "pathlib": path}
@@ -108,7 +106,7 @@ def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
     assert_same_fit(*fit)
 
 
-OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">f8", ">f2"]
+OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">f8", ">f2", "g"]
 
 
 @pytest.mark.parametrize("dtype", OTHERS)
@@ -181,8 +179,6 @@ def test_mapped_arrays_that_are_not_their_file(tmp_path):
     private[0] = 1e3
     assert as_file(private) is private
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
-    assert as_file(mapped[:, 1:]).flags.owndata is False
-    assert as_file(mapped[::2]).shape == (100, 4)
     np.save(tmp_path / "other.npy", X + 1)
     os.replace(tmp_path / "other.npy", tmp_path / "rows.npy")
     if sys.platform.startswith("linux"):
@@ -193,6 +189,64 @@ def test_mapped_arrays_that_are_not_their_file(tmp_path):
         )
     os.remove(tmp_path / "rows.npy")
     assert as_file(mapped) is mapped
+
+
+VIEWS = {
+    "columns": lambda X: X[:, 1:],
+    "every third row": lambda X: X[::3],
+    "backwards": lambda X: X[::-2, ::-1],
+    "one column": lambda X: X[7:90, 3:4],
+    "turned": lambda X: X[:5].T,
+    "Fortran": lambda X: X,
+    "part of Fortran": lambda X: X[2::5, 1:],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "i2"])
+def test_mapped_rows_with_gaps(view, dtype, tmp_path, monkeypatch):
+    """Views in no row order are copied from the file, not through the mapping."""
+    X = problem(200, 6, dtype)
+    np.save(tmp_path / "rows.npy", np.asfortranarray(X) if "Fortran" in view else X)
+    mapped = VIEWS[view](np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    expected = VIEWS[view](X)
+    copied = as_file(mapped)
+    assert type(copied) is np.ndarray and copied.flags.c_contiguous and copied.flags.owndata
+    assert copied.dtype == expected.dtype
+    np.testing.assert_array_equal(copied, expected)
+    fit = [shoal.KMeans(3, random_state=0).fit(x) for x in (mapped, expected)]
+    assert_same_fit(*fit)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", ">f4", "f2", "u1"])
+def test_functions(dtype, on_disk):
+    """k_means and kmeans_plusplus, whose centers are rows in the type of the file."""
+    X = problem(700, 5, dtype)
+    weight = np.random.default_rng(2).random(700)
+    there = on_disk(X)
+    for function in (shoal.k_means, shoal.kmeans_plusplus):
+        for settings in ({}, {"sample_weight": weight}):
+            ours, expected = (function(x, 6, random_state=1, **settings) for x in (there, X))
+            for found, value in zip(ours, expected, strict=True):
+                assert type(found) is type(value)
+                assert np.asarray(found).dtype == np.asarray(value).dtype
+                np.testing.assert_array_equal(found, value)
+    with pytest.raises(IndexError):
+        as_file(there).as_stored([700])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_partial_fit(dtype, on_disk):
+    """A batch in a file is a batch in memory."""
+    X = problem(300, 5, dtype)
+    there = on_disk(X)
+    models = [shoal.MiniBatchKMeans(4, random_state=0) for _ in range(2)]
+    for _ in range(3):
+        for model, x in zip(models, (there, X), strict=True):
+            model.partial_fit(x)
+        found, expected = (public_attributes(model) for model in models)
+        for name, value in expected.items():
+            assert np.asarray(found[name]).tobytes() == np.asarray(value).tobytes(), name
 
 
 # ---- transform to a file
@@ -235,133 +289,6 @@ def test_out_is_checked():
     ):
         with pytest.raises(ValueError, match="out must be"):
             model.transform(X, out=wrong)
-
-
-@posix
-def test_full_disk(tmp_path):
-    told = finish(start("full", tmp_path / "out.npy", 2 * MIB))
-    assert str(tmp_path / "out.npy") in told
-
-
-# ---- faults
-
-
-def write(path, X):
-    np.save(path, X)
-    return path
-
-
-def cut_off(path):
-    write(path, problem(100, 3, "f8"))
-    os.truncate(path, 1000)
-
-
-def text(path):
-    path.write_text("a,b\n1,2\n")
-
-
-def no_header(path):
-    path.write_bytes(b"\x93NUMPY\x01\x00")
-
-
-FAULTS = {
-    "cut off": (cut_off, ValueError, "cut off"),
-    "text": (text, ValueError, "not a .npy file"),
-    "no header": (no_header, ValueError, "not a .npy file"),
-    "empty": (lambda path: path.write_bytes(b""), ValueError, "not a .npy file"),
-    "objects": (
-        lambda path: np.save(path, np.array([[1, None]]), allow_pickle=True),
-        ValueError,
-        "not real numbers",
-    ),
-    "structured": (
-        lambda path: np.save(path, np.zeros((3, 2), [("a", "f8")])),
-        ValueError,
-        "not real numbers",
-    ),
-    "complex": (lambda path: np.save(path, np.eye(3) * 1j), ValueError, "not real numbers"),
-    "Fortran": (
-        lambda path: np.save(path, np.asfortranarray(problem(9, 3, "f8"))),
-        ValueError,
-        "Fortran order",
-    ),
-    "one dimension": (lambda path: np.save(path, np.arange(9.0)), ValueError, "rows of features"),
-    "no rows": (lambda path: np.save(path, np.empty((0, 3))), ValueError, "0 sample"),
-    "no features": (lambda path: np.save(path, np.empty((3, 0))), ValueError, "0 feature"),
-    "few rows": (lambda path: np.save(path, np.eye(2)), ValueError, "should be >= n_clusters=3"),
-    "directory": (lambda path: path.mkdir(), OSError, None),
-    "missing": (lambda path: None, FileNotFoundError, None),
-}
-
-
-@pytest.mark.parametrize("Model", [shoal.KMeans, shoal.MiniBatchKMeans])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults(fault, Model, tmp_path):
-    """An error that names the file, and a model as it was."""
-    make, error, words = FAULTS[fault]
-    path = tmp_path / "rows.npy"
-    make(path)
-    model = Model(3, random_state=0).fit(problem(30, 3, "f8"))
-    before = snapshot(model)
-    with pytest.raises(error, match=words) as caught:
-        model.fit(path)
-    assert "rows.npy" in str(caught.value) or fault == "few rows"
-    assert_state(model, before)
-
-
-@posix
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all files")
-def test_no_permission(tmp_path):
-    path = write(tmp_path / "rows.npy", problem(30, 3, "f8"))
-    path.chmod(0)
-    with pytest.raises(PermissionError, match=r"rows\.npy"):
-        shoal.KMeans(3).fit(path)
-
-
-def test_other_number_of_features(tmp_path):
-    model = shoal.KMeans(3, random_state=0).fit(problem(30, 3, "f8"))
-    with pytest.raises(ValueError, match=r"rows\.npy: X has 5 features, but KMeans is expecting 3"):
-        model.predict(write(tmp_path / "rows.npy", problem(30, 5, "f8")))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("name", [*MODELS, "sequential"])
-def test_not_finite(name, value, dtype, tmp_path):
-    """The row is named, wherever it is read first, and the model stays as it was."""
-    X = problem(3000, 3, dtype)
-    model = MODELS.get(name, MODELS["minibatch"])(4).fit(X[:100])
-    before = snapshot(model)
-    X[-1, 1] = value
-    path = write(tmp_path / "rows.npy", X)
-    fit = model.fit_sequential if name == "sequential" else model.fit
-    for call in (fit, model.predict, model.transform, model.score):
-        with pytest.raises(ValueError, match=r"row 2999 of .*rows\.npy"):
-            call(path)
-        assert_state(model, before)
-
-
-@posix
-@pytest.mark.parametrize("kind", ["path", "mapped"])
-def test_shortened_while_it_is_read(kind, tmp_path):
-    """Errors that name the file, and no signal that ends the process."""
-    path = write(tmp_path / "rows.npy", problem(200_000, 8, "f8"))
-    told = finish(start("shorten", path, kind))
-    assert told
-    assert all("rows.npy" in words for words in told), told
-
-
-@posix
-def test_interrupt(tmp_path):
-    path = write(tmp_path / "rows.npy", np.random.default_rng(0).random((200_000, 16)))
-    process = start("long_fit", path)
-    try:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.5)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert finish(process) - sent < 1
-    finally:
-        process.kill()
 
 
 @linux

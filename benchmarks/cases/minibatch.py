@@ -104,6 +104,7 @@ GROUPS = (
         row(1000000, 3, 8, "f4"),
         row(50000, 50, 100, "f8"),
         row(200000, 32, 64, "f4", batch_size=10000),
+        row(10000000, 4, 20, "f4", max_iter=1, batch_size=200000),
         row(10000000, 4, 20, "f8", max_iter=1, batch_size=200000),
     ),
     group(

@@ -44,9 +44,7 @@ class Steps:
         The inertia is that before the step.
         """
         args = self._prepare(rows, drawn)
-        if not np.array_equal(self._packed.rows, self.centers):
-            self._packed.rows[:] = self.centers
-            self._packed.pack()
+        self.pack()
         centers, weights = np.empty_like(self.centers), np.empty_like(self.weights)
         count = len(self._labels)
         if rows.sparse:
@@ -61,6 +59,13 @@ class Steps:
         _run.run("step", rows.type, args, rows.d, features, 8 * len(weights))
         self.centers, self.weights = centers, weights
         return total
+
+    def pack(self) -> Centers:
+        """The centers as they are now, in the forms that kernels read."""
+        if not np.array_equal(self._packed.rows, self.centers):
+            self._packed.rows[:] = self.centers
+            self._packed.pack()
+        return self._packed
 
     def _prepare(self, rows: Rows, drawn: np.ndarray | None) -> BatchArgs:
         """The kernels' arguments, kept while the rows and the size of a batch stay."""

@@ -1,10 +1,10 @@
 """Centers in the forms that kernels read, and the three things asked of them and rows."""
 
+import functools
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from sklearn.utils.extmath import row_norms
 
 from shoal import _run
 from shoal._kmeans_args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
@@ -32,11 +32,13 @@ class Centers:
         self.k, d = values.shape
         self.type = like.type
         self.rows = np.array(values, dtype=np.float64, order="C")
+        width = _run.tile_size(like.type)[1]
         if group is None:
-            group = np.zeros(self.k, np.int32)
-        self.group = group
-        self.n_groups = int(group.max()) + 1
-        places, group_panels, sizes = self._places(_run.tile_size(like.type)[1])
+            self.group, self.n_groups = np.zeros(self.k, np.int32), 1
+            places, group_panels, sizes = _one_group(self.k, width)
+        else:
+            self.group, self.n_groups = group, int(group.max()) + 1
+            places, group_panels, sizes = _places(group, self.n_groups, width)
         self.padded = -(-self.k // 32) * 32
         self._norms = np.zeros(self.padded)
         self._radius = np.zeros(1)
@@ -59,23 +61,13 @@ class Centers:
             places,
             group_panels,
             sizes,
-            group,
+            self.group,
             None if like.sparse else self._flat(len(places), d, like.dtype),
         )
         self._packing = PackingArgs(self.args, d)
         self._n_panels = int(group_panels[-1])
         self._panels_a_block = max(1, 4_000_000 // max(1, len(places) // self._n_panels * d))
         self.pack()
-
-    def _places(self, width: int) -> tuple[np.ndarray, ...]:
-        """Center at each place of the panels (-1: none), where a group's begin, and its size."""
-        sizes = np.bincount(self.group, minlength=self.n_groups)
-        group_panels = np.concatenate([[0], np.cumsum(-(-sizes // width))]).astype(np.int32)
-        places = np.full(group_panels[-1] * width, -1, np.int32)
-        for g in range(self.n_groups):
-            begin = group_panels[g] * width
-            places[begin : begin + sizes[g]] = np.flatnonzero(self.group == g)
-        return places, group_panels, sizes.astype(np.int32)
 
     def _flat(self, n_places: int, d: int, dtype: np.dtype) -> np.ndarray | None:
         """Room for centers in rows, where those are long and few: see wide.pxd."""
@@ -86,10 +78,27 @@ class Centers:
 
     def pack(self) -> None:
         """Bring the other forms up to `rows`."""
-        # numpy's order of summation: its rounding decides exact ties as in scikit-learn
-        self._norms[: self.k] = row_norms(self.rows, squared=True)
+        # as in scikit-learn's row_norms: the rounding of this order decides exact ties
+        np.einsum("ij,ij->i", self.rows, self.rows, out=self._norms[: self.k])
         self._radius[0] = self._norms.max()
         _run.run("pack", self.type, self._packing, self._n_panels, self._panels_a_block)
+
+
+def _places(group: np.ndarray, n_groups: int, width: int) -> tuple[np.ndarray, ...]:
+    """Center at each place of the panels (-1: none), where a group's begin, and its size."""
+    sizes = np.bincount(group, minlength=n_groups)
+    group_panels = np.concatenate([[0], np.cumsum(-(-sizes // width))]).astype(np.int32)
+    places = np.full(group_panels[-1] * width, -1, np.int32)
+    for g in range(n_groups):
+        begin = group_panels[g] * width
+        places[begin : begin + sizes[g]] = np.flatnonzero(group == g)
+    return places, group_panels, sizes.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=64)
+def _one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
+    """_places of k centers in one group, which are only read."""
+    return _places(np.zeros(k, np.int32), 1, width)
 
 
 def scratch_for(rows: Rows) -> int:

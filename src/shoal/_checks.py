@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from shoal._files import File
@@ -67,10 +67,24 @@ def check_rows(
     return X if sp.issparse(X) else aligned(X)
 
 
+def check_plain(X: Any) -> Any:
+    """check_rows for a function: without an estimator that knows features of old."""
+    if isinstance(X, File):
+        return _check_file(None, X, False)
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    return X if sp.issparse(X) else aligned(X)
+
+
 def _check_file(estimator: Any, X: File, reset: bool) -> File:
+    if not reset and _has_features(estimator, X):
+        return X
     stands_for_it = np.broadcast_to(X.dtype.type(0), X.shape)  # takes no memory
+    settings = {"dtype": None, "ensure_all_finite": False}
     try:
-        validate_data(estimator, stands_for_it, dtype=None, ensure_all_finite=False, reset=reset)
+        if estimator is None:
+            check_array(stands_for_it, **settings)
+        else:
+            validate_data(estimator, stands_for_it, reset=reset, **settings)
     except ValueError as error:
         raise ValueError(f"{X.name}: {error}") from error
     return X
@@ -88,7 +102,14 @@ def _is_plain(estimator: Any, X: Any) -> bool:
         and X.dtype.isnative
         and X.flags.c_contiguous
         and X.flags.aligned
-        and X.shape[0] > 0
+        and _has_features(estimator, X)
+    )
+
+
+def _has_features(estimator: Any, X: Any) -> bool:
+    """Whether there are rows, of as many features as the estimator knows, and knows no names of."""
+    return (
+        X.shape[0] > 0
         and X.shape[1] == getattr(estimator, "n_features_in_", None)
         and not hasattr(estimator, "feature_names_in_")
     )

@@ -19,10 +19,14 @@ cdef class File:
     cdef File owner            # who closes the file; None: this one
     cdef readonly tuple shape
     cdef readonly object dtype
+    cdef readonly object stored    # dtype of the values in the file
 
 
-cdef int read_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
-                   char *raw) noexcept nogil
-cdef void read_ahead(const Source *s, Py_ssize_t start, Py_ssize_t stop) noexcept nogil
+cdef Py_ssize_t read_cached(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
+                            char *raw) noexcept nogil
+cdef int read_rest(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out, char *raw,
+                   Py_ssize_t done) noexcept nogil
+cdef void convert_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
+                       char *raw) noexcept nogil
 cdef Py_ssize_t raw_bytes(const Source *s, Py_ssize_t rows) noexcept nogil
 cdef object reading_failed(File file, int error)

@@ -20,6 +20,7 @@ from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_
 from shoal._kmeans_base import BaseKMeans
 from shoal._lloyd import Lloyd
 from shoal._rows import Rows
+from shoal._sources import takes_files
 
 
 def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
@@ -273,6 +274,7 @@ class KMeans(BaseKMeans):
         return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
 
 
+@takes_files
 @validate_params(
     {
         "X": ["array-like", "sparse matrix"],
@@ -300,7 +302,7 @@ def k_means(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
         Rows to cluster.
     n_clusters : int
         Number of clusters.

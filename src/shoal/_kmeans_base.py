@@ -22,7 +22,7 @@ from shoal._callbacks import CallbackSupportMixin
 from shoal._centers import Centers, distances, inertia, nearest
 from shoal._checks import check_out, check_rows, check_weights, refuse_non_finite
 from shoal._rows import Rows
-from shoal._seeding import draw_seeds, probabilities
+from shoal._seeding import ROUNDED_ROWS, draw_seeds, probabilities
 
 
 class BaseKMeans(
@@ -45,6 +45,8 @@ class BaseKMeans(
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
+
+    _rounded_rows: ClassVar[int] = ROUNDED_ROWS  # of draw_seeds
 
     n_clusters: int
     init: str | ArrayLike | Callable
@@ -85,7 +87,9 @@ class BaseKMeans(
     def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
         """Centers to begin a run from, less the origin."""
         if isinstance(init, str) and init == "k-means++":
-            chosen = draw_seeds(rows, self.n_clusters, random_state)
+            chosen = draw_seeds(
+                rows, self.n_clusters, random_state, rounded_rows=self._rounded_rows
+            )
             return rows.take(chosen)
         if isinstance(init, str):
             chosen = random_state.choice(

@@ -1,6 +1,7 @@
 """MiniBatchKMeans."""
 
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -94,6 +95,11 @@ class MiniBatchKMeans(BaseKMeans):
     the data for each batch. A fit adds 4 bytes a row for `labels_` to the memory that X
     takes, and 8 more with weights.
 
+    Running sums of k-means++ over float32 rows are float32, as scikit-learn's are, because
+    their rounding decides which rows are drawn. (Among more than 100,000 rows it is large
+    enough that moving the data by one rounding may draw others; :class:`KMeans` takes the
+    draws of float64 there.)
+
     References
     ----------
     .. [1] Sculley, D. (2010). "Web-scale k-means clustering". WWW, 1177-1178.
@@ -121,6 +127,8 @@ class MiniBatchKMeans(BaseKMeans):
         "init_size": [Interval(Integral, 1, None, closed="left"), None],
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
     }
+
+    _rounded_rows: ClassVar[int] = sys.maxsize  # draws are scikit-learn's in either type
 
     def __init__(
         self,
@@ -218,7 +226,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_ = i + 1
         self.n_iter_ = math.ceil(((i + 1) * self._batch_size) / n)
         if self.compute_labels:
-            self._label(rows)
+            self._label(rows, Centers(self.cluster_centers_, rows))
         else:
             smoothed = self._ewa_inertia
             if smoothed is None:  # after a single step, where scikit-learn has nothing to say
@@ -234,8 +242,8 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The batch.
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            The batch. Rows mapped from a file are copied, so none of it stays in memory.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -246,11 +254,15 @@ class MiniBatchKMeans(BaseKMeans):
         self : MiniBatchKMeans
             The estimator. One whose call fails stays as it was.
         """
-        X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"))
+        X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"), files=True)
+        if isinstance(X, File):
+            file, X = X, X[:]
+            if not np.isfinite(X).all():
+                refuse_non_finite(self, file)
         rows = Rows(X, check_weights(sample_weight, X))
-        self._take(rows)
+        steps, _ = self._take(rows)
         if self.compute_labels:
-            self._label(rows)
+            self._label(rows, steps.pack())
         return self
 
     @all_or_nothing
@@ -305,19 +317,23 @@ class MiniBatchKMeans(BaseKMeans):
                 rows = Rows(block, None if weights is None else weights[start:stop])
                 if start == 0 and not np.isfinite(block.sum()):  # before centers are sought
                     refuse_non_finite(self, X)
-                if not np.isfinite(self._take(rows)):
+                steps, total = self._take(rows)
+                if not np.isfinite(total):
                     refuse_non_finite(self, X)
                 if batch.end(dict):
                     break
             if part.end(dict):
                 break
         if self.compute_labels:
-            self._label(rows)
+            self._label(rows, steps.pack())
         task.end(dict)
         return self
 
-    def _take(self, rows: Rows) -> float:
-        """One step, from first centers found among the same rows if there are none yet."""
+    def _take(self, rows: Rows) -> tuple[Steps, float]:
+        """One step, from first centers found among the same rows if there are none yet.
+
+        Returns the centers after it, and the inertia before it.
+        """
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
             random_state = self._random_state = check_random_state(self.random_state)
@@ -332,7 +348,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.cluster_centers_, self._counts = steps.centers, steps.weights
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         self._n_features_out = self.n_clusters
-        return total
+        return steps, total
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; looks for NaN where X is dense."""
@@ -428,8 +444,7 @@ class MiniBatchKMeans(BaseKMeans):
             print(f"Converged ({reason}) at step {step + 1}/{n_steps}")
         return True
 
-    def _label(self, rows: Rows) -> None:
-        centers = Centers(self.cluster_centers_, rows)
+    def _label(self, rows: Rows, centers: Centers) -> None:
         self.labels_, self.inertia_ = label(rows, centers)
         if not np.isfinite(self.inertia_):
             refuse_non_finite(self, rows.X)

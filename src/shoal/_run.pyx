@@ -24,7 +24,9 @@ from libc.string cimport memcpy, memset
 from joblib import cpu_count
 
 from shoal._args cimport Args
-from shoal._files cimport File, Source, raw_bytes, read_ahead, read_rows, reading_failed
+from shoal._files cimport (
+    File, Source, convert_rows, raw_bytes, read_cached, read_rest, reading_failed,
+)
 from shoal.kernels.structs cimport Rows, kernel_t
 
 from shoal import _cpu
@@ -36,12 +38,23 @@ cdef extern from *:
     enum { SHOAL_OPENMP = 1 };
     #else
     enum { SHOAL_OPENMP = 0 };
+    typedef char omp_lock_t;  /* one thread needs none */
     static int omp_get_max_threads(void) { return 1; }
+    static void omp_init_lock(omp_lock_t *lock) {}
+    static void omp_destroy_lock(omp_lock_t *lock) {}
+    static void omp_set_lock(omp_lock_t *lock) {}
+    static void omp_unset_lock(omp_lock_t *lock) {}
     #endif
     """
     enum:
         SHOAL_OPENMP
+    ctypedef struct omp_lock_t:
+        pass
     int omp_get_max_threads() nogil
+    void omp_init_lock(omp_lock_t *lock) nogil
+    void omp_destroy_lock(omp_lock_t *lock) nogil
+    void omp_set_lock(omp_lock_t *lock) nogil
+    void omp_unset_lock(omp_lock_t *lock) nogil
 
 LEVEL = _cpu.chosen()
 HAS_OPENMP = bool(SHOAL_OPENMP)
@@ -53,7 +66,6 @@ BLOCK_BYTES = 2**24    # of rows in a block at most, which is what a thread read
 TURN = 0.1             # seconds between two looks at pending signals
 
 cdef enum:
-    AHEAD = 1 << 25    # bytes that the system is told to read before they are asked for
     BEYOND = 256       # bytes that kernels may read beyond a row: see tile.pxd
 
 _kernels = {}          # (name, type) -> capsule
@@ -148,33 +160,38 @@ cdef void run_blocks(kernel_t kernel, void *args, Py_ssize_t first, Py_ssize_t l
 
 
 ctypedef struct Reader:
-    # How blocks of rows in a file reach a kernel: each thread reads those it computes.
+    # How blocks of rows in a file reach a kernel: each thread reads those it computes, so
+    # that while one waits for the disk another computes.
     const Source *source
     const char *args           # the kernel's struct, which begins with Rows
     Py_ssize_t args_size
     Py_ssize_t block_bytes     # a block in memory, and what kernels may read beyond it
     Py_ssize_t raw_size        # a block as it is in the file, where it must be converted
-    Py_ssize_t ahead           # blocks
+    omp_lock_t disk            # held by the thread that waits for it
 
 
-cdef int read_and_run(const Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
+cdef int read_and_run(Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
                       Py_ssize_t n, char *memory) noexcept nogil:
     """Read a block, and run the kernel with a struct of its own that points there."""
     cdef Py_ssize_t start = b * size, stop = min(n, (b + 1) * size)
     cdef char *x = memory + r.args_size
     cdef char *raw = x + r.block_bytes
+    cdef Py_ssize_t done = read_cached(r.source, start, stop, x, raw)
     cdef int error
-    read_ahead(r.source, (b + r.ahead) * size, (b + r.ahead + 1) * size)
-    error = read_rows(r.source, start, stop, x, raw)
-    if error:
-        return error
+    if done < (stop - start) * r.source.d * r.source.itemsize:
+        omp_set_lock(&r.disk)
+        error = read_rest(r.source, start, stop, x, raw, done)
+        omp_unset_lock(&r.disk)
+        if error:
+            return error
+    convert_rows(r.source, start, stop, x, raw)
     memcpy(memory, r.args, r.args_size)
     (<Rows *> memory).x = x - start * r.source.d * r.source.real
     kernel(memory, b, start, stop, raw + r.raw_size)
     return 0
 
 
-cdef int run_file(const Reader *r, kernel_t kernel, Py_ssize_t first, Py_ssize_t last,
+cdef int run_file(Reader *r, kernel_t kernel, Py_ssize_t first, Py_ssize_t last,
                   Py_ssize_t size, Py_ssize_t n, char *memory, Py_ssize_t memory_size,
                   int *errors, int n_threads) noexcept nogil:
     """run_blocks for rows in a file; the first error of any thread, which ends the run."""
@@ -229,6 +246,8 @@ def run(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size, Py_ssize_t
     memset(errors, 0, n_threads * sizeof(int))
     if n_threads > 1:
         _used_threads = True
+    if file is not None:
+        omp_init_lock(&reader.disk)
     begun = perf_counter()
     try:
         turn = n_threads
@@ -251,6 +270,8 @@ def run(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size, Py_ssize_t
             done = end
     finally:
         PyMem_RawFree(memory)
+        if file is not None:
+            omp_destroy_lock(&reader.disk)
     for runs in _traces:
         runs.append((name, n_blocks, n_threads, perf_counter() - begun))
 
@@ -263,4 +284,3 @@ cdef void prepare(Reader *r, File file, Args args, Py_ssize_t size):
     r.args_size = (args.size + 63) // 64 * 64
     r.block_bytes = (size * row + BEYOND + 63) // 64 * 64
     r.raw_size = (raw_bytes(&file.source, size) + 63) // 64 * 64
-    r.ahead = max(1, AHEAD // max(1, size * row))

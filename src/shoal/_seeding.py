@@ -11,13 +11,16 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from shoal import _run
 from shoal._centers import scratch_for
-from shoal._checks import aligned, check_weights
+from shoal._checks import check_plain, check_weights, refuse_non_finite
 from shoal._kmeans_args import SearchArgs, SeedingArgs
 from shoal._rows import Rows
+from shoal._sources import takes_files
 
 # Up to this many float32 rows, distances are rounded and added up in float32 as in
 # scikit-learn (potentials by the same BLAS), because that rounding decides draws.
-# Beyond, float32 sums lose too many digits, and the draws are those of float64.
+# Beyond, float32 sums lose too many digits, and the draws are those of float64; but for
+# MiniBatchKMeans, whose later draws and sums are the same for either type, so that a fit
+# with scikit-learn's seeds is scikit-learn's fit.
 ROUNDED_ROWS = 100_000
 
 
@@ -146,15 +149,23 @@ class _Draws:
 
 
 def draw_seeds(
-    rows: Rows, k: int, random_state: np.random.RandomState, n_local_trials: int | None = None
+    rows: Rows,
+    k: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None = None,
+    *,
+    rounded_rows: int = ROUNDED_ROWS,
 ) -> np.ndarray:
-    """Indices of k rows chosen by greedy k-means++, one draw after the other as scikit-learn's."""
+    """Indices of k rows chosen by greedy k-means++, one draw after the other as scikit-learn's.
+
+    Up to `rounded_rows` of float32 are added up in float32.
+    """
     n = rows.n
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(k))
     indices = np.full(k, -1, dtype=int)
     indices[0] = random_state.choice(n, p=probabilities(rows))
-    rounded = rows.type == "f4" and n <= ROUNDED_ROWS
+    rounded = rows.type == "f4" and n <= rounded_rows
     weights = rows.sample_weight
     if rounded and weights is None:
         weights = np.ones(n, rows.dtype)
@@ -185,6 +196,7 @@ def draw_seeds(
     return indices
 
 
+@takes_files
 @validate_params(
     {
         "X": ["array-like", "sparse matrix"],
@@ -209,8 +221,9 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows to choose from.
+    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        Rows to choose from. A .npy file (its path, or an array mapped from one) is read
+        once to look for NaN, and twice for each center.
     n_clusters : int
         Number of rows to choose.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -247,9 +260,7 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
-    data = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
-    if not sp.issparse(data):
-        data = aligned(data)
+    data = check_plain(X)
     weights = check_weights(sample_weight, data)
     n = data.shape[0]
     if n < n_clusters:
@@ -263,7 +274,11 @@ def kmeans_plusplus(
             )
     random_state = check_random_state(random_state)
     rows = Rows(data, weights)
+    if not (rows.in_memory or np.isfinite(rows.moments()[0]).all()):
+        refuse_non_finite(None, data)
     indices = draw_seeds(rows, n_clusters, random_state, n_local_trials)
+    if not rows.in_memory:
+        return X.as_stored(indices), indices
     if sp.issparse(X):
         return data[indices].toarray(), indices
     return np.asarray(X)[indices], indices
