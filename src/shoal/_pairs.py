@@ -22,6 +22,14 @@ def power_of_two(X: np.ndarray) -> float:
     return math.ldexp(1.0, -min(most, max(-most, math.frexp(largest)[1])))
 
 
+def at_cache_line(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that begins at a multiple of 64 bytes, so no vector lies across two lines."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 class Tiles:
     """A copy of dense rows, in tiles that meet tiles.
 
@@ -50,7 +58,7 @@ class Tiles:
             self.n,
             self.d,
             self.tile_rows,
-            np.empty((n_tiles, self.d, self.tile_rows), X.dtype),
+            at_cache_line((n_tiles, self.d, self.tile_rows), X.dtype),
             np.empty((n_tiles, self.tile_rows), X.dtype),
             form=FORMS[form],
             products=products,

@@ -10,13 +10,12 @@ from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.metrics.pairwise import (
     _VALID_METRICS,
-    pairwise_distances,
     pairwise_distances_chunked,
 )
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal import _run
 from shoal._pairs import Tiles, plain, power_of_two
@@ -155,6 +154,22 @@ def by_distances(D: Any, first: int, clusters: Clustering) -> None:
     _run.run("silhouette_distances", rows.type, args, rows.n, size, scratch)
 
 
+def precomputed(X: Any) -> Any:
+    """Distances in float32 or float64; square, and none negative."""
+    if X.shape[0] != X.shape[1]:
+        raise ValueError(
+            "Precomputed metric requires shape (n_queries, n_indexed). "
+            f"Got ({X.shape[0]}, {X.shape[1]}) for {X.shape[0]} indexed."
+        )
+    check_non_negative(
+        X,
+        whom="`pairwise_distances`. Precomputed distance  need to have non-negative values.",
+    )
+    if sp.issparse(X):
+        return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+    return plain(X)
+
+
 def refuse_diagonal(X: Any) -> None:
     """Refuse precomputed distances of rows to themselves."""
     most = 100 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
@@ -249,7 +264,7 @@ def silhouette_samples(
     clusters.check()
     name = NATIVE.get(metric) if isinstance(metric, str) else None
     if isinstance(metric, str) and metric == "precomputed":
-        D = pairwise_distances(X, metric="precomputed")  # refuses what is not square or negative
+        D = precomputed(X)
         by_distances(D, 0, clusters)
         dtype = D.dtype
     elif name is None or sp.issparse(X) or not kwds.keys() <= {"n_jobs", "working_memory"}:

@@ -32,7 +32,8 @@ from shoal.kernels.vec cimport (
 )
 
 cdef enum:
-    COLUMNS = 256     # rows broadcast before sums in `real` are added to those in float64
+    COLUMNS = 256     # rows broadcast before sums in `real` are added to those in float64,
+    CACHED = 1 << 17  # or fewer, if they take more bytes
     TOGETHER = 8      # rows of distances that are added up side by side
 
 
@@ -168,13 +169,20 @@ cdef void add_pairs(const Pairs *a, Py_ssize_t first, Py_ssize_t last, Py_ssize_
             a.sums[(b + j) * k + cluster] += total
 
 
+cdef inline Py_ssize_t columns(const Pairs *a) noexcept nogil:
+    """How many rows are broadcast to one tile after the other."""
+    cdef Py_ssize_t most = CACHED // (a.packed.d * <Py_ssize_t> sizeof(real))
+    return min(<Py_ssize_t> COLUMNS, max(<Py_ssize_t> 1, most // TILE_ROWS) * TILE_ROWS)
+
+
 cdef void meet_chunk(const Pairs *a, Py_ssize_t p, Py_ssize_t q, real *column_sums) noexcept nogil:
     """Chunks p and q; p with itself where they are the same."""
     cdef const Clusters *c = &a.clusters
     cdef Py_ssize_t first = p * a.chunk, last = min(c.n, first + a.chunk)
+    cdef Py_ssize_t most = columns(a)
     cdef Py_ssize_t b = q * a.chunk, stop = min(c.n, b + a.chunk), b_end, r, r_end
     while b < stop:
-        b_end = min(min(stop, c.starts[a.place_labels[b] + 1]), b + COLUMNS)
+        b_end = min(min(stop, c.starts[a.place_labels[b] + 1]), b + most)
         if p == q:
             add_pairs(a, first, last, b, b_end, NULL)
         else:
@@ -263,16 +271,20 @@ cdef inline bint read_row(const Means *a, Py_ssize_t i, double *t) noexcept nogi
             t[l] = (<double> x[l] - <double> origin[l]) * a.scale
         return False
     for l in range(d):
-        most = max(most, fabs(x[l]))
+        e = x[l]
+        most = max(most, fabs(e))
+    if most == 0:
+        memset(t, 0, d * sizeof(double))
+        t[d] = 1
+        return True
     for l in range(d):
-        t[l] = x[l] / most if most > 0 else 0
+        t[l] = <double> x[l] / most
         norm += t[l] * t[l]
     norm = sqrt(norm)
     for l in range(d):
-        e = t[l] / norm
-        t[l] = e if most > 0 else 0
-    t[d] = 0 if most > 0 else 1
-    return not most > 0
+        t[l] /= norm
+    t[d] = 0
+    return False
 
 
 cdef void silhouette_moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
