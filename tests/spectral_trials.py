@@ -36,7 +36,15 @@ KINDS = {
     "duplicates": lambda rng, n, d: rng.random((n // 3 + 1, d))[rng.integers(n // 3 + 1, size=n)],
     "lattice": lambda rng, n, d: rng.integers(0, 4, (n, d)).astype(float),
 }  # fmt: skip
-AFFINITIES = ["rbf", "laplacian", "nearest_neighbors", "precomputed", "poly", "sigmoid", "asymmetric"]
+AFFINITIES = [
+    "rbf",
+    "laplacian",
+    "nearest_neighbors",
+    "precomputed",
+    "poly",
+    "sigmoid",
+    "asymmetric",
+]
 
 
 @dataclass(frozen=True)

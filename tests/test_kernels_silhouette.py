@@ -163,7 +163,9 @@ def test_moments():
     np.testing.assert_array_equal(clusters.out, 1)
 
 
-@given(cases(), st.sampled_from(["rbf", "laplacian"]), st.sampled_from([0.0, 1e-3, 1.0, 50.0]), levels)
+@given(
+    cases(), st.sampled_from(["rbf", "laplacian"]), st.sampled_from([0.0, 1e-3, 1.0, 50.0]), levels
+)
 def test_affinity(case, kernel, gamma, name):
     """Symmetric to the bit, 1 on the diagonal, and right."""
     x, _, _ = case
@@ -220,9 +222,7 @@ def test_graph(dtype, n, width, seed, name):
     scale, x = rng.random(n).astype(dtype), rng.standard_normal((n, width)).astype(dtype)
     out = np.empty_like(x)
     with level(name):
-        args = GraphArgs(
-            type, n, a, n_blocks=n_blocks, degrees=degrees, least=least, uneven=uneven
-        )
+        args = GraphArgs(type, n, a, n_blocks=n_blocks, degrees=degrees, least=least, uneven=uneven)
         _run.run("graph_degrees", type, args, n, size)
         args = GraphArgs(type, n, a, width=width, scale=scale)
         args.multiply(x, out)

@@ -51,9 +51,11 @@ def bad_calls():
     yield "keyword of the metric", (X, Y), {"metric": "euclidean", "nonsense": 1}
     yield "sparse chebyshev", (sp.csr_array(X), Y), {"metric": "chebyshev"}
     yield "diagonal", (diagonal, Y), {"metric": "precomputed"}
-    yield "whole diagonal", (diagonal.astype(int) + np.eye(60, dtype=int), Y), {
-        "metric": "precomputed"
-    }
+    yield (
+        "whole diagonal",
+        (diagonal.astype(int) + np.eye(60, dtype=int), Y),
+        {"metric": "precomputed"},
+    )
     yield "not square", (D[:, :50], Y), {"metric": "precomputed"}
     yield "negative", (D - 0.01 * (D > 0), Y), {"metric": "precomputed"}
     yield "sparse negative", (sp.csr_array(-D), Y), {"metric": "precomputed"}
@@ -98,9 +100,11 @@ def good_calls():
     yield "singletons", (X, np.where(np.arange(60) < 20, np.arange(60), 99)), {}
     yield "whole precomputed", (np.abs(Y[:, None] - Y), Y), {"metric": "precomputed"}
     yield "csc precomputed", (sp.csc_array(D), Y), {"metric": "precomputed"}
-    yield "whole sparse precomputed", (sp.csr_array((9 * D).astype(int)), Y), {
-        "metric": "precomputed"
-    }
+    yield (
+        "whole sparse precomputed",
+        (sp.csr_array((9 * D).astype(int)), Y),
+        {"metric": "precomputed"},
+    )
     yield "sparse", (sp.csr_array(np.where(X > 3, X, 0)), Y), {"metric": "cosine"}
     yield "keywords", (X, Y), {"metric": "minkowski", "p": 3}
     yield "n_jobs", (X, Y), {"n_jobs": 2}
@@ -111,11 +115,15 @@ def good_calls():
     yield "zeros", (np.zeros((60, 2)), Y), {"metric": "cosine"}
     yield "some zeros", (np.where(X > 3, X, 0), Y), {"metric": "cosine"}
     yield "sample", (X, Y), {"sample_size": 30, "random_state": 3}
-    yield "precomputed sample", (D, Y), {
-        "metric": "precomputed",
-        "sample_size": 30,
-        "random_state": 3,
-    }
+    yield (
+        "precomputed sample",
+        (D, Y),
+        {
+            "metric": "precomputed",
+            "sample_size": 30,
+            "random_state": 3,
+        },
+    )
 
 
 GOOD = {name: (args, kwds) for name, args, kwds in good_calls()}
@@ -187,7 +195,7 @@ def test_bad_weights(weights, words):
 def test_weights_of_a_sample():
     """Rows that are drawn keep their weights."""
     weights = np.random.default_rng(2).random(60)
-    drawn = np.random.RandomState(3).permutation(60)[:40]  # noqa: NPY002
+    drawn = np.random.RandomState(3).permutation(60)[:40]
     found = shoal.silhouette_score(X, Y, sample_size=40, random_state=3, sample_weight=weights)
     alone = shoal.silhouette_score(X[drawn], Y[drawn], sample_weight=weights[drawn])
     assert found == alone

@@ -48,7 +48,7 @@ def test_labels(X, params, assign):
 
 
 def embedding(affinity, k=4, apart=False, **steps):
-    return _embedding.embed(affinity, k, None, "auto", np.random.RandomState(0), apart)  # noqa: NPY002
+    return _embedding.embed(affinity, k, None, "auto", np.random.RandomState(0), apart)
 
 
 def angle(a, b):
@@ -65,6 +65,7 @@ def test_embedding(way, monkeypatch):
         affinity, n_components=4, random_state=0, drop_first=False
     )
     if way == "least":
+
         def fails(*args):
             raise _embedding.NotFound
 
@@ -92,6 +93,7 @@ def test_close_eigenvalues_fall_back(monkeypatch):
 
 def test_everything_fails(monkeypatch):
     """Then scikit-learn's solver takes over, with the draws that it would have had."""
+
     def fails(*args):
         raise _embedding.NotFound
 

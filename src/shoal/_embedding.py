@@ -105,9 +105,7 @@ class Graph:
             degrees, least, uneven = describe(affinity)
         return None if uneven or least < 0 else cls(affinity, degrees)
 
-    def embed(
-        self, k: int, random_state: np.random.RandomState, apart: bool
-    ) -> np.ndarray:
+    def embed(self, k: int, random_state: np.random.RandomState, apart: bool) -> np.ndarray:
         """Coordinates of the nodes; see `embed` below."""
         connected = self.is_connected()
         start = random_state.uniform(-1, 1, self.n)
@@ -185,7 +183,7 @@ def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
 
 def first_block(start: np.ndarray, width: int) -> np.ndarray:
     """Vectors to begin with: the one drawn, and others that take no draws of the fit."""
-    block = np.random.RandomState(0).uniform(-1, 1, (len(start), width))  # noqa: NPY002
+    block = np.random.RandomState(0).uniform(-1, 1, (len(start), width))
     block[:, 0] = start
     return block
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
@@ -288,9 +287,7 @@ def affinities(X: np.ndarray, kernel: str, gamma: float) -> np.ndarray:
     return out
 
 
-@validate_params(
-    {"affinity": ["array-like", "sparse matrix"]}, prefer_skip_nested_validation=False
-)
+@validate_params({"affinity": ["array-like", "sparse matrix"]}, prefer_skip_nested_validation=False)
 def spectral_clustering(
     affinity: Any,
     *,
