@@ -10,6 +10,7 @@ scikit-learn's, by a Cholesky factorisation in place of one more matrix.
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -100,18 +101,21 @@ class Graph:
         if affinity.shape != (n, n) or n < max(SMALL, 16 * n_components) or not plain:
             return None
         degrees, least, uneven = describe(affinity)
+        if least < 0:
+            return None
         if uneven:
             affinity = check_symmetric(affinity)  # warns, and takes the mean
-            degrees, least, uneven = describe(affinity)
-        return None if uneven or least < 0 else cls(affinity, degrees)
+            degrees, _, uneven = describe(affinity)
+        return None if uneven else cls(affinity, degrees)
 
     def embed(self, k: int, random_state: np.random.RandomState, apart: bool) -> np.ndarray:
         """Coordinates of the nodes; see `embed` below."""
         connected = self.is_connected()
         start = random_state.uniform(-1, 1, self.n)
-        try:
+        vectors = None
+        with suppress(NotFound):  # and let go of what was found so far
             vectors = self.leading(k, start, apart)
-        except NotFound:
+        if vectors is None:
             vectors = self.least(k, start)
         if not connected:
             warnings.warn(

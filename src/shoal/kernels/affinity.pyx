@@ -15,7 +15,6 @@ left out rather than taken off again: a node far from all others would lose its 
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t
 
 from shoal.kernels.pair_tile cimport PAIRS, Distance, measure, together
 from shoal.kernels.silhouette_structs cimport Affinity, Graph
