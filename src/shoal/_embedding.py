@@ -1,7 +1,7 @@
 """The leading eigenvectors of a graph: where spectral clustering looks for clusters.
 
-scikit-learn's own `spectral_embedding` serves sparse graphs, its other solvers, small graphs
-and those whose Laplacian is not positive: all that it does well. A large dense graph costs
+scikit-learn's own `spectral_embedding` serves sparse graphs, its other solvers, graphs of a
+few nodes, and those with negative affinities: all that it does well. A large dense graph costs
 it three more n x n matrices and a factorisation of n³. Here block Lanczos looks for the top
 of S (A - diag A) S, S² = 1 / degrees, in products with A alone; where the eigenvalues lie
 too close together for that, it goes on with the inverse of 1.00001 - S (A - diag A) S,
@@ -24,7 +24,7 @@ from threadpoolctl import ThreadpoolController
 from shoal import _run
 from shoal._silhouette_args import GraphArgs
 
-SMALL = 256  # nodes below which scikit-learn's solver costs little
+SMALL = 256  # nodes below which all eigenvalues cost little
 PANEL = 16  # vectors that the kernel multiplies together
 STEPS = 32  # products with a block before the solver gives up
 SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
@@ -86,7 +86,7 @@ def embed(
 
 
 class Graph:
-    """A dense graph: symmetric, no value negative, more nodes than is small."""
+    """A dense graph: symmetric, no value negative, many more nodes than eigenvectors."""
 
     def __init__(self, affinity: np.ndarray, degrees: np.ndarray) -> None:
         self.affinity, self.n = affinity, len(affinity)
@@ -98,7 +98,8 @@ class Graph:
         """The graph, or None where scikit-learn's embedding is as good."""
         n = len(affinity)
         plain = affinity.flags.c_contiguous and affinity.flags.aligned
-        if affinity.shape != (n, n) or n < max(SMALL, 16 * n_components) or not plain:
+        enough = n >= (4 if n < SMALL else 16) * n_components
+        if affinity.shape != (n, n) or not (enough and plain):
             return None
         degrees, least, uneven = describe(affinity)
         if least < 0:
@@ -113,8 +114,11 @@ class Graph:
         connected = self.is_connected()
         start = random_state.uniform(-1, 1, self.n)
         vectors = None
-        with suppress(NotFound):  # and let go of what was found so far
-            vectors = self.leading(k, start, apart)
+        if self.n < SMALL:
+            vectors = self.directly(k, apart)
+        else:
+            with suppress(NotFound):  # and let go of what was found so far
+                vectors = self.leading(k, start, apart)
         if vectors is None:
             vectors = self.least(k, start)
         if not connected:
@@ -137,6 +141,22 @@ class Graph:
             reached |= new
             waiting += np.flatnonzero(new).tolist()
         return bool(reached.all())
+
+    def directly(self, k: int, apart: bool) -> np.ndarray:
+        """The same as `leading`, of the whole matrix at once."""
+        normalised = self.affinity * self.scale
+        normalised *= self.scale[:, np.newaxis]
+        np.fill_diagonal(normalised, 0)
+        values, vectors = eigh(
+            normalised,
+            subset_by_index=(self.n - k - 1, self.n - 1),
+            overwrite_a=True,
+            check_finite=False,
+        )
+        values, vectors = values[::-1], vectors[:, ::-1]
+        if not Watch(k, apart, False).satisfied(values, np.zeros(k + 1), 0):
+            raise NotFound
+        return np.ascontiguousarray(vectors[:, :k])
 
     def leading(self, k: int, start: np.ndarray, apart: bool) -> np.ndarray:
         """The k eigenvectors of the largest eigenvalues of S (A - diag A) S, by products."""

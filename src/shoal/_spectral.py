@@ -37,8 +37,8 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
     n_clusters : int, default=8
         Number of clusters.
     eigen_solver : {'arpack', 'lobpcg', 'amg'}, default=None
-        How eigenvectors are found; None means 'arpack'. For dense graphs of 256 nodes and
-        more that is block Lanczos here, otherwise scikit-learn's solver of that name.
+        How eigenvectors are found; None means 'arpack', which for dense graphs is block
+        Lanczos here. Otherwise it is scikit-learn's solver of that name.
     n_components : int, default=None
         Number of eigenvectors; `n_clusters` by default.
     random_state : int, RandomState instance or None, default=None
@@ -282,7 +282,7 @@ def affinities(X: np.ndarray, kernel: str, gamma: float) -> np.ndarray:
     tiles = Tiles(X, NATIVE[kernel], np.arange(n))
     out = np.empty((n, n), X.dtype)
     _, size = _run.cut(n, n * (tiles.work + 40))
-    size = min(-(-size // tiles.tile_rows) * tiles.tile_rows, 64)
+    size = -(-size // tiles.tile_rows) * tiles.tile_rows
     _run.run("affinity", tiles.type, AffinityArgs(tiles.args, gamma, out), n, size)
     return out
 

@@ -19,7 +19,8 @@ from libc.math cimport INFINITY
 from shoal.kernels.pair_tile cimport PAIRS, Distance, measure, together
 from shoal.kernels.silhouette_structs cimport Affinity, Graph
 from shoal.kernels.vec cimport (
-    TILE_ROWS, TILE_VECTORS, VL, real, v_fma, v_load, v_mul, v_set1, v_store, vreal,
+    REAL_MAX, TILE_ROWS, TILE_VECTORS, VL, real, v_fma, v_load, v_min, v_mul, v_set1, v_store,
+    vreal,
 )
 
 cdef extern from "affinity_exp.h" nogil:
@@ -39,8 +40,12 @@ cdef enum:
 
 
 cdef inline void affinities(const Affinity *a, Py_ssize_t t, Py_ssize_t i, int width,
-                            real *out) noexcept nogil:
-    """Columns of tile t in rows i .. i + width - 1 of the matrix."""
+                            vreal most) noexcept nogil:
+    """Columns of tile t in rows i .. i + width - 1 of the matrix.
+
+    Distances are cut off at `most`, from where on exp is 0.
+    """
+    cdef real *out = <real *> a.out
     cdef Distance v
     cdef real values[PAIRS * TILE_ROWS]
     cdef double exponents[PAIRS * TILE_ROWS]
@@ -50,7 +55,7 @@ cdef inline void affinities(const Affinity *a, Py_ssize_t t, Py_ssize_t i, int w
     measure(&a.packed, t, i, width, &v)
     for j in range(width):
         for m in range(TILE_VECTORS):
-            v_store(values + j * TILE_ROWS + m * VL, v.of[j][m])
+            v_store(values + j * TILE_ROWS + m * VL, v_min(v.of[j][m], most))
     for r in range(width * TILE_ROWS):
         exponents[r] = -a.gamma * values[r]
     exp_of(exponents, width * TILE_ROWS)
@@ -65,14 +70,17 @@ cdef void affinity(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
     cdef Affinity *a = <Affinity *> args
     cdef Py_ssize_t i, t
     cdef int width
+    cdef double most = REAL_MAX
+    if a.gamma * REAL_MAX > 800:
+        most = 800 / a.gamma
     for t in range((a.packed.n + TILE_ROWS - 1) // TILE_ROWS):
         i = start
         while i < stop:
             width = together(i, stop)
             if width == PAIRS:
-                affinities(a, t, i, PAIRS, <real *> a.out)
+                affinities(a, t, i, PAIRS, v_set1(<real> most))
             else:
-                affinities(a, t, i, 1, <real *> a.out)
+                affinities(a, t, i, 1, v_set1(<real> most))
             i += width
 
 

@@ -1,9 +1,10 @@
-/* exp of many values <= 0, within 2 ulp, in plain C that compilers turn into vectors.
+/* exp of many values from -800 to 0, within 2 ulp, in plain C that compilers turn into vectors.
  *
  * exp(x) = 2^n exp(r), n = round(x / ln 2), r = x - n ln 2 in two parts (Cody & Waite
  * 1980); exp(r), |r| <= 0.3466, by its Taylor series to r^13, whose rest is below
  * 4e-18. 2^n is multiplied in as two factors, so that results below the smallest normal
- * value are rounded once, and vanish where exp does. NaN stays NaN.
+ * value are rounded once, and vanish where exp does (from -745.2 on). Nothing is compared:
+ * that would keep compilers from vectors.
  *
  * Plain * and + are not fused (see vec.h), so the bits are the same everywhere.
  */
@@ -26,10 +27,9 @@ static inline double two_to(double shifted)
 static inline double exp_below_zero(double x)
 {
     const double shift = 6755399441055744.0; /* 1.5·2^52: adding it rounds to integers */
-    double y = x < -800.0 ? -800.0 : x;      /* exp is 0 from -745.2 on */
-    double n = (y * 1.4426950408889634 + shift) - shift;
+    double n = (x * 1.4426950408889634 + shift) - shift;
     double half = (n * 0.5 + shift) - shift;
-    double r = (y - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
     double p = 1.0 / 6227020800;
     p = p * r + 1.0 / 479001600;
     p = p * r + 1.0 / 39916800;
