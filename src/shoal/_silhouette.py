@@ -138,7 +138,7 @@ def by_means(X: np.ndarray, metric: str, clusters: Clustering) -> None:
     )
     _, size = _run.cut(k, 12 * width * max(1, n // k))
     _run.run("silhouette_moments", rows.type, args, k, size, 24 * width)
-    _, size = rows.cut(3 * width * padded)
+    _, size = rows.cut((3 * width + 20) * padded)
     _run.run("silhouette_means", rows.type, args, n, size, 8 * width)
 
 
