@@ -234,8 +234,8 @@ def silhouette_samples(
     distances need no pairs: their sums follow from the clusters' means in
     O(n·n_labels·n_features).
 
-    Distances are those of the rows as they are: differences, not norms less products, so
-    no digits are lost far from the origin. The bits are the same for any number of threads.
+    Distances are sums of differences, or norms less products where these keep their digits,
+    so none are lost far from the origin. The bits are the same for any number of threads.
 
     References
     ----------
