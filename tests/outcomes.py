@@ -23,6 +23,13 @@ class Outcome:
     printed: str = ""
 
 
+def sorted_sets(text):
+    """The text with the words of each set in it sorted: their order changes from run to run."""
+    return re.sub(
+        r"{[^{}]*}", lambda found: "{" + ", ".join(sorted(found[0][1:-1].split(", "))) + "}", text
+    )
+
+
 def outcome(call, *args, **kwargs):
     """Run call and record everything that a user would see of it."""
     result = Outcome()
@@ -32,7 +39,7 @@ def outcome(call, *args, **kwargs):
         try:
             result.value = call(*args, **kwargs)
         except Exception as error:
-            result.error = (type(error), str(error))
+            result.error = (type(error), sorted_sets(str(error)))
     result.printed = printed.getvalue()
     result.warned = [
         (w.category, str(w.message)) for w in caught if not ARITHMETIC.search(str(w.message))

@@ -38,20 +38,28 @@ BATCHES = [
     {"n_clusters": 2, "batch_size": 10, "init": "random", "max_iter": 3},
     {"n_clusters": 3, "tol": 1e-3, "reassignment_ratio": 0, "max_no_improvement": None},
 ]
+SPECTRAL = [
+    {},
+    {"affinity": "nearest_neighbors", "n_neighbors": 4},
+    {"n_clusters": 3, "gamma": 0.5, "assign_labels": "cluster_qr"},
+]
 
 
 def expected_failures(estimator):
-    return {} if estimator.n_clusters == 1 else FAILS_IN_SKLEARN_TOO
+    draws = isinstance(estimator, shoal.KMeans | shoal.MiniBatchKMeans)
+    return FAILS_IN_SKLEARN_TOO if draws and estimator.n_clusters != 1 else {}
 
 
 # One check sets n_clusters=1.
 @pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected:UserWarning")
 @parametrize_with_checks(
     [
         *(shoal.KMeans(**params) for params in SETTINGS),
         *(shoal.MiniBatchKMeans(**params) for params in BATCHES),
+        *(shoal.SpectralClustering(**params) for params in SPECTRAL),
     ],
     expected_failed_checks=expected_failures,
     xfail_strict=True,

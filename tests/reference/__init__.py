@@ -9,6 +9,18 @@ from ._batches import assign_batch, step
 from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._measures import inertia, moments, transform
 from ._seeds import accept, search, seed
+from ._silhouettes import (
+    affinity,
+    graph_degrees,
+    graph_product,
+    pair_tiles,
+    silhouette_coefficients,
+    silhouette_distances,
+    silhouette_means,
+    silhouette_moments,
+    silhouette_pairs,
+    silhouette_rows,
+)
 from ._updates import add_blocks, add_in_order, add_members, average, pack
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
@@ -17,4 +29,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "add_blocks", "add_members", "add_in_order", "average", "pack",
     "assign_batch", "step",
     "inertia", "moments", "transform",
+    "pair_tiles", "silhouette_pairs", "silhouette_coefficients", "silhouette_rows",
+    "silhouette_moments", "silhouette_means", "silhouette_distances",
+    "affinity", "graph_degrees", "graph_product",
 ]  # fmt: skip

@@ -1,0 +1,284 @@
+"""The leading eigenvectors of a graph: where spectral clustering looks for clusters.
+
+scikit-learn's own `spectral_embedding` serves sparse graphs, its other solvers, graphs of a
+few nodes, and those with negative affinities: all that it does well. A large dense graph costs
+it three more n x n matrices and a factorisation of n³. Here block Lanczos looks for the top
+of S (A - diag A) S, S² = 1 / degrees, in products with A alone; where the eigenvalues lie
+too close together for that, it goes on with the inverse of 1.00001 - S (A - diag A) S,
+scikit-learn's, by a Cholesky factorisation in place of one more matrix.
+"""
+
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import LinAlgError, cho_solve, cholesky, eigh
+from sklearn.manifold import spectral_embedding
+from sklearn.utils.validation import check_symmetric
+from threadpoolctl import ThreadpoolController
+
+from shoal import _run
+from shoal._silhouette_args import GraphArgs
+
+SMALL = 256  # nodes below which all eigenvalues cost little
+PANEL = 16  # vectors that the kernel multiplies together
+STEPS = 32  # products with a block before the solver gives up
+SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
+ACCURACY = 1e-10  # of the space of eigenvectors: residual over the gap to the next eigenvalue
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """What sets the number of threads of NumPy's and SciPy's BLAS."""
+    return ThreadpoolController()
+
+
+class NotFound(Exception):
+    """The solver has not found the eigenvectors."""
+
+
+def embed(
+    affinity: Any,
+    n_components: int,
+    solver: str | None,
+    tol: float | str,
+    random_state: np.random.RandomState,
+    apart: bool,
+) -> np.ndarray:
+    """Coordinates of every node: eigenvectors over the square root of its degree.
+
+    Parameters
+    ----------
+    affinity : {ndarray, sparse matrix} of shape (n, n)
+    n_components : int
+    solver : {'arpack', 'lobpcg', 'amg'} or None
+    tol : float or 'auto'
+    random_state : RandomState
+        Draws n values, as scikit-learn's solver does.
+    apart : bool
+        Whether each vector counts, or only the space that they span together.
+
+    Returns
+    -------
+    embedding : ndarray of shape (n, n_components)
+    """
+    graph = None
+    if not sp.issparse(affinity) and solver in (None, "arpack"):
+        graph = Graph.of(affinity, n_components)
+    if graph is not None:
+        state = random_state.get_state()
+        try:
+            return graph.embed(n_components, random_state, apart)
+        except NotFound:
+            random_state.set_state(state)
+    return spectral_embedding(
+        affinity,
+        n_components=n_components,
+        eigen_solver=solver,
+        random_state=random_state,
+        eigen_tol=tol,
+        drop_first=False,
+    )
+
+
+class Graph:
+    """A dense graph: symmetric, no value negative, many more nodes than eigenvectors."""
+
+    def __init__(self, affinity: np.ndarray, degrees: np.ndarray) -> None:
+        self.affinity, self.n = affinity, len(affinity)
+        alone = degrees == 0
+        self.scale = 1 / np.sqrt(np.where(alone, 1, degrees))
+
+    @classmethod
+    def of(cls, affinity: np.ndarray, n_components: int) -> "Graph | None":
+        """The graph, or None where scikit-learn's embedding is as good."""
+        n = len(affinity)
+        plain = affinity.flags.c_contiguous and affinity.flags.aligned
+        enough = n >= (4 if n < SMALL else 16) * n_components
+        if affinity.shape != (n, n) or not (enough and plain):
+            return None
+        degrees, least, uneven = describe(affinity)
+        if least < 0:
+            return None
+        if uneven:
+            affinity = check_symmetric(affinity)  # warns, and takes the mean
+            degrees, _, uneven = describe(affinity)
+        return None if uneven else cls(affinity, degrees)
+
+    def embed(self, k: int, random_state: np.random.RandomState, apart: bool) -> np.ndarray:
+        """Coordinates of the nodes; see `embed` below."""
+        connected = self.is_connected()
+        start = random_state.uniform(-1, 1, self.n)
+        vectors = None
+        if self.n < SMALL:
+            vectors = self.directly(k, apart)
+        else:
+            with suppress(NotFound):  # and let go of what was found so far
+                vectors = self.leading(k, start, apart)
+        if vectors is None:
+            vectors = self.least(k, start)
+        if not connected:
+            warnings.warn(
+                "Graph is not fully connected, spectral embedding may not work as expected.",
+                stacklevel=5,
+            )
+        vectors *= self.scale[:, np.newaxis]
+        largest = np.abs(vectors).argmax(axis=0)
+        vectors *= np.sign(vectors[largest, np.arange(k)])
+        return vectors
+
+    def is_connected(self) -> bool:
+        """Whether every node can be reached from the first."""
+        reached = np.zeros(self.n, bool)
+        reached[0] = True
+        waiting = [0]
+        while waiting and not reached.all():
+            new = (self.affinity[waiting.pop()] != 0) & ~reached
+            reached |= new
+            waiting += np.flatnonzero(new).tolist()
+        return bool(reached.all())
+
+    def directly(self, k: int, apart: bool) -> np.ndarray:
+        """The same as `leading`, of the whole matrix at once."""
+        normalised = self.affinity * self.scale
+        normalised *= self.scale[:, np.newaxis]
+        np.fill_diagonal(normalised, 0)
+        values, vectors = eigh(
+            normalised,
+            subset_by_index=(self.n - k - 1, self.n - 1),
+            overwrite_a=True,
+            check_finite=False,
+        )
+        values, vectors = values[::-1], vectors[:, ::-1]
+        if not Watch(k, apart, False).satisfied(values, np.zeros(k + 1), 0):
+            raise NotFound
+        return np.ascontiguousarray(vectors[:, :k])
+
+    def leading(self, k: int, start: np.ndarray, apart: bool) -> np.ndarray:
+        """The k eigenvectors of the largest eigenvalues of S (A - diag A) S, by products."""
+        width = -(-(k + 1) // PANEL) * PANEL
+        args = GraphArgs("f8", self.n, self.affinity, width=width, scale=self.scale)
+        _, size = _run.cut(self.n, 2 * self.n * width)
+
+        def product(x: np.ndarray) -> np.ndarray:
+            out = np.empty((self.n, width))
+            args.multiply(np.ascontiguousarray(x), out)
+            _run.run("graph_product", "f8", args, self.n, size)
+            return out
+
+        return self._lanczos(product, width, start, k, apart)
+
+    def least(self, k: int, start: np.ndarray) -> np.ndarray:
+        """The same eigenvectors, by the inverse of the shifted Laplacian."""
+        shifted = self.affinity * self.scale
+        shifted *= -self.scale[:, np.newaxis]
+        shifted.flat[:: self.n + 1] = 1 + SHIFT
+        try:  # in place: a symmetric array in C order is itself in Fortran order
+            factor = cholesky(shifted.T, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError as error:
+            raise NotFound from error
+
+        def solve(x: np.ndarray) -> np.ndarray:
+            return cho_solve((factor, True), x, check_finite=False)
+
+        width = -(-(k + 1) // PANEL) * PANEL
+        return self._lanczos(solve, width, start, k, False, True)
+
+    def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *how: Any):
+        with blas().limit(limits=1, user_api="blas"):  # its threads would spin beside ours
+            return block_lanczos(operator, first_block(start, width), *how)
+
+
+def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
+    """Degrees, the least affinity, and whether some affinity differs from its reverse."""
+    n = len(affinity)
+    n_blocks, size = _run.cut(n, 4 * n)
+    degrees, least, uneven = np.empty(n), np.empty(n_blocks), np.empty(n_blocks, np.int32)
+    args = GraphArgs(
+        "f8", n, affinity, n_blocks=n_blocks, degrees=degrees, least=least, uneven=uneven
+    )
+    _run.run("graph_degrees", "f8", args, n, size)
+    return degrees, float(least.min()), bool(uneven.any())
+
+
+def first_block(start: np.ndarray, width: int) -> np.ndarray:
+    """Vectors to begin with: the one drawn, and others that take no draws of the fit."""
+    block = np.random.RandomState(0).uniform(-1, 1, (len(start), width))
+    block[:, 0] = start
+    return block
+
+
+def block_lanczos(
+    operator: Callable, block: np.ndarray, k: int, apart: bool, last_resort: bool = False
+) -> np.ndarray:
+    """Eigenvectors of the k largest eigenvalues of a symmetric operator, largest first.
+
+    Golub & Underwood (1977), with full orthogonalisation. A block finds eigenvalues that
+    occur as often as it is wide, and each product reads the operator once for all of it.
+
+    Raises
+    ------
+    NotFound
+        Where eigenvalues are too close for ACCURACY, or convergence is too slow for STEPS,
+        unless this is the `last_resort`.
+    """
+    n, width = block.shape
+    most = min(STEPS, n // (2 * width))
+    basis = np.empty((n, width * most), order="F")
+    projected = np.zeros((width * most, width * most))
+    block = np.linalg.qr(block)[0]
+    watch = Watch(k, apart, last_resort)
+    for step in range(most):
+        done, size = step * width, (step + 1) * width
+        basis[:, done:size] = block
+        block = operator(block)
+        used = basis[:, :size]
+        sums = used.T @ block
+        projected[:size, done:size] = sums
+        projected[done:size, :size] = sums.T
+        block -= used @ sums
+        block -= used @ (used.T @ block)
+        block, rest = np.linalg.qr(block)
+        last = step == most - 1
+        if step and (step % 4 == 3 or last or last_resort):
+            values, small = eigh(projected[:size, :size])
+            values, small = values[::-1], small[:, ::-1]
+            residuals = np.linalg.norm(rest @ small[done:, : k + 1], axis=0)
+            if watch.satisfied(values, residuals, most - 1 - step):
+                return used @ small[:, :k]
+        block -= used @ (used.T @ block)  # what was nearly in the basis is noise: again
+        block = np.linalg.qr(block)[0]
+    raise NotFound
+
+
+class Watch:
+    """Decides when the eigenvectors are accurate, and when they won't be."""
+
+    def __init__(self, k: int, apart: bool, last_resort: bool) -> None:
+        self.k, self.apart, self.last_resort = k, apart, last_resort
+        self.before = np.inf
+
+    def satisfied(self, values: np.ndarray, residuals: np.ndarray, steps_left: int) -> bool:
+        """Whether the first k vectors will do; NotFound where they are not to be had."""
+        k = self.k
+        floor = 32 * np.finfo(float).eps * abs(values[0])
+        error = float(residuals[:k].max())
+        gaps = values[:k] - values[1 : k + 1]
+        gap = float(gaps.min() if self.apart else gaps[-1])
+        if max(error, floor) <= ACCURACY * (gap - residuals[k]):
+            return True
+        if self.last_resort:
+            return error <= floor or steps_left == 0
+        converged = error <= floor and residuals[k] <= floor
+        # four more steps as good as the last four, and so on
+        wanted = max(ACCURACY * gap, floor)
+        slow = error >= self.before or error * (error / self.before) ** (steps_left / 4) > wanted
+        if converged or (self.before < np.inf and slow):
+            raise NotFound
+        if error < 1e-2:
+            self.before = error
+        return False

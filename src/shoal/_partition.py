@@ -1,0 +1,95 @@
+"""From rows of eigenvectors to clusters without k-means."""
+
+import numpy as np
+from scipy.linalg import LinAlgError, qr, svd
+from sklearn.utils import check_random_state
+
+SVD_RESTARTS = 30
+ROTATIONS = 20
+
+
+def cluster_qr(vectors: np.ndarray) -> np.ndarray:
+    """Clusters by a pivoted QR of the eigenvectors (Damle, Minden & Ying 2019, algorithm 1).
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_samples, n_clusters)
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,), int64
+    """
+    k = vectors.shape[1]
+    pivots = qr(vectors.T, mode="r", pivoting=True)[1][:k]
+    u, _, vt = svd(vectors[pivots].T)
+    return np.abs(vectors @ (u @ vt)).argmax(axis=1)
+
+
+def discretize(
+    vectors: np.ndarray, random_state: int | np.random.RandomState | None = None
+) -> np.ndarray:
+    """The partition nearest to the eigenvectors up to a rotation (Yu & Shi 2003).
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_samples, n_clusters)
+    random_state : int, RandomState instance or None, default=None
+        Draws the row that the first rotation begins with.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,), int64
+
+    Raises
+    ------
+    LinAlgError
+        If no decomposition converges, from 30 first rows.
+    """
+    random_state = check_random_state(random_state)
+    vectors = _on_sphere(vectors)
+    for _ in range(SVD_RESTARTS):
+        rotation = _first_rotation(vectors, random_state.randint(len(vectors)))
+        try:
+            return _rotate(vectors, rotation)
+        except LinAlgError:
+            print("SVD did not converge, randomizing and trying again")
+    raise LinAlgError("SVD did not converge")
+
+
+def _on_sphere(vectors: np.ndarray) -> np.ndarray:
+    """Columns of one length whose first value is negative, then rows of length 1."""
+    vectors = np.array(vectors, dtype=np.float64)
+    for column in vectors.T:
+        column *= np.sqrt(len(column)) / np.linalg.norm(column)
+        if column[0] != 0:
+            column *= -np.sign(column[0])
+    return vectors / np.sqrt((vectors**2).sum(axis=1))[:, np.newaxis]
+
+
+def _first_rotation(vectors: np.ndarray, first: int) -> np.ndarray:
+    """Columns are rows of the vectors, each as orthogonal as can be to those before."""
+    k = vectors.shape[1]
+    rotation = np.zeros((k, k))
+    rotation[:, 0] = vectors[first]
+    aligned = np.zeros(len(vectors))
+    for j in range(1, k):
+        aligned += np.abs(vectors @ rotation[:, j - 1])
+        rotation[:, j] = vectors[aligned.argmin()]
+    return rotation
+
+
+def _rotate(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Labels and rotation in turn until the cut no longer changes."""
+    n, k = vectors.shape
+    last = 0.0
+    for n_iter in range(1, ROTATIONS + 2):
+        labels = (vectors @ rotation).argmax(axis=1)
+        sums = np.zeros((k, k))
+        np.add.at(sums, labels, vectors)
+        u, s, vt = np.linalg.svd(sums)
+        cut = 2.0 * (n - s.sum())
+        if abs(cut - last) < np.finfo(float).eps or n_iter > ROTATIONS:
+            break
+        last = cut
+        rotation = vt.T @ u.T
+    return labels
