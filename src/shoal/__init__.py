@@ -1,9 +1,21 @@
 """Fast, exact clustering: scikit-learn's own answers, in less time and memory."""
 
+from shoal._agglomerative import AgglomerativeClustering, FeatureAgglomeration
 from shoal._config import show_config
 from shoal._kmeans import KMeans, k_means
 from shoal._minibatch import MiniBatchKMeans
 from shoal._seeding import kmeans_plusplus
+from shoal._trees import linkage_tree, ward_tree
 
-__all__ = ["KMeans", "MiniBatchKMeans", "k_means", "kmeans_plusplus", "show_config"]
+__all__ = [
+    "AgglomerativeClustering",
+    "FeatureAgglomeration",
+    "KMeans",
+    "MiniBatchKMeans",
+    "k_means",
+    "kmeans_plusplus",
+    "linkage_tree",
+    "show_config",
+    "ward_tree",
+]
 __version__ = "0.1.0"
