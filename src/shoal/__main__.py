@@ -67,12 +67,21 @@ def kmeans(data, k, algorithm="lloyd"):
     return Row(data, "sklearn.cluster", "KMeans", params, str(k), f"KMeans {algorithm}", "inertia_")
 
 
+def agglomerative(data, k, linkage):
+    """Compare heights by their sum."""
+    params = {"n_clusters": k, "linkage": linkage, "compute_distances": True}
+    return Row(
+        data, "sklearn.cluster", "AgglomerativeClustering", params, str(k), linkage, "distances_"
+    )
+
+
 ROWS = (
     kmeans("iris", 3),
     kmeans("digits", 10),
     kmeans("china.jpg", 8),
     kmeans("china.jpg", 64),
     kmeans("china.jpg", 64, "elkan"),
+    agglomerative("digits", 10, "ward"),
 )
 
 
@@ -82,7 +91,7 @@ def compare(index):
     X = DATA[row.data]()
     models = {engine: row.model(engine) for engine in ENGINES}
     seconds, labels = race(models, X)
-    theirs, ours = (getattr(models[engine], row.score) for engine in ENGINES)
+    theirs, ours = (np.sum(getattr(models[engine], row.score)) for engine in ENGINES)
     differing = count_differing(labels["shoal"], labels["scikit-learn"])
     own = 0
     if differing:

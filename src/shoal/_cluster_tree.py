@@ -70,7 +70,8 @@ class ClusterTree:
         )
         for level in range(levels):
             nodes = 2**level
-            _run.run("split", "f8", self._args.at(level), nodes, -(-nodes // 64), 16 * d)
+            _, size = _run.cut(nodes, 10.0 * n * d / nodes)
+            _run.run("split", "f8", self._args.at(level), nodes, size, 16 * d)
         self._fill(x, order, numbers, sizes)
         self.enclose()
 

@@ -17,7 +17,6 @@ from shoal._dendrogram import Merges, children_of
 from shoal._triangle import NOT_FINITE, euclidean_triangle
 
 LINKAGES = ("ward", "complete", "average", "single")
-LARGEST = 1e150  # whose square is a number
 PARTIAL_BUILD = (
     "Partial build of the tree is implemented only for structured clustering (i.e. with "
     "explicit connectivity). The algorithm will build the full tree and only retain the "
@@ -257,9 +256,11 @@ def _single_tree(rows: np.ndarray, affinity: Any, metric: Any) -> tuple[np.ndarr
         square = rows if metric == "precomputed" else np.asarray(metric(rows))
         found = hierarchy.linkage(_condensed(square), "single")
         return found[:, :2].astype(np.intp), found[:, 2].copy()
-    with np.errstate(all="ignore"):
-        small = np.abs(rows).max() < LARGEST  # also false for NaN
-    if metric == "euclidean" and small:
+    if metric == "euclidean" and np.isfinite(rows).all():
+        with np.errstate(all="ignore"):
+            span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
+            if not np.isfinite(np.square(span).sum()):  # scikit-learn's fit never ends here
+                raise ValueError(NOT_FINITE)
         return children_of(_spanning.single(rows), ordered=False)
     found = sklearn.cluster.linkage_tree(
         rows, linkage="single", affinity=affinity, return_distance=True

@@ -31,7 +31,7 @@ def _by_centroids(X: np.ndarray) -> Merges:
     """
     n = len(X)
     with np.errstate(all="ignore"):
-        x = X.astype(np.float64)
+        x = X.astype(np.float64, order="C")
         x -= x.mean(axis=0)
         reach = np.square(x).sum(axis=1).max()
     if not np.isfinite(4 * n * reach):
@@ -47,9 +47,29 @@ def _by_centroids(X: np.ndarray) -> Merges:
         elif parts:
             tree.enclose()
         tree.search()
+        _tell_the_found(tree)
         parts.append(_merge(tree, reached))
         left -= len(parts[-1].left)
     return joined(parts)
+
+
+def _tell_the_found(tree: ClusterTree) -> None:
+    """Bring clusters that did not look up to those that found them.
+
+    A union is no nearer than its parts were, but for rounding and ties. Where it is, both
+    must know, or nobody's nearest neighbour might be mutual.
+    """
+    here = np.flatnonzero(tree.active)
+    found = tree.place[here]
+    value, points = tree.best[here], tree.points
+    pair = points[here] ^ points[found]
+    old = points[found] ^ points[tree.place[found]]
+    nearer = (value < tree.best[found]) | ((value == tree.best[found]) & (pair < old))
+    if nearer.any():
+        here, found, value, pair = (a[nearer] for a in (here, found, value, pair))
+        last = np.lexsort([-pair, -value])  # the nearest comes last, and stays
+        tree.best[found[last]] = value[last]
+        tree.place[found[last]] = here[last]
 
 
 def _coordinates(tree: ClusterTree) -> np.ndarray:

@@ -32,8 +32,8 @@ from shoal.kernels.agglomerative_structs cimport (
     AVERAGE, COMPLETE, PANEL, Chain, Contraction, Naming, Painting, Pairs, Scan,
 )
 from shoal.kernels.vec cimport (
-    REAL_INF, VL, real, v_add, v_div, v_if_less, v_load, v_max, v_min, v_mul, v_prefetch, v_set1, v_sqrt,
-    v_store, v_sub, vreal,
+    REAL_INF, VL, real, v_add, v_div, v_if_less, v_load, v_max, v_min, v_mul, v_prefetch, v_set1,
+    v_sqrt, v_store, v_sub, vreal,
 )
 
 cdef enum:
