@@ -115,7 +115,9 @@ def enclose(x, owners, lightness):
     return x.min(axis=0), x.max(axis=0), lightness.max(), only
 
 
-enclose_nodes = enclose  # of the points of all leaves below
+def enclose_nodes(x, owners, lightness):
+    """The same of the points of all leaves below a node."""
+    return enclose(x, owners, lightness)
 
 
 def nearest_other(x, owners, sizes=None):
