@@ -164,7 +164,7 @@ GROUPS = (
         row(40000, 2, "single"),
     ),
     group(
-        "small",
+        "tiny",
         "AgglomerativeClustering.fit of 150 rows: what a call costs",
         (),
         *(real("iris 150x4", load_iris, linkage) for linkage in ("ward", "complete")),

@@ -8,7 +8,7 @@ from shoal._dendrogram import Merges, joined
 from shoal._triangle import NOT_FINITE, euclidean_triangle, linkage
 
 FEW = 2048  # rows whose triangle (16 MiB) is less than what a process takes anyway
-REBUILT = 0.6  # a tree is built anew when less than this part of its clusters is left
+REBUILT = 0.75  # a tree is built anew when less than this part of its clusters is left
 
 
 def ward(X: np.ndarray) -> Merges:

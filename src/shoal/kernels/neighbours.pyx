@@ -25,7 +25,7 @@ from libc.stdint cimport int32_t
 
 from shoal.kernels.agglomerative_structs cimport PANEL, Nearest, Tree
 from shoal.kernels.vec cimport (
-    REAL_INF, VL, lowest, real, v_abs, v_add, v_if_less, v_load, v_mul, v_not_greater,
+    REAL_INF, VL, lowest, real, v_abs, v_add, v_if_less, v_load, v_max, v_min, v_mul, v_not_greater,
     v_set1, v_store, v_sub, vreal,
 )
 
@@ -198,27 +198,42 @@ cdef inline double gap(const double *low, const double *high, const double *othe
 
 ctypedef struct Query:
     # The points of a leaf that look for a neighbour.
-    int count
-    int place[PANEL]
-    double reach[PANEL]        # a distance, times REACH
-    double lightness[PANEL]
+    real reach[PANEL]          # a distance, times REACH; below zero where none looks
+    real cap[PANEL]            # infinity, or -1 where none looks
+    real lightness[PANEL]
     double most                # the largest reach, and the largest reach times lightness
     double most_light
     double shared              # what suffices, where all points of the leaf have one owner
     int32_t only
+    bint anew                  # something was found since the last measure
+
+
+cdef inline double largest(vreal a) noexcept nogil:
+    cdef real values[VL]
+    cdef double found
+    cdef int j
+    v_store(values, a)
+    found = values[0]
+    for j in range(1, VL):
+        found = max(found, <double> values[j])
+    return found
 
 
 cdef inline void measure(Nearest *a, Py_ssize_t leaf, Query *q) noexcept nogil:
     """How far the points of a leaf still look."""
-    cdef int r
-    cdef double reach
-    q.most = 0
-    q.most_light = 0
-    for r in range(q.count):
-        reach = min(a.best[leaf * PANEL + q.place[r]], q.shared) * REACH
-        q.reach[r] = reach
-        q.most = max(q.most, reach)
-        q.most_light = max(q.most_light, reach * q.lightness[r])
+    cdef const real *best = <const real *> a.best + leaf * PANEL
+    cdef vreal reach, most = v_set1(0), light = v_set1(0), shared = v_set1(<real> q.shared)
+    cdef int j = 0
+    while j < PANEL:
+        reach = v_mul(v_min(v_min(v_load(best + j), shared), v_load(q.cap + j)),
+                      v_set1(<real> REACH))
+        v_store(q.reach + j, reach)
+        most = v_max(most, reach)
+        light = v_max(light, v_mul(reach, v_load(q.lightness + j)))
+        j += VL
+    q.most = largest(most)
+    q.most_light = largest(light)
+    q.anew = False
 
 
 cdef inline bint nearer(const Nearest *a, Py_ssize_t p, double value,
@@ -243,6 +258,7 @@ cdef inline void found(Nearest *a, Py_ssize_t here, Py_ssize_t p, double square,
         mine = a.sizes[here]
         other = a.sizes[p]
         value = square * (2 * (mine * other) / (mine + other))
+    q.anew = True
     if nearer(a, p, value, here):
         a.second[here] = a.best[here]
         a.best[here] = value
@@ -270,7 +286,7 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
     cdef int r, v, j
     cdef unsigned bits
     for r in range(ROWS):
-        place[r] = q.place[rows[min(r, count - 1)]]
+        place[r] = rows[min(r, count - 1)]
     while first < PANEL:
         for r in range(ROWS):
             for v in range(VECTORS):
@@ -286,20 +302,21 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
         for r in range(count):
             here = leaf * PANEL + place[r]
             for v in range(VECTORS):
+                reach = v_mul(v_set1(q.reach[place[r]]),
+                              v_add(v_set1(q.lightness[place[r]]),
+                                    v_load(lightness + first + v * VL)))
+                if not v_not_greater(sums[r][v], reach):
+                    continue
                 away = v_abs(v_sub(v_load(owners + other * PANEL + first + v * VL),
                                    v_set1(owners[here])))
                 sums[r][v] = v_if_less(away, v_set1(<real> 0.5), v_set1(REAL_INF), sums[r][v])
-                reach = v_mul(v_set1(<real> q.reach[rows[r]]),
-                              v_add(v_set1(<real> q.lightness[rows[r]]),
-                                    v_load(lightness + first + v * VL)))
                 bits = v_not_greater(sums[r][v], reach)
-                if bits:
-                    v_store(values, sums[r][v])
-                    while bits:
-                        j = lowest(bits)
-                        bits &= bits - 1
-                        if values[j] < REAL_INF:
-                            found(a, here, other * PANEL + first + v * VL + j, values[j], q)
+                v_store(values, sums[r][v])
+                while bits:
+                    j = lowest(bits)
+                    bits &= bits - 1
+                    if values[j] < REAL_INF:
+                        found(a, here, other * PANEL + first + v * VL + j, values[j], q)
         first += VECTORS * VL
 
 
@@ -307,31 +324,34 @@ cdef inline void visit(Nearest *a, Py_ssize_t leaf, Query *q, Py_ssize_t other) 
     """Set a leaf against another: those of its points that may have a neighbour there."""
     cdef Tree *t = &a.tree
     cdef Py_ssize_t d = t.d, l, node = t.leaves + other
-    cdef const double *panel = t.panels + leaf * d * PANEL
-    cdef const double *low = t.lows + node * d
-    cdef const double *high = t.highs + node * d
-    cdef double total, far, enough
-    cdef int rows[ROWS]
-    cdef int count = 0, r
-    for r in range(q.count):
-        enough = q.reach[r] * (q.lightness[r] + t.lightest[node])
-        total = 0
+    cdef const real *panel = <const real *> t.panels + leaf * d * PANEL
+    cdef const real *low = <const real *> t.lows + node * d
+    cdef const real *high = <const real *> t.highs + node * d
+    cdef vreal lightest = v_set1(<real> t.lightest[node])
+    cdef vreal total, far, x
+    cdef int rows[PANEL + ROWS]
+    cdef int count = 0, j = 0
+    cdef unsigned bits
+    while j < PANEL:
+        total = v_set1(0)
         for l in range(d):
-            far = max(low[l] - panel[l * PANEL + q.place[r]],
-                      panel[l * PANEL + q.place[r]] - high[l])
-            if far > 0:
-                total += far * far
-                if total > enough:
-                    break
-        if total <= enough:
-            rows[count] = r
-            count += 1
-            if count == ROWS:
-                compare(a, leaf, q, rows, ROWS, other)
-                count = 0
-    if count:
-        compare(a, leaf, q, rows, count, other)
-    measure(a, leaf, q)
+            x = v_load(panel + l * PANEL + j)
+            far = v_max(v_max(v_sub(v_set1(low[l]), x), v_sub(x, v_set1(high[l]))), v_set1(0))
+            total = v_add(total, v_mul(far, far))
+        bits = v_not_greater(total, v_mul(v_load(q.reach + j),
+                                          v_add(v_load(q.lightness + j), lightest)))
+        while bits:
+            rows[count] = j + lowest(bits)
+            bits &= bits - 1
+            # places without a point lie at infinity, and nothing compares with what is no number
+            count += q.cap[rows[count]] > 0
+        j += VL
+    j = 0
+    while j < count:
+        compare(a, leaf, q, rows + j, min(<int> ROWS, count - j), other)
+        j += ROWS
+    if q.anew:
+        measure(a, leaf, q)
 
 
 cdef inline void search(Nearest *a, Py_ssize_t leaf, Query *q) noexcept nogil:
@@ -396,24 +416,26 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     cdef Nearest *a = <Nearest *> args
     cdef Tree *t = &a.tree
     cdef Py_ssize_t leaf, here
-    cdef int i, r
+    cdef int i
+    cdef bint looks
     cdef int32_t last = -1
     cdef double last_bound = REAL_INF
     cdef Query q
     for leaf in range(start, stop):
-        q.count = 0
+        looks = False
         for i in range(PANEL):
             here = leaf * PANEL + i
+            q.cap[i] = -1
+            q.lightness[i] = <real> t.lightness[here] if a.ward else 1
             if a.active[here]:
-                q.place[q.count] = i
-                q.lightness[q.count] = t.lightness[here] if a.ward else 1
-                q.count += 1
+                looks = True
+                q.cap[i] = REAL_INF
                 a.best[here] = REAL_INF
                 if a.bounds != NULL:
                     a.best[here] = a.bounds[<Py_ssize_t> t.owners[here]] * LOOSE
                 a.second[here] = REAL_INF
                 a.place[here] = -1
-        if q.count == 0:
+        if not looks:
             continue
         q.only = -1
         q.shared = REAL_INF
@@ -425,9 +447,9 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         measure(a, leaf, &q)
         search(a, leaf, &q)
         if q.only >= 0:
-            for r in range(q.count):
-                here = leaf * PANEL + q.place[r]
-                if a.best[here] > q.shared * LOOSE:
+            for i in range(PANEL):
+                here = leaf * PANEL + i
+                if a.active[here] and a.best[here] > q.shared * LOOSE:
                     a.best[here] = q.shared
                     a.place[here] = -1
             last = q.only
