@@ -45,7 +45,7 @@ def assert_same(X, **params):
         assert np.asarray(ours[name]).dtype == np.asarray(value).dtype, name
 
 
-@pytest.mark.parametrize("seed", range(90))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_trials(seed):
     """Random problems; a difference must have a reason that is not ours."""
     result = agglomerative_trials.check(agglomerative_trials.draw_trial(seed))
@@ -54,7 +54,7 @@ def test_random_trials(seed):
 
 @pytest.mark.parametrize("linkage", LINKAGES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n", [2, 3, 150, 1300])
+@pytest.mark.parametrize("n", [2, 150, 1300])
 def test_kinds_of_data(kind, linkage, n):
     """Ties or not, near the origin or not: children, heights and labels."""
     X = KINDS[kind](np.random.default_rng(n), n, 3)
