@@ -14,6 +14,8 @@ PEERS = {
     "scikit-learn": "sklearn.cluster",
     "scikit-learn-intelex": "sklearnex.cluster",
     "faiss-cpu": "faiss",
+    "fastcluster": "fastcluster",
+    "genieclust": "genieclust",
     "shoal": "shoal",
 }
 

@@ -1,5 +1,6 @@
 """Fast, exact clustering: scikit-learn's own answers, in less time and memory."""
 
+from shoal._agglomerative import AgglomerativeClustering, FeatureAgglomeration
 from shoal._config import show_config
 from shoal._kmeans import KMeans, k_means
 from shoal._minibatch import MiniBatchKMeans
@@ -17,5 +18,17 @@ __all__ = [
     "silhouette_samples",
     "silhouette_score",
     "spectral_clustering",
+from shoal._trees import linkage_tree, ward_tree
+
+__all__ = [
+    "AgglomerativeClustering",
+    "FeatureAgglomeration",
+    "KMeans",
+    "MiniBatchKMeans",
+    "k_means",
+    "kmeans_plusplus",
+    "linkage_tree",
+    "show_config",
+    "ward_tree",
 ]
 __version__ = "0.1.0"

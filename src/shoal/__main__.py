@@ -84,6 +84,12 @@ def spectral(data, k, gamma):
     params = {"n_clusters": k, "gamma": gamma, "random_state": 0}
     score = "affinity_matrix_"
     return Row(data, "sklearn.cluster", "SpectralClustering", params, str(k), "Spectral", score)
+def agglomerative(data, k, linkage):
+    """Compare heights by their sum."""
+    params = {"n_clusters": k, "linkage": linkage, "compute_distances": True}
+    return Row(
+        data, "sklearn.cluster", "AgglomerativeClustering", params, str(k), linkage, "distances_"
+    )
 
 
 ROWS = (
@@ -94,6 +100,7 @@ ROWS = (
     kmeans("china.jpg", 64, "elkan"),
     spectral("digits", 10, 0.0005),
     Row("digits", "sklearn.metrics", "silhouette_samples", {}, "10", "silhouettes", "score_"),
+    agglomerative("digits", 10, "ward"),
 )
 
 
@@ -103,7 +110,7 @@ def compare(index):
     X = DATA[row.data]()
     models = {engine: row.model(engine) for engine in ENGINES}
     seconds, labels = race(models, X)
-    theirs, ours = (getattr(models[engine], row.score) for engine in ENGINES)
+    theirs, ours = (np.sum(getattr(models[engine], row.score)) for engine in ENGINES)
     differing = count_differing(labels["shoal"], labels["scikit-learn"])
     own = 0
     if differing:

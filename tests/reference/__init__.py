@@ -5,6 +5,22 @@ A twin takes and gives plain arrays: `x` is rows less their origin, in float64,
 is exact to the bit where its text says so, and in long double elsewhere.
 """
 
+from ._agglomerative import (
+    chain,
+    contract,
+    enclose,
+    enclose_nodes,
+    name_nodes,
+    nearest_other,
+    paint,
+    pair_distances,
+    prim,
+    replay,
+    scan_triangle,
+    split,
+    squares,
+    unite_components,
+)
 from ._batches import assign_batch, step
 from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._measures import inertia, moments, transform
@@ -32,4 +48,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "pair_tiles", "silhouette_pairs", "silhouette_coefficients", "silhouette_rows",
     "silhouette_moments", "silhouette_means", "silhouette_distances",
     "affinity", "graph_degrees", "graph_product",
+    "pair_distances", "scan_triangle", "contract", "chain", "name_nodes", "paint",
+    "split", "enclose", "enclose_nodes", "nearest_other",
+    "unite_components", "replay", "prim", "squares",
 ]  # fmt: skip

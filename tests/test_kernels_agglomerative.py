@@ -1,0 +1,322 @@
+"""Kernels of agglomerative clustering against their twins."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.cluster import hierarchy
+from shoal._agglomerative_args import METHODS, PANEL
+
+import reference
+from kernel_cases import level, levels
+from problems import KINDS
+from shoal import _dendrogram, _run, _spanning, _triangle, _ward
+from shoal._cluster_tree import ClusterTree
+from shoal._dendrogram import Merges
+
+ROWS = (2, 3, 5, 17, 31, 32, 33, 64, 65, 97, 130, 200)  # around the size of panels
+FREE_OF_TIES = ("blobs", "uniform", "heavy_tailed", "anisotropic")
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    """Many blocks, and no small problems that take another way."""
+    monkeypatch.setattr(_run, "MIN_WORK", 2000)
+    for module in (_triangle, _ward, _spanning):
+        monkeypatch.setattr(module, "FEW", 2)
+
+
+@st.composite
+def points(draw, kinds=tuple(KINDS), most=200):
+    n = draw(
+        st.sampled_from([m for m in (2, 3, 5, 17, 31, 32, 33, 64, 65, 97, 130, 200) if m <= most])
+    )
+    d = draw(st.sampled_from([1, 2, 3, 4, 7, 8, 20]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    return KINDS[draw(st.sampled_from(kinds))](rng, n, d)
+
+
+methods = st.sampled_from(list(METHODS))
+
+
+def triangle(square):
+    return square[np.triu_indices(len(square), 1)]
+
+
+def square_of(values, m):
+    found = np.full((m, m), np.inf)
+    found[np.triu_indices(m, 1)] = values[: m * (m - 1) // 2]
+    return np.minimum(found, found.T)
+
+
+@given(points(), levels)
+def test_pair_distances(x, name):
+    with level(name):
+        found = _triangle.euclidean_triangle(x)
+    np.testing.assert_array_equal(found, triangle(reference.pair_distances(x)))
+
+
+@given(points(), levels)
+def test_scan(x, name):
+    square = reference.pair_distances(x)
+    with level(name):
+        best, second, place = _triangle._nearest(triangle(square), len(x))
+    expected = reference.scan_triangle(square)
+    np.testing.assert_array_equal(best, expected[0])
+    np.testing.assert_array_equal(second, expected[1])
+    np.testing.assert_array_equal(square[np.arange(len(x)), place], best)
+
+
+@given(points(most=130), st.sampled_from(["complete", "average", None]), st.integers(0, 99), levels)
+def test_contract(x, method, seed, name):
+    """In place, to the bit; without a method some clusters are left out."""
+    m = len(x)
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 9, m).astype(float)
+    mixed = rng.permutation(m)
+    n_pairs = rng.integers(m // 2 + 1)
+    pairs = np.sort(mixed[: 2 * n_pairs].reshape(-1, 2), axis=1)
+    other = np.full(m, -1, np.int32)
+    if method:
+        other[pairs[:, 0]] = pairs[:, 1]
+    first = np.setdiff1d(np.arange(m), pairs[:, 1])
+    square = reference.pair_distances(x)
+    values = triangle(square)
+    number = METHODS[method] if method else -1
+    with level(name):
+        _triangle._contract(values, sizes, first, other[first], number)
+    expected = reference.contract(square, sizes, first, other[first], method)
+    np.testing.assert_array_equal(square_of(values, len(first)), expected)
+
+
+@given(points(most=97), methods, levels)
+def test_chain(x, method, name):
+    """Merges in order and to the bit, and with names SciPy's linkage."""
+    square = reference.pair_distances(x)
+    n = len(x)
+    numbers, sizes = np.arange(n, dtype=np.int32), np.ones(n)
+    with level(name), np.errstate(invalid="ignore"):
+        parts, _ = _triangle._follow_chain(triangle(square), numbers, sizes, method, 0.0)
+        merges = _dendrogram.joined(parts)
+        children, heights = _dendrogram.children_of(merges, ordered=True)
+        expected = reference.chain(square, method)
+    assert list(zip(*merges, strict=True)) == expected
+    order = np.argsort(merges.heights, kind="stable")
+    named = reference.name_nodes(merges.left[order], merges.right[order], True)
+    np.testing.assert_array_equal(children, named)
+    theirs = hierarchy.linkage(triangle(square), method)
+    np.testing.assert_array_equal(children, theirs[:, :2])
+    np.testing.assert_array_equal(heights, theirs[:, 2])
+
+
+@given(points(), st.sampled_from(["complete", "average"]), levels)
+def test_rounds(x, method, name):
+    """Merging all mutual neighbours at once gives the chain's tree, or finds ties."""
+    values = triangle(reference.pair_distances(x))
+    with level(name):
+        merges, _ = _triangle._rounds(values.copy(), len(x), method)
+    if merges is None:
+        return
+    children, heights = _dendrogram.children_of(merges, ordered=True)
+    theirs = hierarchy.linkage(values, method)
+    np.testing.assert_array_equal(children, theirs[:, :2])
+    np.testing.assert_allclose(heights, theirs[:, 2], rtol=0 if method == "complete" else 1e-12)
+
+
+@pytest.mark.parametrize("method", ["complete", "average"])
+@pytest.mark.parametrize("kind", FREE_OF_TIES)
+def test_rounds_are_used(method, kind):
+    """Without ties the rounds come to an end."""
+    x = KINDS[kind](np.random.default_rng(3), 300, 3)
+    values = triangle(reference.pair_distances(x))
+    assert _triangle._rounds(values, len(x), method)[0] is not None
+
+
+@given(points(), st.integers(1, 12), levels)
+def test_cut(x, n_clusters, name):
+    """Labels of the nodes at the cut go to all leaves below."""
+    n = len(x)
+    n_clusters = min(n, n_clusters)
+    merges = _spanning.single(x)
+    with level(name):
+        children, _ = _dendrogram.children_of(merges, ordered=False)
+        labels = _dendrogram.cut(n_clusters, children, n)
+    order = np.argsort(merges.heights, kind="stable")
+    named = reference.name_nodes(merges.left[order], merges.right[order], False)
+    np.testing.assert_array_equal(children, named)
+    heap = [-(2 * n - 2)]
+    for _ in range(n_clusters - 1):
+        pair = children[-heap[0] - n]
+        _dendrogram.heappush(heap, -pair[0])
+        _dendrogram.heappushpop(heap, -pair[1])
+    nodes = np.full(2 * n - 1, -1)
+    nodes[-np.array(heap)] = np.arange(n_clusters)
+    np.testing.assert_array_equal(labels, reference.paint(children, nodes)[:n])
+
+
+def below(tree, node):
+    """Places of all leaves below a node that hold a point."""
+    first = last = node
+    while first < tree.leaves:
+        first, last = 2 * first, 2 * last + 1
+    places = np.arange((first - tree.leaves) * PANEL, (last + 1 - tree.leaves) * PANEL)
+    return places[tree.owners[places] >= 0]
+
+
+@given(points(), st.booleans(), levels)
+def test_tree(x, ward, name):
+    """Every point is in one leaf; nodes are split at the widest feature; boxes are tight."""
+    sizes = np.random.default_rng(len(x)).integers(1, 9, len(x)).astype(float) if ward else None
+    with level(name):
+        tree = ClusterTree(x, sizes=sizes)
+    assert sorted(tree.points[tree.points >= 0]) == list(range(len(x)))
+    coordinates = tree.panels.transpose(0, 2, 1).reshape(-1, x.shape[1])
+    np.testing.assert_array_equal(coordinates[tree.where], x[tree.points[tree.where]])
+    owners = tree.owners % 3
+    tree.owners[tree.where] = owners[tree.where]
+    with level(name):
+        tree.enclose()
+    for node in range(1, 2 * tree.leaves):
+        twin = reference.enclose if node >= tree.leaves else reference.enclose_nodes
+        places = below(tree, node)
+        expected = twin(coordinates[places], owners[places], tree.lightness[places])
+        found = (*tree._bounds[:, node], tree._lightest[node], tree._only[node])
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        if node < tree.leaves:
+            left, right = below(tree, 2 * node), below(tree, 2 * node + 1)
+            if len(left) and len(right):
+                widest, low = reference.split(coordinates[places], len(left))
+                np.testing.assert_array_equal(np.sort(coordinates[left, widest]), low)
+
+
+@given(points(), st.booleans(), st.integers(1, 40), st.integers(0, 99), levels)
+def test_nearest(x, ward, n_owners, seed, name):
+    """The nearest point of another owner, to the bit, and whether it is tied."""
+    rng = np.random.default_rng(seed)
+    n = len(x)
+    sizes = rng.integers(1, 9, n).astype(float) if ward else None
+    owners = rng.integers(n_owners, size=n)
+    with level(name):
+        tree = ClusterTree(x, sizes=sizes)
+        tree.owners[tree.where] = owners[tree.points[tree.where]]
+        tree.active[tree.where] = rng.random(n) < 0.7
+        tree.enclose()
+        tree.search()
+    best, second, place = reference.nearest_other(x, owners, sizes)
+    here = np.flatnonzero(tree.active)
+    mine = tree.points[here]
+    np.testing.assert_array_equal(tree.best[here], best[mine])
+    found = np.where(tree.place[here] < 0, -1, tree.points[tree.place[here]])
+    np.testing.assert_array_equal(found, place[mine])
+    assert (tree.second[here] >= second[mine]).all()
+    tied = second[mine] == best[mine]
+    np.testing.assert_array_equal(tree.second[here][tied], second[mine][tied])
+
+
+@given(points(FREE_OF_TIES), levels)
+def test_components(x, name):
+    """The spanning tree of Borůvka's steps is that of the twin, and as long as Prim's."""
+    with level(name):
+        edges = _spanning._boruvka(x)
+    joined, heights = reference.prim(x)
+    if edges is None:
+        assert len(np.unique(heights)) < len(heights)  # one feature has close distances
+        return
+    left, right, squares = edges
+    np.testing.assert_array_equal(np.sort(np.sqrt(squares)), np.sort(heights))
+    np.testing.assert_array_equal(squares, reference.squares(x)[left, right])
+    owners, square = np.arange(len(x)), reference.squares(x)
+    steps = 0
+    while owners.any():
+        owners = reference.unite_components(square, owners)
+        steps += 1
+    assert steps <= 8
+    with level(name):
+        again, far = _spanning._replayed(len(x), *edges)
+    np.testing.assert_array_equal(again, joined)
+    np.testing.assert_array_equal(far, heights)
+    if len(x) <= 65:
+        lengths = np.sqrt(squares)
+        twin = reference.replay(list(zip(left, right, lengths, strict=True)), len(x))
+        np.testing.assert_array_equal(twin[0], joined)
+        np.testing.assert_array_equal(twin[1], heights)
+
+
+def test_one_step_of_components():
+    """Components after one step are the twin's."""
+    x = KINDS["uniform"](np.random.default_rng(0), 300, 2)
+    after = []
+
+    class Stop(Exception):
+        pass
+
+    class Tree(ClusterTree):
+        def search(self, bounds=None):
+            if np.isfinite(bounds).any():
+                found = np.empty(self.n, np.int64)
+                found[self.points[self.where]] = self.owners[self.where]
+                after.append(found)
+                raise Stop
+            super().search(bounds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_spanning, "ClusterTree", Tree)
+        with pytest.raises(Stop):
+            _spanning._boruvka(x)
+    expected = reference.unite_components(reference.squares(x), np.arange(300))
+    np.testing.assert_array_equal(after[0], expected)
+
+
+@given(points(), levels)
+def test_prim(x, name):
+    """Order and distances to the bit, ties by the lowest number."""
+    with level(name):
+        joined, heights = _spanning._prim(x)
+        whole = _spanning.single(x)
+    expected = reference.prim(x)
+    np.testing.assert_array_equal(joined, expected[0])
+    np.testing.assert_array_equal(heights, expected[1])
+    np.testing.assert_array_equal(whole.right, expected[0])
+    np.testing.assert_array_equal(whole.left, [0, *expected[0][:-1]])
+
+
+def merges_of(x):
+    return (
+        *_ward._by_centroids(x),
+        *_spanning.single(x),
+        *_triangle.linkage(lambda: _triangle.euclidean_triangle(x), len(x), "average"),
+        *_triangle.linkage(lambda: _triangle.euclidean_triangle(x), len(x), "complete"),
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_and_instruction_sets(kind, limit_threads):
+    """Bit for bit the same merges for any number of threads, under every instruction set."""
+    x = KINDS[kind](np.random.default_rng(1), 400, 3)
+    expected = merges_of(x)
+    for count in (1, 2, 3):
+        with limit_threads(count):
+            for ours, theirs in zip(merges_of(x), expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+    for name in levels.elements:
+        with level(name):
+            for ours, theirs in zip(merges_of(x), expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+@given(points(), levels)
+def test_ward_of_centroids(x, name):
+    """A dendrogram of Ward's criterion: every merge is one of mutual nearest neighbours."""
+    with level(name):
+        merges = _ward._by_centroids(x)
+    children, heights = _dendrogram.children_of(merges, ordered=True)
+    theirs = hierarchy.ward(x)
+    assert isinstance(merges, Merges)
+    if np.diff(theirs[:, 2]).min(initial=np.inf) > 1e-9 * theirs[-1, 2]:
+        np.testing.assert_array_equal(children, theirs[:, :2])
+    if np.diff(np.sort(triangle(reference.pair_distances(x)))).min(initial=1) > 0:
+        np.testing.assert_allclose(heights, theirs[:, 2], rtol=1e-8, atol=1e-8 * theirs[-1, 2])
+    # whatever ties there are, the sum of squares is all of the variance
+    total = np.square(x - x.mean(axis=0)).sum()
+    np.testing.assert_allclose(np.square(heights).sum() / 2, total, rtol=1e-9, atol=1e-300)
