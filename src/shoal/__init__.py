@@ -1,9 +1,18 @@
 """Fast, exact clustering: scikit-learn's own answers, in less time and memory."""
 
 from shoal._config import show_config
+from shoal._dbscan import DBSCAN, dbscan
 from shoal._kmeans import KMeans, k_means
 from shoal._minibatch import MiniBatchKMeans
 from shoal._seeding import kmeans_plusplus
 
-__all__ = ["KMeans", "MiniBatchKMeans", "k_means", "kmeans_plusplus", "show_config"]
+__all__ = [
+    "DBSCAN",
+    "KMeans",
+    "MiniBatchKMeans",
+    "dbscan",
+    "k_means",
+    "kmeans_plusplus",
+    "show_config",
+]
 __version__ = "0.1.0"

@@ -1,0 +1,369 @@
+"""Which rows of two tiles are neighbours, and what boxes tell of it beforehand.
+
+Rows x and y are neighbours where their differences, put together, do not exceed the limit:
+
+    Σ_l (x_l - y_l)² <= eps²,    Σ_l |x_l - y_l| <= eps,    max_l |x_l - y_l| <= eps
+
+in float64 whatever the data's type, l ascending, nothing fused. Rounding, squaring and adding
+what is not negative are monotone. So the same arithmetic on the least (greatest) differences
+that two boxes allow gives a bound that holds to the last bit: no margin is needed, nor is any
+where squares overflow or underflow. Sums of a part of the features are such bounds too.
+
+Costs: 3·d flops a pair of rows in tiles (`direct`), 2·d where tiles are fused (`fused`);
+3·d flops a pair of boxes.
+
+Fused tiles hold x and y less an origin, rounded to the data's type, and find
+
+    |x|² + |y|² - 2 x·y
+
+with one fused step a feature, in stretches of STRETCH. With u the unit roundoff and
+D = STRETCH + d / STRETCH + 8 at most: the sum's error is below 2 D u |x||y|, that of the
+norms, plain chains of d additions, below (d + 1) u (|x|² + |y|²), the rounding of x and y
+moves |x - y|² by at most 2 u (|x| + |y|)² + ..., the canonical sum errs by (d + 2) u' of
+itself, and three more additions. All of it is below
+
+    K (|x|² + |y|²),    K = (2 d + 2 D + 16) u + (d + 8) u'
+
+with u' that of float64. Pairs that far from eps² are settled, the others are decided from
+the rows as they were given.
+"""
+
+from libc.math cimport cos, fabs, pow, sin
+from libc.stdint cimport uint32_t
+
+from shoal.kernels.density_structs cimport (
+    ABSOLUTES, LARGEST, NEVER, PLAIN, POWERS, SQUARES, TILE, Metric, Tree,
+)
+from shoal.kernels.vec cimport (
+    DL, REAL_EPS, STRETCH, TILE_CENTERS, TILE_VECTORS, VL, d_add, d_less, d_load, d_max, d_mul,
+    d_set1, d_store, d_sub, d_widen, lowest, real, v_add, v_fma, v_less, v_load, v_mul,
+    v_not_greater, v_set1, v_sub, vdouble, vreal,
+)
+
+cdef extern from "atomic.h" nogil:
+    int count_bits(uint32_t bits)
+
+cdef enum:
+    PART = 4                        # vectors of a tile that are looked at together
+    SOME = 8                        # features between two looks whether any pair is left
+
+
+cdef inline void add_exactly(double *sum, double value) noexcept nogil:
+    """sum[0] + sum[1] += value, in twice the digits (Dekker 1971)."""
+    cdef double total = sum[0] + value, part = total - sum[0], rest
+    rest = (sum[0] - (total - part)) + (value - part) + sum[1]
+    sum[0] = total + rest
+    sum[1] = rest - (sum[0] - total)
+
+
+cdef inline uint32_t valid(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:
+    """A bit for each row of a tile."""
+    cdef Py_ssize_t count = n - tile * TILE
+    return 0xFFFFFFFFu if count >= TILE else (1u << count) - 1
+
+
+cdef inline double together(int kind, double sum, double difference) noexcept nogil:
+    if kind == SQUARES:
+        return sum + difference * difference
+    if kind == ABSOLUTES:
+        return sum + difference
+    return difference if difference > sum else sum
+
+
+cdef inline double least(const real *a, const real *b, Py_ssize_t d, int kind,
+                         double most) noexcept nogil:
+    """The distance of two boxes, or a part of it that exceeds `most`."""
+    cdef double sum = 0, gap, other
+    cdef Py_ssize_t l
+    for l in range(d):
+        gap = <double> b[l] - <double> a[d + l]
+        other = <double> a[l] - <double> b[d + l]
+        gap = other if other > gap else gap
+        if gap > 0:
+            sum = together(kind, sum, gap)
+            if sum > most:
+                return sum
+    return sum
+
+
+cdef inline double greatest(const real *a, const real *b, Py_ssize_t d, int kind,
+                            double most) noexcept nogil:
+    """The greatest distance of rows of two boxes, or a part of it that exceeds `most`."""
+    cdef double sum = 0, span, other
+    cdef Py_ssize_t l
+    for l in range(d):
+        span = <double> b[d + l] - <double> a[l]
+        other = <double> a[d + l] - <double> b[l]
+        sum = together(kind, sum, other if other > span else span)
+        if sum > most:
+            return sum
+    return sum
+
+
+cdef inline vdouble wide_together(int kind, vdouble sum, vdouble x) noexcept nogil:
+    """`together` for differences of any sign."""
+    if kind == SQUARES:
+        return d_add(sum, d_mul(x, x))
+    if kind == ABSOLUTES:
+        return d_add(sum, d_max(x, d_sub(d_set1(0), x)))
+    return d_max(sum, d_max(x, d_sub(d_set1(0), x)))
+
+
+cdef inline uint32_t near_box(const real *tile, const real *box, Py_ssize_t d, int kind,
+                              double most) noexcept nogil:
+    """A bit for each row of a tile whose distance to the box does not exceed `most`."""
+    cdef vdouble sum[PART]
+    cdef vdouble x, lo, hi, limit = d_set1(most)
+    cdef Py_ssize_t l, at = 0
+    cdef uint32_t beyond = 0
+    cdef int m
+    while at < TILE:
+        for m in range(PART):
+            sum[m] = d_set1(0)
+        for l in range(d):
+            lo = d_set1(box[l])
+            hi = d_set1(box[d + l])
+            for m in range(PART):
+                x = d_widen(tile + l * TILE + at + m * DL)
+                x = d_max(d_max(d_sub(lo, x), d_sub(x, hi)), d_set1(0))
+                sum[m] = wide_together(kind, sum[m], x)
+        for m in range(PART):
+            beyond |= <uint32_t> d_less(limit, sum[m]) << (at + m * DL)
+        at += PART * DL
+    return ~beyond
+
+
+cdef inline uint32_t direct(const real *x, const real *tile, Py_ssize_t d, int kind,
+                            double inside, double outside, uint32_t *sure) noexcept nogil:
+    """A bit for each row of a tile that is not beyond `outside` of row x, which lies in a tile
+    too; `sure`: those not beyond `inside`."""
+    cdef vdouble sum[PART]
+    cdef vdouble value, limit = d_set1(outside), within = d_set1(inside)
+    cdef Py_ssize_t l, end, at = 0
+    cdef uint32_t beyond = 0, doubt = 0
+    cdef int m, left
+    while at < TILE:
+        for m in range(PART):
+            sum[m] = d_set1(0)
+        l = 0
+        left = 1
+        while l < d and left:
+            end = min(d, l + SOME)
+            while l < end:
+                value = d_set1(x[l * TILE])
+                for m in range(PART):
+                    sum[m] = wide_together(
+                        kind, sum[m], d_sub(value, d_widen(tile + l * TILE + at + m * DL)))
+                l += 1
+            if l < d:
+                left = 0
+                for m in range(PART):
+                    left |= d_less(limit, sum[m]) ^ ((1 << DL) - 1)
+        for m in range(PART):
+            beyond |= <uint32_t> d_less(limit, sum[m]) << (at + m * DL)
+            doubt |= <uint32_t> d_less(within, sum[m]) << (at + m * DL)
+        at += PART * DL
+    sure[0] = ~doubt & ~beyond
+    return ~beyond
+
+
+cdef inline bint rule(const Metric *metric, const real *x, const real *y) noexcept nogil:
+    """Whether two rows, as they were given, are neighbours."""
+    cdef double sum = 0, e, f
+    cdef Py_ssize_t l
+    if metric.rule == PLAIN:
+        for l in range(metric.d):
+            e = <double> x[l] - <double> y[l]
+            sum += e * e
+    elif metric.rule == POWERS:
+        for l in range(metric.d):
+            sum += pow(fabs(<double> x[l] - <double> y[l]), metric.power)
+    else:
+        e = sin(0.5 * (<double> x[0] - <double> y[0]))
+        f = sin(0.5 * (<double> x[1] - <double> y[1]))
+        sum = e * e + cos(<double> x[0]) * cos(<double> y[0]) * f * f
+    return sum <= metric.limit
+
+
+cdef inline uint32_t settle(const Tree *tree, const Metric *metric, Py_ssize_t p,
+                            Py_ssize_t tile, uint32_t doubt) noexcept nogil:
+    """Those of some rows of a tile that are neighbours of the row at position p."""
+    cdef const real *source = <const real *> metric.source
+    cdef const real *x = source + tree.order[p] * metric.d
+    cdef uint32_t found = 0
+    cdef int r
+    while doubt:
+        r = lowest(doubt)
+        doubt &= doubt - 1
+        if rule(metric, x, source + tree.order[tile * TILE + r] * metric.d):
+            found |= 1u << r
+    return found
+
+
+ctypedef struct Products:
+    vreal of[TILE_CENTERS][TILE_VECTORS]
+
+
+cdef inline void multiply(const real *const *rows, const real *tile, Py_ssize_t d,
+                          Products *total) noexcept nogil:
+    """x·y of TILE_CENTERS rows and TILE_VECTORS vectors of rows of a tile."""
+    cdef Products part
+    cdef vreal y[TILE_VECTORS]
+    cdef vreal x
+    cdef Py_ssize_t l = 0, end
+    cdef int m, j
+    for j in range(TILE_CENTERS):
+        for m in range(TILE_VECTORS):
+            total.of[j][m] = v_set1(0)
+    while l < d:
+        end = min(d, l + STRETCH)
+        for j in range(TILE_CENTERS):
+            for m in range(TILE_VECTORS):
+                part.of[j][m] = v_set1(0)
+        while l < end:
+            for m in range(TILE_VECTORS):
+                y[m] = v_load(tile + l * TILE + m * VL)
+            for j in range(TILE_CENTERS):
+                x = v_set1(rows[j][l * TILE])
+                for m in range(TILE_VECTORS):
+                    part.of[j][m] = v_fma(x, y[m], part.of[j][m])
+            l += 1
+        for j in range(TILE_CENTERS):
+            for m in range(TILE_VECTORS):
+                total.of[j][m] = v_add(total.of[j][m], part.of[j][m])
+
+
+cdef inline double fused_margin(Py_ssize_t d) noexcept nogil:
+    """K of the module's text; REAL_EPS is 2 u."""
+    cdef double u = REAL_EPS / 2, v = 1.1102230246251565e-16
+    return (2 * d + 2 * (min(d, <Py_ssize_t> STRETCH) + d // STRETCH + 8) + 16) * u + (d + 8) * v
+
+
+cdef inline void fused(const Tree *tree, const Metric *metric, Py_ssize_t a, uint32_t wanted,
+                       Py_ssize_t b, uint32_t *masks) noexcept nogil:
+    """tile_hits by products, TILE_CENTERS rows of tile a at a time."""
+    cdef const real *x = <const real *> tree.rows + a * TILE * tree.d
+    cdef const real *y = <const real *> tree.rows + b * TILE * tree.d
+    cdef const real *x_norms = <const real *> tree.norms + a * TILE
+    cdef const real *y_norms = <const real *> tree.norms + b * TILE
+    cdef const real *rows[TILE_CENTERS]
+    cdef int places[TILE_CENTERS]
+    cdef Products v
+    cdef vreal norm, value, margin, limit, factor = v_set1(<real> fused_margin(tree.d))
+    cdef Py_ssize_t at
+    cdef int count, j, m
+    cdef uint32_t group, maybe, sure
+    while wanted:
+        count = 0
+        group = wanted
+        while group and count < TILE_CENTERS:
+            places[count] = lowest(group)
+            group &= group - 1
+            count += 1
+        wanted = group
+        for j in range(count, TILE_CENTERS):
+            places[j] = places[count - 1]
+        for j in range(TILE_CENTERS):
+            rows[j] = x + places[j]
+        for j in range(count):
+            masks[places[j]] = 0
+        at = 0
+        while at < TILE:
+            multiply(rows, y + at, tree.d, &v)
+            for j in range(count):
+                maybe = sure = 0
+                for m in range(TILE_VECTORS):
+                    norm = v_add(v_set1(x_norms[places[j]]), v_load(y_norms + at + m * VL))
+                    value = v_fma(v_set1(-2), v.of[j][m], norm)
+                    margin = v_mul(norm, factor)
+                    limit = v_set1(<real> metric.limit)
+                    maybe |= v_not_greater(v_sub(value, margin), limit) << (m * VL)
+                    sure |= v_less(v_add(value, margin), limit) << (m * VL)
+                maybe &= ~sure
+                if maybe:
+                    sure |= settle(tree, metric, a * TILE + places[j], b,
+                                   (maybe << at) & valid(tree.n, b)) >> at
+                masks[places[j]] |= sure << at
+            at += TILE_VECTORS * VL
+
+
+cdef inline void rows_direct(const Tree *tree, const Metric *metric, Py_ssize_t a,
+                             uint32_t wanted, Py_ssize_t b, uint32_t *masks, Py_ssize_t d,
+                             int kind) noexcept nogil:
+    cdef const real *x = <const real *> tree.rows + a * TILE * d
+    cdef const real *y = <const real *> tree.rows + b * TILE * d
+    cdef uint32_t found, sure
+    cdef int r
+    while wanted:
+        r = lowest(wanted)
+        wanted &= wanted - 1
+        found = direct(x + r, y, d, kind, metric.inside, metric.outside, &sure)
+        if metric.rule != NEVER and found != sure:
+            found = sure | settle(tree, metric, a * TILE + r, b,
+                                  found & ~sure & valid(tree.n, b))
+        masks[r] = found
+
+
+cdef inline uint32_t tile_hits(const Tree *tree, const Metric *metric, Py_ssize_t a,
+                               uint32_t wanted, Py_ssize_t b, uint32_t *masks) noexcept nogil:
+    """masks[r]: the rows of tile b that are neighbours of row r of tile a, for those wanted.
+
+    Gives the bits that rows of tile b can have; masks may have others besides.
+    """
+    cdef Py_ssize_t d = tree.d
+    if tree.norms != NULL:
+        fused(tree, metric, a, wanted, b, masks)
+    elif metric.kind == ABSOLUTES:
+        rows_direct(tree, metric, a, wanted, b, masks, d, ABSOLUTES)
+    elif metric.kind == LARGEST:
+        rows_direct(tree, metric, a, wanted, b, masks, d, LARGEST)
+    elif d == 2:  # constants, for the compiler to unroll
+        rows_direct(tree, metric, a, wanted, b, masks, 2, SQUARES)
+    elif d == 3:
+        rows_direct(tree, metric, a, wanted, b, masks, 3, SQUARES)
+    else:
+        rows_direct(tree, metric, a, wanted, b, masks, d, SQUARES)
+    return valid(tree.n, b)
+
+
+cdef inline uint32_t rows_near(const Tree *tree, const Metric *metric, Py_ssize_t a,
+                               const real *box) noexcept nogil:
+    """A bit for each row of tile a that may have neighbours in a box."""
+    cdef const real *x = <const real *> tree.rows + a * TILE * tree.d
+    if metric.kind == ABSOLUTES:
+        return near_box(x, box, tree.d, ABSOLUTES, metric.outside)
+    if metric.kind == LARGEST:
+        return near_box(x, box, tree.d, LARGEST, metric.outside)
+    if tree.d == 2:
+        return near_box(x, box, 2, SQUARES, metric.outside)
+    if tree.d == 3:
+        return near_box(x, box, 3, SQUARES, metric.outside)
+    return near_box(x, box, tree.d, SQUARES, metric.outside)
+
+
+cdef inline bint apart(const Tree *tree, const Metric *metric, const real *a,
+                       const real *b) noexcept nogil:
+    """Whether no row in box a can be a neighbour of one in box b."""
+    cdef Py_ssize_t d = tree.d
+    if metric.kind == ABSOLUTES:
+        return least(a, b, d, ABSOLUTES, metric.outside) > metric.outside
+    if metric.kind == LARGEST:
+        return least(a, b, d, LARGEST, metric.outside) > metric.outside
+    if d == 2:
+        return least(a, b, 2, SQUARES, metric.outside) > metric.outside
+    if d == 3:
+        return least(a, b, 3, SQUARES, metric.outside) > metric.outside
+    return least(a, b, d, SQUARES, metric.outside) > metric.outside
+
+
+cdef inline bint within(const Tree *tree, const Metric *metric, const real *a,
+                        const real *b) noexcept nogil:
+    """Whether every row in box a is a neighbour of all in box b."""
+    cdef Py_ssize_t d = tree.d
+    if metric.kind == ABSOLUTES:
+        return not greatest(a, b, d, ABSOLUTES, metric.inside) > metric.inside
+    if metric.kind == LARGEST:
+        return not greatest(a, b, d, LARGEST, metric.inside) > metric.inside
+    if d == 2:
+        return not greatest(a, b, 2, SQUARES, metric.inside) > metric.inside
+    return not greatest(a, b, d, SQUARES, metric.inside) > metric.inside
