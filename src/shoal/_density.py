@@ -1,48 +1,63 @@
 """Clusters of dense rows: the tree, core samples, their components, borders."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from shoal import _run
 from shoal._callbacks import Task
-from shoal._density_args import TILE_SIZE, DensityArgs, GrowthArgs, NearestArgs, TreeArgs
+from shoal._density_args import (
+    TILE_SIZE,
+    DensityArgs,
+    GrowthArgs,
+    MetricArgs,
+    NearestArgs,
+    TreeArgs,
+)
 from shoal._metric import Metric
 
 # How tiles are compared, by the number of features:
-#   d    2, 3        differences, loops unrolled
+#   d = 2, 3         differences, in float64, loops unrolled
 #   d <= DIRECT      differences, in float64
-#   d >  DIRECT      products in the data's type, near-ties by differences; by differences
-#                    alone where rounding leaves more than a tenth of the limit open
+#   d >  DIRECT      products of principal components, in float32; near-ties by differences
+#                    (in the data's type, or by differences alone, where rounding would leave
+#                    more than a tenth of the limit to them)
 DIRECT = 16
-BOX = 24  # features a box may have for each tile of a leaf: then boxes take 8 bytes a row and type
 ROOTS = 64  # subtrees that threads grow on their own
+BLOCK = 2**20  # values that are turned at a time
+BOXES = 24  # bytes a row that boxes may take beyond what narrower tiles save
 MOST = np.iinfo(np.int32).max
 
 
-def grow(X: np.ndarray, origin: np.ndarray | None = None) -> tuple[TreeArgs, np.ndarray | None]:
-    """A tree over the rows, and |x - origin|² where there is an origin: fused tiles."""
+def grow(
+    X: np.ndarray, turn: tuple[np.ndarray, np.ndarray | None] | None = None, dtype: Any = None
+) -> TreeArgs:
+    """A tree over the rows, or over fused tiles of ``(X - origin) @ axes`` in some type."""
     n, d = X.shape
     if n > MOST:
         raise ValueError(f"{n} rows are more than 32-bit positions can count")
+    dtype = np.dtype(dtype or X.dtype)
     n_tiles = -(-n // TILE_SIZE)
     leaf_tiles = 1
-    while d > BOX * leaf_tiles:
+    while 4 * d * dtype.itemsize > TILE_SIZE * leaf_tiles * (
+        BOXES + d * (X.itemsize - dtype.itemsize)
+    ):
         leaf_tiles *= 2
     n_leaves = -(-n_tiles // leaf_tiles)
-    rows = np.empty((n_tiles * TILE_SIZE, d), X.dtype)
-    if origin is None:
+    rows = np.empty((n_tiles * TILE_SIZE, d), dtype)
+    if turn is None:
         rows[:n] = X
     else:
-        np.subtract(X, origin, out=rows[:n])
-    norms = None if origin is None else np.empty(n_tiles * TILE_SIZE, X.dtype)
+        for some in _blocks(X):
+            rows[some] = X[some] - turn[0] if turn[1] is None else (X[some] - turn[0]) @ turn[1]
     tree = TreeArgs(
         n,
         d,
         leaf_tiles,
         rows=rows,
-        norms=norms,
-        boxes=np.empty((2 * n_leaves - 1, 2, d), X.dtype),
+        norms=None if turn is None else np.empty(n_tiles * TILE_SIZE, dtype),
+        boxes=np.empty((2 * n_leaves - 1, 2, d), dtype),
         order=np.arange(n, dtype=np.int32),
         leaf_node=np.empty(n_leaves, np.int32),
     )
@@ -53,7 +68,13 @@ def grow(X: np.ndarray, origin: np.ndarray | None = None) -> tuple[TreeArgs, np.
     _run_nodes("grow_subtrees", tree, nodes)
     n_blocks, size = _run.cut(n_tiles, 4 * TILE_SIZE * d)
     _run.run("fill_tiles", tree.type, _nodes(tree, nodes), n_tiles, size, 8 * TILE_SIZE * d)
-    return tree, norms
+    return tree
+
+
+def _blocks(X: np.ndarray) -> Iterator[slice]:
+    step = max(1, BLOCK // X.shape[1])
+    for start in range(0, len(X), step):
+        yield slice(start, min(len(X), start + step))
 
 
 def _nodes(tree: TreeArgs, nodes: list) -> GrowthArgs:
@@ -71,23 +92,52 @@ def _children(number: int, first: int, count: int) -> list:
     return [(number + 1, first, left), (number + 2 * left, first + left, count - left)]
 
 
-def grow_for(metric: Metric) -> tuple[TreeArgs, Any]:
+def grow_for(metric: Metric) -> tuple[TreeArgs, MetricArgs]:
     """The tree by whose tiles the metric is answered soonest, and the metric's arguments."""
-    X = metric.rows
-    n, d = X.shape
-    if d > DIRECT and metric.kind == "squares" and metric.rule == "never":
-        unit = np.finfo(X.dtype).eps / 2
-        low, high = (1e-30, 1e30) if X.dtype == np.float32 else (1e-280, 1e280)
+    X, limit = metric.rows, metric.limit
+    if X.shape[1] > DIRECT and metric.kind == "squares" and metric.rule == "never":
         with np.errstate(all="ignore"):
-            origin = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-            if d * low < metric.limit < high and np.isfinite(origin).all():
-                tree, norms = grow(X, origin)
-                # what rounding rows less the origin moves, and what norms leave out
-                error = (32 + d) * unit * (2 * float(norms[:n].max()) + metric.limit)
-                if error < 0.1 * metric.limit:
-                    return tree, metric.args(metric.limit - error, metric.limit + error)
-                del tree, norms
-    return grow(X)[0], metric.args()
+            origin = X.mean(axis=0, dtype=np.float64)
+            norm = max(_norms(X[some] - origin).max() for some in _blocks(X))
+            for dtype in (np.float32, np.float64):
+                error = turning_error(X.shape[1], dtype, float(norm), limit)
+                if error < 0.1 * limit and np.isfinite(norm):
+                    tree = grow(X, (origin, principal_axes(X, origin)), dtype)
+                    return tree, metric.args(limit - error, limit + error)
+    return grow(X), metric.args()
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", rows, rows)
+
+
+def turning_error(d: int, dtype: type, norm: float, limit: float) -> float:
+    """How far |x - y|² of fused tiles may be from the rule's, where it is near the limit.
+
+    Rounding to the tiles' type moves it by up to 8·u·norm, axes that are orthogonal but for
+    d·u' by about 8·d·u'·norm, and sums of float64 err by (d + 2)·u' of themselves. No value
+    that matters may be so small that its square underflows, nor so large that it overflows.
+    """
+    unit, low = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
+    if not (d * low < limit and max(norm, limit) < 1 / low):
+        return np.inf
+    return 16 * unit * (norm + limit) + (64 * d + 64) * 2.0**-53 * (norm + limit)
+
+
+def principal_axes(X: np.ndarray, origin: np.ndarray) -> np.ndarray | None:
+    """Orthogonal directions in which X varies most, the first ones most; columns.
+
+    Distances are the same along them, and boxes tell most of them. None where there are too
+    few rows for them to pay.
+    """
+    d = X.shape[1]
+    if 10 * d > len(X):
+        return None
+    covariance = np.zeros((d, d))
+    for some in _blocks(X):
+        rows = X[some] - origin
+        covariance += rows.T @ rows
+    return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, ::-1])
 
 
 class Clusters:
@@ -126,6 +176,7 @@ class Clusters:
             cells=np.empty((leaves, 3), np.int32),
             n_cells=self._n_cells,
             core=np.zeros(self._tree.n_tiles, np.int32),
+            hits=np.zeros(n, np.int64),
             parent=self._parent,
             whole=np.zeros(leaves, np.int32),
             low=self._low,
@@ -160,7 +211,8 @@ class Clusters:
         del self._args, self._tree, self._parent, self._low, self._metric
 
     def _run(self, kernel: str, items: int, size: int, **options: bool) -> None:
-        _run.run(kernel, self._tree.type, self._args, items, size, **options)
+        scratch = 8 * TILE_SIZE * self.d
+        _run.run(kernel, self._tree.type, self._args, items, size, scratch, **options)
 
     def _far(self, items: int) -> int:
         """Items in a block, if each is held against all rows."""
@@ -187,7 +239,7 @@ def cluster(
 
 def nearest(core: Metric, numbers: np.ndarray, new: Metric) -> np.ndarray:
     """The number of the nearest core sample of each new row, -1 beyond reach."""
-    tree, _ = grow(core.rows)
+    tree = grow(core.rows)
     n, d = new.rows.shape
     labels = np.empty(n, np.int64)
     args = NearestArgs(tree, core.args(), new.rows, new.source, numbers, labels)

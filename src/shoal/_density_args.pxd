@@ -12,4 +12,4 @@ cdef class TreeArgs:
 cdef class MetricArgs:
     cdef Metric struct
     cdef list kept
-    cdef str type
+    cdef Py_ssize_t n

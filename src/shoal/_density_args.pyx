@@ -1,6 +1,6 @@
-"""The arguments of the kernels of DBSCAN: see _args.py."""
+"""The arguments of the kernels of DBSCAN: see _args.pyx."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from shoal._args cimport Args, address
 from shoal.kernels.density_structs cimport (
@@ -54,7 +54,6 @@ cdef class MetricArgs:
         cdef Metric *m = &self.struct
         cdef Py_ssize_t n = source.shape[0]
         self.kept = []
-        self.type = "f4" if source.dtype.itemsize == 4 else "f8"
         m.kind = KINDS[kind]
         m.rule = RULES[rule]
         m.inside = inside
@@ -62,18 +61,20 @@ cdef class MetricArgs:
         m.limit = limit
         m.power = power
         m.d = source.shape[1]
-        m.source = address(source, self.type, n * m.d, self.kept)
+        m.wide = source.dtype.itemsize == 8
+        self.n = n
+        m.source = address(source, "f8" if m.wide else "f4", n * m.d, self.kept)
 
 
 cdef class DensityArgs(Args):
     cdef Density struct
 
     def __init__(self, TreeArgs tree, MetricArgs metric, min_samples, *, weights, grows, sums,
-                 clique, cells, n_cells, core, parent, whole, low, numbers, labels):
+                 clique, cells, n_cells, core, hits, parent, whole, low, numbers, labels):
         cdef Density *a = &self.struct
         cdef Py_ssize_t n = tree.struct.n, leaves = tree.struct.n_leaves, nodes = 2 * leaves - 1
-        if tree.type != metric.type:
-            raise TypeError(f"tiles are {tree.type}, rows {metric.type}")
+        if metric.n != n or not (metric.struct.wide or tree.type == "f4"):
+            raise TypeError("the tree and the metric are not of the same rows")
         if (weights is None) != (sums is None):
             raise ValueError("weights need room for their sums")
         self.pointer = a
@@ -89,6 +90,7 @@ cdef class DensityArgs(Args):
         a.cells = <int32_t *> address(cells, "i4", 3 * leaves, self.kept, True)
         a.n_cells = <int64_t *> address(n_cells, "i8", 1, self.kept, True)
         a.core = <uint32_t *> address(core, "i4", tree.n_tiles, self.kept, True)
+        a.hits = <uint64_t *> address(hits, "i8", n, self.kept, True)
         a.parent = <int32_t *> address(parent, "i4", n, self.kept, True)
         a.whole = <int32_t *> address(whole, "i4", leaves, self.kept, True)
         a.low = <int32_t *> address(low, "i4", nodes, self.kept, True)
@@ -111,7 +113,9 @@ cdef class NearestArgs(Args):
 
     def __init__(self, TreeArgs tree, MetricArgs metric, x, source, numbers, labels):
         cdef Nearest *a = &self.struct
-        if tree.type != metric.type or tree.struct.norms != NULL:
+        if metric.n != tree.struct.n or tree.struct.norms != NULL or (
+            tree.type != ("f8" if metric.struct.wide else "f4")
+        ):
             raise TypeError("core samples are to lie in plain tiles of the rows' type")
         self.pointer = a
         self.kept = [tree, metric]

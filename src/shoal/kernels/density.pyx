@@ -17,17 +17,17 @@ as a rule a small part of it.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from shoal.kernels.density_bounds cimport (
-    add_exactly, apart, count_bits, rows_near, tile_hits, valid, within,
+    Panel, add_exactly, apart, count_bits, rows_near, tile_hits, valid, within,
 )
-from shoal.kernels.density_structs cimport TILE, Density, Metric, Tree
+from shoal.kernels.density_structs cimport GROUPS, TILE, Density, Metric, Tree
 from shoal.kernels.density_walk cimport (
     Node, Walk, box_of, descend, find, pop, push, push_children, shared_load, shared_store, unite,
 )
-from shoal.kernels.vec cimport lowest
+from shoal.kernels.vec cimport lowest, real
 
 cdef enum:
     NONE = 0x7FFFFFFF  # greater than any number of a cluster
@@ -104,7 +104,36 @@ cdef inline bint enough_together(const Density *a, const int32_t *cell) noexcept
     return a.grows and a.sums[2 * cell[0]] >= a.enough_weight
 
 
-cdef inline uint32_t count_rows(const Density *a, Py_ssize_t tile) noexcept nogil:
+cdef inline uint64_t parts(const Tree *t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """A bit for each part of the tiles that some leaves lie in."""
+    cdef Py_ssize_t tiles = (t.n + TILE - 1) // TILE, last = (first + count) * t.leaf_tiles - 1
+    cdef int low = <int> (first * t.leaf_tiles * GROUPS // tiles)
+    cdef int high = <int> (min(last, tiles - 1) * GROUPS // tiles)
+    return (~<uint64_t> 0 << low) & (~<uint64_t> 0 >> (GROUPS - 1 - high))
+
+
+cdef inline void note(const Density *a, Py_ssize_t tile, uint32_t rows,
+                      uint64_t where) noexcept nogil:
+    """Rows of a tile have neighbours there."""
+    while rows:
+        a.hits[tile * TILE + lowest(rows)] |= where
+        rows &= rows - 1
+
+
+cdef inline uint32_t noted(const Density *a, Py_ssize_t tile, uint32_t rows,
+                           uint64_t where) noexcept nogil:
+    """Those rows of a tile that have neighbours there."""
+    cdef uint32_t found = 0
+    cdef int r
+    while rows:
+        r = lowest(rows)
+        rows &= rows - 1
+        if a.hits[tile * TILE + r] & where:
+            found |= 1u << r
+    return found
+
+
+cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
     """The core samples of a tile, all weights 1."""
     cdef const Tree *t = &a.tree
     cdef Walk w
@@ -114,7 +143,10 @@ cdef inline uint32_t count_rows(const Density *a, Py_ssize_t tile) noexcept nogi
     cdef uint32_t masks[TILE]
     cdef uint32_t wanted = valid(t.n, tile), core = 0, rows, near, some
     cdef int r
-    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles]
+    cdef uint64_t where
+    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
+    for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
+        a.hits[p] = 0
     memset(counts, 0, sizeof(counts))
     descend(&w, t.n_leaves, tile // t.leaf_tiles)
     while w.depth > 0 and wanted:
@@ -125,6 +157,7 @@ cdef inline uint32_t count_rows(const Density *a, Py_ssize_t tile) noexcept nogi
             size = end_of(t, node.first, node.count) - node.first * t.leaf_tiles * TILE
             for r in range(TILE):
                 counts[r] += size
+            note(a, tile, wanted, parts(t, node.first, node.count))
         elif node.count > 1:
             push_children(&w, node)
             continue
@@ -132,14 +165,17 @@ cdef inline uint32_t count_rows(const Density *a, Py_ssize_t tile) noexcept nogi
             near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
             if not near:
                 continue
+            where = parts(t, node.first, 1)
             for b in range(node.first * t.leaf_tiles,
                            (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                some = tile_hits(t, &a.metric, tile, near, b, masks)
+                some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
                 rows = near
                 while rows:
                     r = lowest(rows)
                     rows &= rows - 1
                     counts[r] += count_bits(masks[r] & some)
+                    if masks[r] & some:
+                        a.hits[tile * TILE + r] |= where
         rows = wanted
         while rows:
             r = lowest(rows)
@@ -150,7 +186,7 @@ cdef inline uint32_t count_rows(const Density *a, Py_ssize_t tile) noexcept nogi
     return core
 
 
-cdef inline uint32_t weigh_rows(const Density *a, Py_ssize_t tile) noexcept nogil:
+cdef inline uint32_t weigh_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
     """The core samples of a tile by the weight of their neighbours."""
     cdef const Tree *t = &a.tree
     cdef Walk w
@@ -160,7 +196,10 @@ cdef inline uint32_t weigh_rows(const Density *a, Py_ssize_t tile) noexcept nogi
     cdef uint32_t masks[TILE]
     cdef uint32_t wanted = valid(t.n, tile), all = wanted, core = 0, rows, near, some, found
     cdef int r
-    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles]
+    cdef uint64_t where
+    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
+    for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
+        a.hits[p] = 0
     memset(sums, 0, sizeof(sums))
     descend(&w, t.n_leaves, tile // t.leaf_tiles)
     while w.depth > 0 and wanted:
@@ -171,6 +210,7 @@ cdef inline uint32_t weigh_rows(const Density *a, Py_ssize_t tile) noexcept nogi
             for r in range(TILE):
                 add_exactly(sums[r], a.sums[2 * node.number])
                 add_exactly(sums[r], a.sums[2 * node.number + 1])
+            note(a, tile, wanted, parts(t, node.first, node.count))
         elif node.count > 1:
             push_children(&w, node)
             continue
@@ -178,14 +218,17 @@ cdef inline uint32_t weigh_rows(const Density *a, Py_ssize_t tile) noexcept nogi
             near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
             if not near:
                 continue
+            where = parts(t, node.first, 1)
             for b in range(node.first * t.leaf_tiles,
                            (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                some = tile_hits(t, &a.metric, tile, near, b, masks)
+                some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
                 rows = near
                 while rows:
                     r = lowest(rows)
                     rows &= rows - 1
                     found = masks[r] & some
+                    if found:
+                        a.hits[tile * TILE + r] |= where
                     while found:
                         add_exactly(sums[r], a.weights[t.order[b * TILE + lowest(found)]])
                         found &= found - 1
@@ -208,8 +251,11 @@ cdef void count_neighbors(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
     """The core samples of cells start .. stop - 1."""
     cdef Density *a = <Density *> args
     cdef Tree *t = &a.tree
+    cdef Panel panel
     cdef const int32_t *cell
     cdef Py_ssize_t i, tile
+    panel.rows = <real *> scratch
+    panel.tile = -1
     for i in range(start, stop):
         cell = a.cells + 3 * i
         for tile in range(cell[1] * t.leaf_tiles,
@@ -217,9 +263,9 @@ cdef void count_neighbors(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
             if enough_together(a, cell):
                 a.core[tile] = valid(t.n, tile)
             elif a.weights == NULL:
-                a.core[tile] = count_rows(a, tile)
+                a.core[tile] = count_rows(a, &panel, tile)
             else:
-                a.core[tile] = weigh_rows(a, tile)
+                a.core[tile] = weigh_rows(a, &panel, tile)
 
 
 cdef inline int32_t first_core(const Density *a, Py_ssize_t first,
@@ -252,7 +298,7 @@ cdef inline bint is_whole(Density *a, Py_ssize_t leaf) noexcept nogil:
     return True
 
 
-cdef inline bint join_tiles(Density *a, Py_ssize_t tile, Py_ssize_t b, uint32_t near,
+cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b, uint32_t near,
                             bint one) noexcept nogil:
     """Join core samples of two tiles that are neighbours; `one`: a single pair is enough.
 
@@ -262,7 +308,7 @@ cdef inline bint join_tiles(Density *a, Py_ssize_t tile, Py_ssize_t b, uint32_t 
     cdef uint32_t rows = near, others, some
     cdef int32_t p, q
     cdef bint found = False
-    some = tile_hits(&a.tree, &a.metric, tile, near, b, masks) & a.core[b]
+    some = tile_hits(&a.tree, &a.metric, panel, tile, a.core[tile], near, b, masks) & a.core[b]
     while rows:
         p = <int32_t> (tile * TILE + lowest(rows))
         others = masks[lowest(rows)] & some
@@ -282,10 +328,13 @@ cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
     """Join the core samples within each of cells start .. stop - 1."""
     cdef Density *a = <Density *> args
     cdef Tree *t = &a.tree
+    cdef Panel panel
     cdef const int32_t *cell
     cdef Py_ssize_t i, tile, b, last
     cdef int32_t root
     cdef uint32_t rows
+    panel.rows = <real *> scratch
+    panel.tile = -1
     for i in range(start, stop):
         cell = a.cells + 3 * i
         root = first_core(a, cell[1], cell[2])
@@ -296,7 +345,7 @@ cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
             for tile in range(cell[1] * t.leaf_tiles, last):
                 for b in range(tile, last):
                     if a.core[tile] and a.core[b]:
-                        join_tiles(a, tile, b, a.core[tile], False)
+                        join_tiles(a, &panel, tile, b, a.core[tile], False)
             is_whole(a, cell[1])
             continue
         for tile in range(root // TILE, last):
@@ -308,7 +357,7 @@ cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
             a.whole[b] = True
 
 
-cdef inline bint touch(Density *a, Py_ssize_t leaf, Node other, bint one) noexcept nogil:
+cdef inline bint touch(Density *a, Panel *panel, Py_ssize_t leaf, Node other, bint one) noexcept nogil:
     """Join the core samples of a leaf and of a cell; `one`: a single pair is enough."""
     cdef Tree *t = &a.tree
     cdef Py_ssize_t own = t.leaf_node[leaf], tile, b
@@ -335,14 +384,14 @@ cdef inline bint touch(Density *a, Py_ssize_t leaf, Node other, bint one) noexce
                 continue
             for b in range(node.first * t.leaf_tiles,
                            (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                if a.core[b] and join_tiles(a, tile, b, near, one):
+                if a.core[b] and join_tiles(a, panel, tile, b, near, one):
                     found = True
                     if one:
                         return True
     return found
 
 
-cdef void meet(Density *a, const int32_t *cell, Node other) noexcept nogil:
+cdef void meet(Density *a, Panel *panel, const int32_t *cell, Node other) noexcept nogil:
     """Join a cell and one further on, unless they are known to be of one cluster."""
     cdef Tree *t = &a.tree
     cdef Py_ssize_t leaf
@@ -354,7 +403,7 @@ cdef void meet(Density *a, const int32_t *cell, Node other) noexcept nogil:
     for leaf in range(cell[1], cell[1] + cell[2]):
         if a.low[t.leaf_node[leaf]] == NONE:
             continue
-        if touch(a, leaf, other, one) and one:
+        if touch(a, panel, leaf, other, one) and one:
             return
 
 
@@ -363,10 +412,13 @@ cdef void unite_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t
     """Join cells start .. stop - 1 with those further on."""
     cdef Density *a = <Density *> args
     cdef Tree *t = &a.tree
+    cdef Panel panel
     cdef const int32_t *cell
     cdef Walk w
     cdef Node node
     cdef Py_ssize_t i
+    panel.rows = <real *> scratch
+    panel.tile = -1
     for i in range(start, stop):
         cell = a.cells + 3 * i
         if a.low[cell[0]] == NONE:
@@ -380,7 +432,7 @@ cdef void unite_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t
             if node.count > 1 and not a.clique[node.number]:
                 push_children(&w, node)
             else:
-                meet(a, cell, node)
+                meet(a, &panel, cell, node)
 
 
 cdef void find_lows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -458,6 +510,7 @@ cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     """Labels of rows that are not core, in tiles start .. stop - 1."""
     cdef Density *a = <Density *> args
     cdef Tree *t = &a.tree
+    cdef Panel panel
     cdef Walk w
     cdef Node node
     cdef Py_ssize_t tile, b, own
@@ -465,7 +518,10 @@ cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     cdef int32_t best[TILE]
     cdef int32_t most
     cdef uint32_t border, rows, near, some, found
+    cdef uint64_t where
     cdef int r
+    panel.rows = <real *> scratch
+    panel.tile = -1
     for tile in range(start, stop):
         border = valid(t.n, tile) & ~a.core[tile]
         if not border:
@@ -473,13 +529,17 @@ cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         for r in range(TILE):
             best[r] = NONE
         most = NONE
+        where = 0
+        rows = border
+        while rows:
+            where |= a.hits[tile * TILE + lowest(rows)]
+            rows &= rows - 1
         own = t.leaf_node[tile // t.leaf_tiles]
         descend(&w, t.n_leaves, tile // t.leaf_tiles)
         while w.depth > 0:
             node = pop(&w)
-            if a.low[node.number] >= most or (
-                apart(t, &a.metric, box_of(t, own), box_of(t, node.number))
-            ):
+            if (a.low[node.number] >= most or not where & parts(t, node.first, node.count)
+                    or apart(t, &a.metric, box_of(t, own), box_of(t, node.number))):
                 continue
             if within(t, &a.metric, box_of(t, own), box_of(t, node.number)):
                 for r in range(TILE):
@@ -488,17 +548,19 @@ cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                 push_children(&w, node)
                 continue
             else:
-                near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & border
+                near = noted(a, tile, border, parts(t, node.first, 1))
                 for r in range(TILE):
                     if best[r] <= a.low[node.number]:
                         near &= ~(1u << r)
+                if near:
+                    near &= rows_near(t, &a.metric, tile, box_of(t, node.number))
                 if not near:
                     continue
                 for b in range(node.first * t.leaf_tiles,
                                (end_of(t, node.first, 1) + TILE - 1) // TILE):
                     if not a.core[b]:
                         continue
-                    some = tile_hits(t, &a.metric, tile, near, b, masks) & a.core[b]
+                    some = tile_hits(t, &a.metric, &panel, tile, border, near, b, masks) & a.core[b]
                     rows = near
                     while rows:
                         r = lowest(rows)

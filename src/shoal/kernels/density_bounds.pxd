@@ -46,6 +46,7 @@ cdef extern from "atomic.h" nogil:
 cdef enum:
     PART = 4                        # vectors of a tile that are looked at together
     SOME = 8                        # features between two looks whether any pair is left
+    FEW = TILE_CENTERS * 2 // 3     # rows of a panel that are multiplied together: 8 or 4
 
 
 cdef inline void add_exactly(double *sum, double value) noexcept nogil:
@@ -167,35 +168,40 @@ cdef inline uint32_t direct(const real *x, const real *tile, Py_ssize_t d, int k
     return ~beyond
 
 
-cdef inline bint rule(const Metric *metric, const real *x, const real *y) noexcept nogil:
+cdef inline double given(const Metric *metric, Py_ssize_t row, Py_ssize_t l) noexcept nogil:
+    """Feature l of a row as it was given."""
+    if metric.wide:
+        return (<const double *> metric.source)[row * metric.d + l]
+    return (<const real *> metric.source)[row * metric.d + l]
+
+
+cdef inline bint rule(const Metric *metric, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
     """Whether two rows, as they were given, are neighbours."""
     cdef double sum = 0, e, f
     cdef Py_ssize_t l
     if metric.rule == PLAIN:
         for l in range(metric.d):
-            e = <double> x[l] - <double> y[l]
+            e = given(metric, i, l) - given(metric, j, l)
             sum += e * e
     elif metric.rule == POWERS:
         for l in range(metric.d):
-            sum += pow(fabs(<double> x[l] - <double> y[l]), metric.power)
+            sum += pow(fabs(given(metric, i, l) - given(metric, j, l)), metric.power)
     else:
-        e = sin(0.5 * (<double> x[0] - <double> y[0]))
-        f = sin(0.5 * (<double> x[1] - <double> y[1]))
-        sum = e * e + cos(<double> x[0]) * cos(<double> y[0]) * f * f
+        e = sin(0.5 * (given(metric, i, 0) - given(metric, j, 0)))
+        f = sin(0.5 * (given(metric, i, 1) - given(metric, j, 1)))
+        sum = e * e + cos(given(metric, i, 0)) * cos(given(metric, j, 0)) * f * f
     return sum <= metric.limit
 
 
 cdef inline uint32_t settle(const Tree *tree, const Metric *metric, Py_ssize_t p,
                             Py_ssize_t tile, uint32_t doubt) noexcept nogil:
     """Those of some rows of a tile that are neighbours of the row at position p."""
-    cdef const real *source = <const real *> metric.source
-    cdef const real *x = source + tree.order[p] * metric.d
     cdef uint32_t found = 0
     cdef int r
     while doubt:
         r = lowest(doubt)
         doubt &= doubt - 1
-        if rule(metric, x, source + tree.order[tile * TILE + r] * metric.d):
+        if rule(metric, tree.order[p], tree.order[tile * TILE + r]):
             found |= 1u << r
     return found
 
@@ -204,31 +210,60 @@ ctypedef struct Products:
     vreal of[TILE_CENTERS][TILE_VECTORS]
 
 
-cdef inline void multiply(const real *const *rows, const real *tile, Py_ssize_t d,
+ctypedef struct Panel:
+    # Rows of a fused tile that are looked at, side by side.
+    real *rows                 # [d, TILE], scratch
+    Py_ssize_t tile
+    uint32_t packed            # which rows they are
+    int places[TILE]
+
+
+cdef inline void pack(Panel *panel, const Tree *tree, Py_ssize_t tile,
+                      uint32_t rows) noexcept nogil:
+    """Bring rows of a tile side by side, where they are not yet."""
+    cdef const real *x = <const real *> tree.rows + tile * TILE * tree.d
+    cdef Py_ssize_t l
+    cdef int count = 0, j
+    if panel.tile == tile and panel.packed == rows:
+        return
+    panel.tile = tile
+    panel.packed = rows
+    while rows:
+        panel.places[count] = lowest(rows)
+        rows &= rows - 1
+        count += 1
+    for j in range(count, TILE):
+        panel.places[j] = panel.places[count - 1]
+    for l in range(tree.d):
+        for j in range(TILE):
+            panel.rows[l * TILE + j] = x[l * TILE + panel.places[j]]
+
+
+cdef inline void multiply(const real *rows, const real *tile, Py_ssize_t d,
                           Products *total) noexcept nogil:
-    """x·y of TILE_CENTERS rows and TILE_VECTORS vectors of rows of a tile."""
+    """x·y of FEW rows of a panel and TILE_VECTORS vectors of rows of a tile."""
     cdef Products part
     cdef vreal y[TILE_VECTORS]
     cdef vreal x
     cdef Py_ssize_t l = 0, end
     cdef int m, j
-    for j in range(TILE_CENTERS):
+    for j in range(FEW):
         for m in range(TILE_VECTORS):
             total.of[j][m] = v_set1(0)
     while l < d:
         end = min(d, l + STRETCH)
-        for j in range(TILE_CENTERS):
+        for j in range(FEW):
             for m in range(TILE_VECTORS):
                 part.of[j][m] = v_set1(0)
         while l < end:
             for m in range(TILE_VECTORS):
                 y[m] = v_load(tile + l * TILE + m * VL)
-            for j in range(TILE_CENTERS):
-                x = v_set1(rows[j][l * TILE])
+            for j in range(FEW):
+                x = v_set1(rows[l * TILE + j])
                 for m in range(TILE_VECTORS):
                     part.of[j][m] = v_fma(x, y[m], part.of[j][m])
             l += 1
-        for j in range(TILE_CENTERS):
+        for j in range(FEW):
             for m in range(TILE_VECTORS):
                 total.of[j][m] = v_add(total.of[j][m], part.of[j][m])
 
@@ -239,51 +274,43 @@ cdef inline double fused_margin(Py_ssize_t d) noexcept nogil:
     return (2 * d + 2 * (min(d, <Py_ssize_t> STRETCH) + d // STRETCH + 8) + 16) * u + (d + 8) * v
 
 
-cdef inline void fused(const Tree *tree, const Metric *metric, Py_ssize_t a, uint32_t wanted,
-                       Py_ssize_t b, uint32_t *masks) noexcept nogil:
-    """tile_hits by products, TILE_CENTERS rows of tile a at a time."""
-    cdef const real *x = <const real *> tree.rows + a * TILE * tree.d
+cdef inline void fused(const Tree *tree, const Metric *metric, Panel *panel, Py_ssize_t a,
+                       uint32_t near, Py_ssize_t b, uint32_t *masks) noexcept nogil:
+    """tile_hits by products, FEW rows of the panel at a time."""
     cdef const real *y = <const real *> tree.rows + b * TILE * tree.d
     cdef const real *x_norms = <const real *> tree.norms + a * TILE
     cdef const real *y_norms = <const real *> tree.norms + b * TILE
-    cdef const real *rows[TILE_CENTERS]
-    cdef int places[TILE_CENTERS]
     cdef Products v
-    cdef vreal norm, value, margin, limit, factor = v_set1(<real> fused_margin(tree.d))
+    cdef vreal norm, value, margin
+    cdef vreal limit = v_set1(<real> metric.limit), factor = v_set1(<real> fused_margin(tree.d))
     cdef Py_ssize_t at
-    cdef int count, j, m
-    cdef uint32_t group, maybe, sure
-    while wanted:
-        count = 0
-        group = wanted
-        while group and count < TILE_CENTERS:
-            places[count] = lowest(group)
-            group &= group - 1
-            count += 1
-        wanted = group
-        for j in range(count, TILE_CENTERS):
-            places[j] = places[count - 1]
-        for j in range(TILE_CENTERS):
-            rows[j] = x + places[j]
-        for j in range(count):
-            masks[places[j]] = 0
+    cdef int count = count_bits(panel.packed), first = -FEW, j, m, place
+    cdef uint32_t some, maybe, sure
+    while first + FEW < count:
+        first += FEW
+        some = 0
+        for j in range(first, min(first + FEW, count)):
+            some |= 1u << panel.places[j]
+            masks[panel.places[j]] = 0
+        if not some & near:
+            continue
         at = 0
         while at < TILE:
-            multiply(rows, y + at, tree.d, &v)
-            for j in range(count):
+            multiply(panel.rows + first, y + at, tree.d, &v)
+            for j in range(min(FEW, count - first)):
+                place = panel.places[first + j]
                 maybe = sure = 0
                 for m in range(TILE_VECTORS):
-                    norm = v_add(v_set1(x_norms[places[j]]), v_load(y_norms + at + m * VL))
+                    norm = v_add(v_set1(x_norms[place]), v_load(y_norms + at + m * VL))
                     value = v_fma(v_set1(-2), v.of[j][m], norm)
                     margin = v_mul(norm, factor)
-                    limit = v_set1(<real> metric.limit)
-                    maybe |= v_not_greater(v_sub(value, margin), limit) << (m * VL)
-                    sure |= v_less(v_add(value, margin), limit) << (m * VL)
+                    maybe |= <uint32_t> v_not_greater(v_sub(value, margin), limit) << (m * VL)
+                    sure |= <uint32_t> v_less(v_add(value, margin), limit) << (m * VL)
                 maybe &= ~sure
-                if maybe:
-                    sure |= settle(tree, metric, a * TILE + places[j], b,
+                if maybe and near >> place & 1:
+                    sure |= settle(tree, metric, a * TILE + place, b,
                                    (maybe << at) & valid(tree.n, b)) >> at
-                masks[places[j]] |= sure << at
+                masks[place] |= sure << at
             at += TILE_VECTORS * VL
 
 
@@ -304,15 +331,18 @@ cdef inline void rows_direct(const Tree *tree, const Metric *metric, Py_ssize_t 
         masks[r] = found
 
 
-cdef inline uint32_t tile_hits(const Tree *tree, const Metric *metric, Py_ssize_t a,
-                               uint32_t wanted, Py_ssize_t b, uint32_t *masks) noexcept nogil:
+cdef inline uint32_t tile_hits(const Tree *tree, const Metric *metric, Panel *panel,
+                               Py_ssize_t a, uint32_t live, uint32_t wanted, Py_ssize_t b,
+                               uint32_t *masks) noexcept nogil:
     """masks[r]: the rows of tile b that are neighbours of row r of tile a, for those wanted.
 
-    Gives the bits that rows of tile b can have; masks may have others besides.
+    `live` holds the rows of a that are wanted now or against tiles to come. Gives the bits
+    that rows of tile b can have; masks may have others besides.
     """
     cdef Py_ssize_t d = tree.d
-    if tree.norms != NULL:
-        fused(tree, metric, a, wanted, b, masks)
+    if tree.norms != NULL and wanted & (wanted - 1):
+        pack(panel, tree, a, live)
+        fused(tree, metric, panel, a, wanted, b, masks)
     elif metric.kind == ABSOLUTES:
         rows_direct(tree, metric, a, wanted, b, masks, d, ABSOLUTES)
     elif metric.kind == LARGEST:

@@ -7,10 +7,11 @@ child, of (count + 1) // 2 leaves, at the next number, and 2·count - 1 nodes in
 and with it.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
     TILE = 32                  # rows of a tile: the bits of a mask
+    GROUPS = 64                # parts of all tiles: the bits of `hits`
 
 # How the differences of two rows are put together.
 cdef enum:
@@ -52,7 +53,8 @@ ctypedef struct Metric:
     double limit               # of the rule
     double power
     Py_ssize_t d               # of `source`
-    const void *source         # real[n, d]: the rows as they were given, for the rule
+    bint wide                  # `source` is double whatever the tiles are
+    const void *source         # real[n, d] or double[n, d]: the rows as given, for the rule
 
 
 ctypedef struct Density:
@@ -67,6 +69,7 @@ ctypedef struct Density:
     int32_t *cells             # [n_leaves, 3]: number, first leaf, leaves: cliques and other leaves
     int64_t *n_cells           # [1]
     uint32_t *core             # [n_tiles]: a bit for each core sample
+    uint64_t *hits             # [n]: a bit for each GROUPS-th part of the tiles with neighbours
     int32_t *parent            # [n]: a position of the same cluster, not greater; later its number
     int32_t *whole             # [n_leaves]: all core samples are known to be of one cluster
     int32_t *low               # [2·n_leaves - 1]: least number below each node; NONE: no core

@@ -11,12 +11,12 @@ by a walk through the tree of the core samples from its root, nearer child first
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY, fabs, pow
+from libc.math cimport INFINITY, cos, fabs, pow, sin
 from libc.stdint cimport int32_t, int64_t
 
-from shoal.kernels.density_bounds cimport add_exactly, least, rule, together
+from shoal.kernels.density_bounds cimport add_exactly, given, least, together
 from shoal.kernels.density_structs cimport (
-    NEVER, POWERS, TILE, Graph, Metric, Nearest, Tree,
+    NEVER, POWERS, SPHERE, TILE, Graph, Metric, Nearest, Tree,
 )
 from shoal.kernels.density_walk cimport Node, Walk, box_of, pop, push, push_children
 from shoal.kernels.vec cimport real
@@ -91,25 +91,29 @@ cdef void follow_given(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     a.state[2] = number
 
 
-cdef inline double distance(const Tree *t, const Metric *metric, const real *x,
-                            const real *source, Py_ssize_t p) noexcept nogil:
-    """How far a core sample is from x; infinite where it is no neighbour."""
+cdef inline double distance(const Nearest *a, Py_ssize_t i, Py_ssize_t p) noexcept nogil:
+    """How far a core sample is from row i; infinite where it is no neighbour."""
+    cdef const Metric *metric = &a.metric
+    cdef const Tree *t = &a.tree
+    cdef const real *x = <const real *> a.x + i * t.d
     cdef const real *y = <const real *> t.rows + (p // TILE) * TILE * t.d + p % TILE
-    cdef const real *given
-    cdef double sum = 0
-    cdef Py_ssize_t l
+    cdef double sum = 0, e, f
+    cdef Py_ssize_t l, row = t.order[p]
     for l in range(t.d):
         sum = together(metric.kind, sum, fabs(<double> x[l] - <double> y[l * TILE]))
     if not sum <= metric.outside:
         return INFINITY
-    if metric.rule == NEVER:
+    if metric.rule == NEVER or (metric.rule == SPHERE and sum <= metric.inside):
         return sum
-    given = <const real *> metric.source + t.order[p] * metric.d
-    if metric.rule != POWERS:
-        return sum if sum <= metric.inside or rule(metric, source, given) else INFINITY
+    x = <const real *> a.source + i * metric.d
+    if metric.rule == SPHERE:
+        e = sin(0.5 * (<double> x[0] - given(metric, row, 0)))
+        f = sin(0.5 * (<double> x[1] - given(metric, row, 1)))
+        e = e * e + cos(<double> x[0]) * cos(given(metric, row, 0)) * f * f
+        return sum if e <= metric.limit else INFINITY
     sum = 0
-    for l in range(t.d):
-        sum += pow(fabs(<double> x[l] - <double> given[l]), metric.power)
+    for l in range(metric.d):
+        sum += pow(fabs(<double> x[l] - given(metric, row, l)), metric.power)
     return sum if sum <= metric.limit else INFINITY
 
 
@@ -120,7 +124,6 @@ cdef void nearest_core(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef const Tree *t = &a.tree
     cdef Py_ssize_t d = t.d, i, l, p
     cdef const real *x
-    cdef const real *source
     cdef real *point = <real *> scratch
     cdef Walk w
     cdef Node node
@@ -128,7 +131,6 @@ cdef void nearest_core(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef int64_t label
     for i in range(start, stop):
         x = <const real *> a.x + i * d
-        source = <const real *> a.source + i * a.metric.d
         for l in range(d):
             point[l] = point[d + l] = x[l]
         best = INFINITY
@@ -151,7 +153,7 @@ cdef void nearest_core(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                 continue
             for p in range(node.first * t.leaf_tiles * TILE,
                            min(t.n, (node.first + 1) * t.leaf_tiles * TILE)):
-                found = distance(t, &a.metric, x, source, p)
+                found = distance(a, i, p)
                 if found < best or (found == best and label >= 0
                                     and a.numbers[t.order[p]] < label):
                     best = found
