@@ -1,9 +1,10 @@
 """Clusters of dense rows: the tree, core samples, their components, borders."""
 
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from shoal import _run
 from shoal._callbacks import Task
@@ -13,6 +14,7 @@ from shoal._density_args import (
     GrowthArgs,
     MetricArgs,
     NearestArgs,
+    RotationArgs,
     TreeArgs,
 )
 from shoal._metric import Metric
@@ -25,15 +27,18 @@ from shoal._metric import Metric
 #                    more than a tenth of the limit to them)
 DIRECT = 16
 ROOTS = 64  # subtrees that threads grow on their own
-BLOCK = 2**20  # values that are turned at a time
+EIGEN = 128  # features of which all components are found
+LEADING = 32  # components that are found of more
+SAMPLE = 2**20  # values of the rows that axes are taken from
 BOXES = 24  # bytes a row that boxes may take beyond what narrower tiles save
 MOST = np.iinfo(np.int32).max
 
 
 def grow(
     X: np.ndarray, turn: tuple[np.ndarray, np.ndarray | None] | None = None, dtype: Any = None
-) -> TreeArgs:
-    """A tree over the rows, or over fused tiles of ``(X - origin) @ axes`` in some type."""
+) -> tuple[TreeArgs, np.ndarray | None]:
+    """A tree over the rows, or over fused tiles of ``(X - origin) @ axes`` in some type,
+    and |x|² of the latter."""
     n, d = X.shape
     if n > MOST:
         raise ValueError(f"{n} rows are more than 32-bit positions can count")
@@ -49,14 +54,16 @@ def grow(
     if turn is None:
         rows[:n] = X
     else:
-        for some in _blocks(X):
-            rows[some] = X[some] - turn[0] if turn[1] is None else (X[some] - turn[0]) @ turn[1]
+        size = _run.cut(n, 2.0 * d * d)[1]
+        type = "f4" if dtype.itemsize == 4 else "f8"
+        _run.run("rotate_rows", type, RotationArgs(X, *turn, rows), n, size, 64 * d)
+    norms = None if turn is None else np.empty(n_tiles * TILE_SIZE, dtype)
     tree = TreeArgs(
         n,
         d,
         leaf_tiles,
         rows=rows,
-        norms=None if turn is None else np.empty(n_tiles * TILE_SIZE, dtype),
+        norms=norms,
         boxes=np.empty((2 * n_leaves - 1, 2, d), dtype),
         order=np.arange(n, dtype=np.int32),
         leaf_node=np.empty(n_leaves, np.int32),
@@ -68,13 +75,7 @@ def grow(
     _run_nodes("grow_subtrees", tree, nodes)
     n_blocks, size = _run.cut(n_tiles, 4 * TILE_SIZE * d)
     _run.run("fill_tiles", tree.type, _nodes(tree, nodes), n_tiles, size, 8 * TILE_SIZE * d)
-    return tree
-
-
-def _blocks(X: np.ndarray) -> Iterator[slice]:
-    step = max(1, BLOCK // X.shape[1])
-    for start in range(0, len(X), step):
-        yield slice(start, min(len(X), start + step))
+    return tree, norms
 
 
 def _nodes(tree: TreeArgs, nodes: list) -> GrowthArgs:
@@ -97,47 +98,65 @@ def grow_for(metric: Metric) -> tuple[TreeArgs, MetricArgs]:
     X, limit = metric.rows, metric.limit
     if X.shape[1] > DIRECT and metric.kind == "squares" and metric.rule == "never":
         with np.errstate(all="ignore"):
-            origin = X.mean(axis=0, dtype=np.float64)
-            norm = max(_norms(X[some] - origin).max() for some in _blocks(X))
-            for dtype in (np.float32, np.float64):
-                error = turning_error(X.shape[1], dtype, float(norm), limit)
-                if error < 0.1 * limit and np.isfinite(norm):
-                    tree = grow(X, (origin, principal_axes(X, origin)), dtype)
+            turn = principal_axes(X)
+            for dtype in (np.float32, X.dtype) if np.isfinite(turn[1]).all() else ():
+                tree, norms = grow(X, turn, dtype)
+                norm = 1.1 * float(norms[: len(X)].max())
+                error = turning_error(X.shape[1], dtype, norm, limit)
+                if error < 0.1 * limit:
                     return tree, metric.args(limit - error, limit + error)
-    return grow(X), metric.args()
-
-
-def _norms(rows: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", rows, rows)
+                del tree, norms
+    return grow(X)[0], metric.args()
 
 
 def turning_error(d: int, dtype: type, norm: float, limit: float) -> float:
     """How far |x - y|² of fused tiles may be from the rule's, where it is near the limit.
 
     Rounding to the tiles' type moves it by up to 8·u·norm, axes that are orthogonal but for
-    d·u' by about 8·d·u'·norm, and sums of float64 err by (d + 2)·u' of themselves. No value
+    d·u' by about 8·d·u'·norm. Sums in the tiles' type err by (d + 4)·u of themselves. No value
     that matters may be so small that its square underflows, nor so large that it overflows.
     """
     unit, low = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
     if not (d * low < limit and max(norm, limit) < 1 / low):
         return np.inf
-    return 16 * unit * (norm + limit) + (64 * d + 64) * 2.0**-53 * (norm + limit)
+    return 16 * unit * (norm + limit) + (d + 8) * unit * limit + (64 * d + 64) * 2.0**-53 * (norm + limit)
 
 
-def principal_axes(X: np.ndarray, origin: np.ndarray) -> np.ndarray | None:
-    """Orthogonal directions in which X varies most, the first ones most; columns.
+def principal_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An origin, and orthogonal axes along which the rows vary most, the first ones most.
 
-    Distances are the same along them, and boxes tell most of them. None where there are too
-    few rows for them to pay.
+    Distances are the same along them, and boxes tell most of them. They are those of a
+    sample; where even that would cost more than it saves, the axes that there are.
     """
-    d = X.shape[1]
-    if 10 * d > len(X):
-        return None
-    covariance = np.zeros((d, d))
-    for some in _blocks(X):
-        rows = X[some] - origin
-        covariance += rows.T @ rows
-    return np.ascontiguousarray(np.linalg.eigh(covariance)[1][:, ::-1])
+    n, d = X.shape
+    rows = X[:: 1 + n * d // SAMPLE].astype(np.float64)
+    origin = rows.mean(axis=0)
+    rows -= origin
+    axes = np.zeros((d, d + 24))  # kernels read whole vectors
+    if not np.isfinite(rows).all():
+        axes[:] = np.nan
+    elif 4 * d > n:
+        np.fill_diagonal(axes, 1)
+    else:
+        with _blas().limit(limits=1, user_api="blas"):  # whose threads would spin beside ours
+            axes[:, :d] = _components(rows.T @ rows)
+    return origin, axes
+
+
+def _components(covariance: np.ndarray) -> np.ndarray:
+    d = len(covariance)
+    if d <= EIGEN:
+        return np.linalg.eigh(covariance)[1][:, ::-1]
+    # the first ones alone, nearly (Halko, Martinsson & Tropp 2011), and any beyond them
+    some = covariance @ np.random.RandomState(0).normal(size=(d, LEADING))
+    some = np.linalg.qr(covariance @ np.linalg.qr(some)[0])[0]
+    leading = some @ np.linalg.eigh(some.T @ covariance @ some)[1][:, ::-1]
+    return np.linalg.qr(leading, mode="complete")[0]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 class Clusters:
@@ -239,7 +258,7 @@ def cluster(
 
 def nearest(core: Metric, numbers: np.ndarray, new: Metric) -> np.ndarray:
     """The number of the nearest core sample of each new row, -1 beyond reach."""
-    tree = grow(core.rows)
+    tree, _ = grow(core.rows)
     n, d = new.rows.shape
     labels = np.empty(n, np.int64)
     args = NearestArgs(tree, core.args(), new.rows, new.source, numbers, labels)

@@ -1,5 +1,5 @@
 from shoal._args cimport Args
-from shoal.kernels.density_structs cimport Density, Graph, Growth, Metric, Nearest, Tree
+from shoal.kernels.density_structs cimport Density, Graph, Growth, Metric, Nearest, Rotation, Tree
 
 
 cdef class TreeArgs:

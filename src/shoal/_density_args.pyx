@@ -46,6 +46,27 @@ cdef class GrowthArgs(Args):
         self.struct.nodes = <const int32_t *> address(nodes, "i4", 3 * len(nodes), self.kept)
 
 
+cdef class RotationArgs(Args):
+    cdef Rotation struct
+
+    def __init__(self, x, origin, axes, rows):
+        cdef Rotation *a = &self.struct
+        n, d = x.shape
+        self.pointer = a
+        self.kept = []
+        a.d = d
+        a.padded = axes.shape[1]
+        if a.padded < d + 24 - 1:
+            raise ValueError("axes are read in whole vectors")
+        a.wide = x.dtype.itemsize == 8
+        if not a.wide and rows.dtype.itemsize == 8:
+            raise TypeError("float32 rows are rotated to float32")
+        a.x = address(x, "f8" if a.wide else "f4", n * d, self.kept)
+        a.origin = <const double *> address(origin, "f8", d, self.kept)
+        a.axes = <const double *> address(axes, "f8", d * a.padded, self.kept)
+        a.rows = address(rows, "f4" if rows.dtype.itemsize == 4 else "f8", n * d, self.kept, True)
+
+
 cdef class MetricArgs:
     """How rows are compared, and the n rows as they were given, for what tiles leave open."""
 

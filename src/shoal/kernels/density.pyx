@@ -18,12 +18,12 @@ as a rule a small part of it.
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from shoal.kernels.density_bounds cimport (
-    Panel, add_exactly, apart, count_bits, rows_near, tile_hits, valid, within,
+    Panel, add_exactly, apart, rows_near, tile_hits, valid, within,
 )
-from shoal.kernels.density_structs cimport GROUPS, TILE, Density, Metric, Tree
+from shoal.kernels.density_count cimport count_rows, end_of, noted, parts, weigh_rows
+from shoal.kernels.density_structs cimport TILE, Density, Tree
 from shoal.kernels.density_walk cimport (
     Node, Walk, box_of, descend, find, pop, push, push_children, shared_load, shared_store, unite,
 )
@@ -31,11 +31,7 @@ from shoal.kernels.vec cimport lowest, real
 
 cdef enum:
     NONE = 0x7FFFFFFF  # greater than any number of a cluster
-
-
-cdef inline Py_ssize_t end_of(const Tree *t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """The position that follows some leaves."""
-    return min(t.n, (first + count) * t.leaf_tiles * TILE)
+    CHEAP = 3          # features
 
 
 cdef void sum_weights(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -104,148 +100,6 @@ cdef inline bint enough_together(const Density *a, const int32_t *cell) noexcept
     return a.grows and a.sums[2 * cell[0]] >= a.enough_weight
 
 
-cdef inline uint64_t parts(const Tree *t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """A bit for each part of the tiles that some leaves lie in."""
-    cdef Py_ssize_t tiles = (t.n + TILE - 1) // TILE, last = (first + count) * t.leaf_tiles - 1
-    cdef int low = <int> (first * t.leaf_tiles * GROUPS // tiles)
-    cdef int high = <int> (min(last, tiles - 1) * GROUPS // tiles)
-    return (~<uint64_t> 0 << low) & (~<uint64_t> 0 >> (GROUPS - 1 - high))
-
-
-cdef inline void note(const Density *a, Py_ssize_t tile, uint32_t rows,
-                      uint64_t where) noexcept nogil:
-    """Rows of a tile have neighbours there."""
-    while rows:
-        a.hits[tile * TILE + lowest(rows)] |= where
-        rows &= rows - 1
-
-
-cdef inline uint32_t noted(const Density *a, Py_ssize_t tile, uint32_t rows,
-                           uint64_t where) noexcept nogil:
-    """Those rows of a tile that have neighbours there."""
-    cdef uint32_t found = 0
-    cdef int r
-    while rows:
-        r = lowest(rows)
-        rows &= rows - 1
-        if a.hits[tile * TILE + r] & where:
-            found |= 1u << r
-    return found
-
-
-cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
-    """The core samples of a tile, all weights 1."""
-    cdef const Tree *t = &a.tree
-    cdef Walk w
-    cdef Node node
-    cdef Py_ssize_t b, size
-    cdef int64_t counts[TILE]
-    cdef uint32_t masks[TILE]
-    cdef uint32_t wanted = valid(t.n, tile), core = 0, rows, near, some
-    cdef int r
-    cdef uint64_t where
-    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
-    for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
-        a.hits[p] = 0
-    memset(counts, 0, sizeof(counts))
-    descend(&w, t.n_leaves, tile // t.leaf_tiles)
-    while w.depth > 0 and wanted:
-        node = pop(&w)
-        if apart(t, &a.metric, box_of(t, own), box_of(t, node.number)):
-            continue
-        if within(t, &a.metric, box_of(t, own), box_of(t, node.number)):
-            size = end_of(t, node.first, node.count) - node.first * t.leaf_tiles * TILE
-            for r in range(TILE):
-                counts[r] += size
-            note(a, tile, wanted, parts(t, node.first, node.count))
-        elif node.count > 1:
-            push_children(&w, node)
-            continue
-        else:
-            near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
-            if not near:
-                continue
-            where = parts(t, node.first, 1)
-            for b in range(node.first * t.leaf_tiles,
-                           (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
-                rows = near
-                while rows:
-                    r = lowest(rows)
-                    rows &= rows - 1
-                    counts[r] += count_bits(masks[r] & some)
-                    if masks[r] & some:
-                        a.hits[tile * TILE + r] |= where
-        rows = wanted
-        while rows:
-            r = lowest(rows)
-            rows &= rows - 1
-            if counts[r] >= a.enough:
-                wanted ^= 1u << r
-                core |= 1u << r
-    return core
-
-
-cdef inline uint32_t weigh_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
-    """The core samples of a tile by the weight of their neighbours."""
-    cdef const Tree *t = &a.tree
-    cdef Walk w
-    cdef Node node
-    cdef Py_ssize_t b
-    cdef double sums[TILE][2]
-    cdef uint32_t masks[TILE]
-    cdef uint32_t wanted = valid(t.n, tile), all = wanted, core = 0, rows, near, some, found
-    cdef int r
-    cdef uint64_t where
-    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
-    for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
-        a.hits[p] = 0
-    memset(sums, 0, sizeof(sums))
-    descend(&w, t.n_leaves, tile // t.leaf_tiles)
-    while w.depth > 0 and wanted:
-        node = pop(&w)
-        if apart(t, &a.metric, box_of(t, own), box_of(t, node.number)):
-            continue
-        if within(t, &a.metric, box_of(t, own), box_of(t, node.number)):
-            for r in range(TILE):
-                add_exactly(sums[r], a.sums[2 * node.number])
-                add_exactly(sums[r], a.sums[2 * node.number + 1])
-            note(a, tile, wanted, parts(t, node.first, node.count))
-        elif node.count > 1:
-            push_children(&w, node)
-            continue
-        else:
-            near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
-            if not near:
-                continue
-            where = parts(t, node.first, 1)
-            for b in range(node.first * t.leaf_tiles,
-                           (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
-                rows = near
-                while rows:
-                    r = lowest(rows)
-                    rows &= rows - 1
-                    found = masks[r] & some
-                    if found:
-                        a.hits[tile * TILE + r] |= where
-                    while found:
-                        add_exactly(sums[r], a.weights[t.order[b * TILE + lowest(found)]])
-                        found &= found - 1
-        if not a.grows:
-            continue
-        rows = wanted
-        while rows:
-            r = lowest(rows)
-            rows &= rows - 1
-            if sums[r][0] >= a.enough_weight:
-                wanted ^= 1u << r
-    for r in range(TILE):
-        if all >> r & 1 and sums[r][0] >= a.enough_weight:
-            core |= 1u << r
-    return core
-
-
 cdef void count_neighbors(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                           void *scratch) noexcept nogil:
     """The core samples of cells start .. stop - 1."""
@@ -298,6 +152,22 @@ cdef inline bint is_whole(Density *a, Py_ssize_t leaf) noexcept nogil:
     return True
 
 
+cdef inline uint32_t strangers(Density *a, Py_ssize_t tile, uint32_t rows,
+                               Py_ssize_t b) noexcept nogil:
+    """Those of some core samples of a tile that are not known to be one with all of tile b."""
+    cdef uint32_t others = a.core[b], found = 0
+    cdef int32_t root = find(a.parent, <int32_t> (b * TILE + lowest(others)))
+    while others:
+        if find(a.parent, <int32_t> (b * TILE + lowest(others))) != root:
+            return rows
+        others &= others - 1
+    while rows:
+        if find(a.parent, <int32_t> (tile * TILE + lowest(rows))) != root:
+            found |= 1u << lowest(rows)
+        rows &= rows - 1
+    return found
+
+
 cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b, uint32_t near,
                             bint one) noexcept nogil:
     """Join core samples of two tiles that are neighbours; `one`: a single pair is enough.
@@ -306,21 +176,49 @@ cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_
     """
     cdef uint32_t masks[TILE]
     cdef uint32_t rows = near, others, some
-    cdef int32_t p, q
+    cdef int32_t p, q, root
     cdef bint found = False
+    if a.tree.d > CHEAP and not one:  # where looking for roots takes less than looking at rows
+        near = rows = strangers(a, tile, rows, b)
+        if not near:
+            return False
     some = tile_hits(&a.tree, &a.metric, panel, tile, a.core[tile], near, b, masks) & a.core[b]
-    while rows:
+    while rows and some:
         p = <int32_t> (tile * TILE + lowest(rows))
         others = masks[lowest(rows)] & some
         rows &= rows - 1
+        if not others:
+            continue
+        found = True
+        root = find(a.parent, p)
         while others:
             q = <int32_t> (b * TILE + lowest(others))
             others &= others - 1
-            unite(a.parent, p, q)
-            found = True
+            if find(a.parent, q) != root:
+                unite(a.parent, p, q)
+                root = find(a.parent, p)
             if one:
                 return True
     return found
+
+
+cdef inline void join_rows(Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
+    """Join the core samples of a tile: each to the first that it is one with."""
+    cdef uint32_t masks[TILE]
+    cdef uint32_t left = a.core[tile], reached, ahead
+    cdef int32_t p
+    tile_hits(&a.tree, &a.metric, panel, tile, left, left, tile, masks)
+    while left:
+        p = <int32_t> (tile * TILE + lowest(left))
+        reached = ahead = left & (0 - left)
+        while ahead:
+            ahead = masks[lowest(ahead)] & left & ~reached | ahead & (ahead - 1)
+            reached |= ahead
+        left &= ~reached
+        reached &= reached - 1
+        while reached:
+            unite(a.parent, p, <int32_t> (tile * TILE + lowest(reached)))
+            reached &= reached - 1
 
 
 cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -343,8 +241,11 @@ cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
             continue
         if not a.clique[cell[0]]:
             for tile in range(cell[1] * t.leaf_tiles, last):
-                for b in range(tile, last):
-                    if a.core[tile] and a.core[b]:
+                if not a.core[tile]:
+                    continue
+                join_rows(a, &panel, tile)
+                for b in range(tile + 1, last):
+                    if a.core[b]:
                         join_tiles(a, &panel, tile, b, a.core[tile], False)
             is_whole(a, cell[1])
             continue
@@ -561,7 +462,7 @@ cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                     if not a.core[b]:
                         continue
                     some = tile_hits(t, &a.metric, &panel, tile, border, near, b, masks) & a.core[b]
-                    rows = near
+                    rows = near if some else 0
                     while rows:
                         r = lowest(rows)
                         rows &= rows - 1

@@ -36,7 +36,7 @@ from shoal.kernels.density_structs cimport (
 )
 from shoal.kernels.vec cimport (
     DL, REAL_EPS, STRETCH, TILE_CENTERS, TILE_VECTORS, VL, d_add, d_less, d_load, d_max, d_mul,
-    d_set1, d_store, d_sub, d_widen, lowest, real, v_add, v_fma, v_less, v_load, v_mul,
+    d_set1, d_store, d_sub, d_widen, lowest, real, v_add, v_fma, v_less, v_load, v_max, v_mul,
     v_not_greater, v_set1, v_sub, vdouble, vreal,
 )
 
@@ -46,6 +46,7 @@ cdef extern from "atomic.h" nogil:
 cdef enum:
     PART = 4                        # vectors of a tile that are looked at together
     SOME = 8                        # features between two looks whether any pair is left
+    LEADING = 24                    # principal components that tell which rows are near a box
     FEW = TILE_CENTERS * 2 // 3     # rows of a panel that are multiplied together: 8 or 4
 
 
@@ -132,6 +133,30 @@ cdef inline uint32_t near_box(const real *tile, const real *box, Py_ssize_t d, i
             beyond |= <uint32_t> d_less(limit, sum[m]) << (at + m * DL)
         at += PART * DL
     return ~beyond
+
+
+cdef inline uint32_t near_turned(const real *tile, const real *box, Py_ssize_t d,
+                                 double most) noexcept nogil:
+    """near_box for fused tiles, in their own arithmetic, which `outside` allows for."""
+    cdef vreal sum[TILE_VECTORS]
+    cdef vreal x, lo, hi, limit = v_set1(<real> most)
+    cdef Py_ssize_t l, at = 0
+    cdef uint32_t near = 0
+    cdef int m
+    while at < TILE:
+        for m in range(TILE_VECTORS):
+            sum[m] = v_set1(0)
+        for l in range(min(d, <Py_ssize_t> LEADING)):
+            lo = v_set1(box[l])
+            hi = v_set1(box[d + l])
+            for m in range(TILE_VECTORS):
+                x = v_load(tile + l * TILE + at + m * VL)
+                x = v_max(v_max(v_sub(lo, x), v_sub(x, hi)), v_set1(0))
+                sum[m] = v_fma(x, x, sum[m])
+        for m in range(TILE_VECTORS):
+            near |= <uint32_t> v_not_greater(sum[m], limit) << (at + m * VL)
+        at += TILE_VECTORS * VL
+    return near
 
 
 cdef inline uint32_t direct(const real *x, const real *tile, Py_ssize_t d, int kind,
@@ -274,18 +299,24 @@ cdef inline double fused_margin(Py_ssize_t d) noexcept nogil:
     return (2 * d + 2 * (min(d, <Py_ssize_t> STRETCH) + d // STRETCH + 8) + 16) * u + (d + 8) * v
 
 
-cdef inline void fused(const Tree *tree, const Metric *metric, Panel *panel, Py_ssize_t a,
+cdef inline uint32_t fused(const Tree *tree, const Metric *metric, Panel *panel, Py_ssize_t a,
                        uint32_t near, Py_ssize_t b, uint32_t *masks) noexcept nogil:
-    """tile_hits by products, FEW rows of the panel at a time."""
+    """tile_hits by products, FEW rows of the panel at a time; 0 if there is none.
+
+    x·y below ((1 - K)(|x|² + |y|²) - eps²) / 2 is settled by one comparison.
+    """
     cdef const real *y = <const real *> tree.rows + b * TILE * tree.d
     cdef const real *x_norms = <const real *> tree.norms + a * TILE
     cdef const real *y_norms = <const real *> tree.norms + b * TILE
     cdef Products v
-    cdef vreal norm, value, margin
-    cdef vreal limit = v_set1(<real> metric.limit), factor = v_set1(<real> fused_margin(tree.d))
+    cdef double factor = fused_margin(tree.d)
+    cdef vreal less = v_set1(<real> (0.5 * (1 - factor))), more = v_set1(<real> (0.5 * (1 + factor)))
+    cdef vreal half[TILE_VECTORS]
+    cdef vreal x
+    cdef real limit = <real> (0.5 * metric.limit)
     cdef Py_ssize_t at
     cdef int count = count_bits(panel.packed), first = -FEW, j, m, place
-    cdef uint32_t some, maybe, sure
+    cdef uint32_t some, maybe, sure, any = 0
     while first + FEW < count:
         first += FEW
         some = 0
@@ -297,29 +328,38 @@ cdef inline void fused(const Tree *tree, const Metric *metric, Panel *panel, Py_
         at = 0
         while at < TILE:
             multiply(panel.rows + first, y + at, tree.d, &v)
+            for m in range(TILE_VECTORS):
+                half[m] = v_fma(less, v_load(y_norms + at + m * VL), v_set1(-limit))
             for j in range(min(FEW, count - first)):
                 place = panel.places[first + j]
-                maybe = sure = 0
+                x = v_mul(less, v_set1(x_norms[place]))
+                maybe = 0
                 for m in range(TILE_VECTORS):
-                    norm = v_add(v_set1(x_norms[place]), v_load(y_norms + at + m * VL))
-                    value = v_fma(v_set1(-2), v.of[j][m], norm)
-                    margin = v_mul(norm, factor)
-                    maybe |= <uint32_t> v_not_greater(v_sub(value, margin), limit) << (m * VL)
-                    sure |= <uint32_t> v_less(v_add(value, margin), limit) << (m * VL)
+                    maybe |= <uint32_t> v_not_greater(v_add(half[m], x), v.of[j][m]) << (m * VL)
+                if not maybe:
+                    continue
+                x = v_mul(more, v_set1(x_norms[place]))
+                sure = 0
+                for m in range(TILE_VECTORS):
+                    sure |= <uint32_t> v_less(
+                        v_add(v_fma(more, v_load(y_norms + at + m * VL), v_set1(-limit)), x),
+                        v.of[j][m]) << (m * VL)
                 maybe &= ~sure
                 if maybe and near >> place & 1:
                     sure |= settle(tree, metric, a * TILE + place, b,
                                    (maybe << at) & valid(tree.n, b)) >> at
                 masks[place] |= sure << at
+                any |= sure
             at += TILE_VECTORS * VL
+    return any
 
 
-cdef inline void rows_direct(const Tree *tree, const Metric *metric, Py_ssize_t a,
+cdef inline uint32_t rows_direct(const Tree *tree, const Metric *metric, Py_ssize_t a,
                              uint32_t wanted, Py_ssize_t b, uint32_t *masks, Py_ssize_t d,
                              int kind) noexcept nogil:
     cdef const real *x = <const real *> tree.rows + a * TILE * d
     cdef const real *y = <const real *> tree.rows + b * TILE * d
-    cdef uint32_t found, sure
+    cdef uint32_t found, sure, any = 0
     cdef int r
     while wanted:
         r = lowest(wanted)
@@ -329,6 +369,8 @@ cdef inline void rows_direct(const Tree *tree, const Metric *metric, Py_ssize_t 
             found = sure | settle(tree, metric, a * TILE + r, b,
                                   found & ~sure & valid(tree.n, b))
         masks[r] = found
+        any |= found
+    return any
 
 
 cdef inline uint32_t tile_hits(const Tree *tree, const Metric *metric, Panel *panel,
@@ -337,29 +379,32 @@ cdef inline uint32_t tile_hits(const Tree *tree, const Metric *metric, Panel *pa
     """masks[r]: the rows of tile b that are neighbours of row r of tile a, for those wanted.
 
     `live` holds the rows of a that are wanted now or against tiles to come. Gives the bits
-    that rows of tile b can have; masks may have others besides.
+    that rows of tile b can have, 0 where there are no neighbours; masks may have others.
     """
     cdef Py_ssize_t d = tree.d
+    cdef uint32_t any
     if tree.norms != NULL and wanted & (wanted - 1):
         pack(panel, tree, a, live)
-        fused(tree, metric, panel, a, wanted, b, masks)
+        any = fused(tree, metric, panel, a, wanted, b, masks)
     elif metric.kind == ABSOLUTES:
-        rows_direct(tree, metric, a, wanted, b, masks, d, ABSOLUTES)
+        any = rows_direct(tree, metric, a, wanted, b, masks, d, ABSOLUTES)
     elif metric.kind == LARGEST:
-        rows_direct(tree, metric, a, wanted, b, masks, d, LARGEST)
+        any = rows_direct(tree, metric, a, wanted, b, masks, d, LARGEST)
     elif d == 2:  # constants, for the compiler to unroll
-        rows_direct(tree, metric, a, wanted, b, masks, 2, SQUARES)
+        any = rows_direct(tree, metric, a, wanted, b, masks, 2, SQUARES)
     elif d == 3:
-        rows_direct(tree, metric, a, wanted, b, masks, 3, SQUARES)
+        any = rows_direct(tree, metric, a, wanted, b, masks, 3, SQUARES)
     else:
-        rows_direct(tree, metric, a, wanted, b, masks, d, SQUARES)
-    return valid(tree.n, b)
+        any = rows_direct(tree, metric, a, wanted, b, masks, d, SQUARES)
+    return valid(tree.n, b) if any else 0
 
 
 cdef inline uint32_t rows_near(const Tree *tree, const Metric *metric, Py_ssize_t a,
                                const real *box) noexcept nogil:
     """A bit for each row of tile a that may have neighbours in a box."""
     cdef const real *x = <const real *> tree.rows + a * TILE * tree.d
+    if tree.norms != NULL:
+        return near_turned(x, box, tree.d, metric.outside)
     if metric.kind == ABSOLUTES:
         return near_box(x, box, tree.d, ABSOLUTES, metric.outside)
     if metric.kind == LARGEST:

@@ -45,6 +45,17 @@ ctypedef struct Growth:
     const int32_t *nodes       # [n_nodes, 3]: number, first leaf, leaves
 
 
+ctypedef struct Rotation:
+    # Rows less an origin, along other axes.
+    Py_ssize_t d
+    Py_ssize_t padded          # d rounded up to whole vectors
+    bint wide                  # `x` is double whatever `rows` are
+    const void *x              # real[n, d] or double[n, d]
+    const double *origin       # [d]
+    const double *axes         # [d, padded]
+    void *rows                 # real[n, d]
+
+
 ctypedef struct Metric:
     int kind
     int rule

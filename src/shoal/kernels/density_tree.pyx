@@ -11,12 +11,14 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy
 
-from shoal.kernels.density_structs cimport TILE, Growth, Tree
-from shoal.kernels.vec cimport real
+from shoal.kernels.density_structs cimport TILE, Growth, Rotation, Tree
+from shoal.kernels.vec cimport DL, d_load, d_muladd, d_set1, d_store, real, vdouble
 
 cdef enum:
     SAMPLE = 15     # rows whose median is the pivot of a long range
     LONG = 600
+    ROWS = 4        # rows and vectors of columns that are rotated together
+    WIDE = 3
 
 
 cdef inline void swap_rows(real *x, int32_t *order, Py_ssize_t d, Py_ssize_t i,
@@ -185,8 +187,51 @@ cdef void fill_tiles(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
                     norms[r] += x[l * TILE + r] * x[l * TILE + r]
 
 
+cdef inline double value_of(const Rotation *a, Py_ssize_t i) noexcept nogil:
+    return (<const double *> a.x)[i] if a.wide else (<const real *> a.x)[i]
+
+
+cdef void rotate_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                      void *scratch) noexcept nogil:
+    """rows = (x - origin) · axes, in float64. Costs 2·d flops a value; scratch: ROWS·d doubles."""
+    cdef Rotation *a = <Rotation *> args
+    cdef Py_ssize_t d = a.d, i = start, l, column
+    cdef double *x = <double *> scratch
+    cdef real *rows = <real *> a.rows
+    cdef vdouble sum[ROWS][WIDE]
+    cdef vdouble axis[WIDE]
+    cdef vdouble value
+    cdef double out[WIDE * DL]
+    cdef int r, m, count
+    while i < stop:
+        count = <int> min(<Py_ssize_t> ROWS, stop - i)
+        for r in range(ROWS):
+            for l in range(d):
+                x[l * ROWS + r] = value_of(a, (i + min(r, count - 1)) * d + l) - a.origin[l]
+        column = 0
+        while column < d:
+            for r in range(ROWS):
+                for m in range(WIDE):
+                    sum[r][m] = d_set1(0)
+            for l in range(d):
+                for m in range(WIDE):
+                    axis[m] = d_load(a.axes + l * a.padded + column + m * DL)
+                for r in range(ROWS):
+                    value = d_set1(x[l * ROWS + r])
+                    for m in range(WIDE):
+                        sum[r][m] = d_muladd(value, axis[m], sum[r][m])
+            for r in range(count):
+                for m in range(WIDE):
+                    d_store(out + m * DL, sum[r][m])
+                for l in range(min(<Py_ssize_t> (WIDE * DL), d - column)):
+                    rows[(i + r) * d + column + l] = <real> out[l]
+            column += WIDE * DL
+        i += ROWS
+
+
 # What _run.py hands to threads: name -> address.
 kernels = {
+    "rotate_rows": PyCapsule_New(<void *> rotate_rows, "shoal.kernel", NULL),
     "split_nodes": PyCapsule_New(<void *> split_nodes, "shoal.kernel", NULL),
     "grow_subtrees": PyCapsule_New(<void *> grow_subtrees, "shoal.kernel", NULL),
     "fill_tiles": PyCapsule_New(<void *> fill_tiles, "shoal.kernel", NULL),
