@@ -1,5 +1,6 @@
 """DBSCAN and dbscan."""
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -172,10 +173,12 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
             search(self, X[:1, :1])  # scikit-learn's complaints about parameters
             by = cluster_sparse if sp.issparse(X) else cluster_matrix
             return by(X, self.eps, self.min_samples, weights, task)
-        name, params = effective(self, X)
+        name, params, complaints = effective(self, X)
         metric = metric_of(self, floating(X), name, params) if name else None
         if metric is None:
             return cluster_searched(self, X, weights, task)
+        for complaint in complaints:
+            warnings.warn(complaint.message, stacklevel=4)
         return cluster(metric, self.min_samples, weights, task)
 
     def fit_predict(
@@ -227,7 +230,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
             return nearest_given(X, core, numbers, self.eps)
         # of one type, and what only scikit-learn's search answers goes there together
         known = self.components_
-        name, params = effective(self, known) if not sp.issparse(X) else ("", {})
+        name, params, _ = effective(self, known) if not sp.issparse(X) else ("", {}, [])
         if name:
             dtype = np.result_type(floating(known[:1]), floating(X[:1]))
             both = [

@@ -119,7 +119,11 @@ def turning_error(d: int, dtype: type, norm: float, limit: float) -> float:
     unit, low = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
     if not (d * low < limit and max(norm, limit) < 1 / low):
         return np.inf
-    return 16 * unit * (norm + limit) + (d + 8) * unit * limit + (64 * d + 64) * 2.0**-53 * (norm + limit)
+    return (
+        16 * unit * (norm + limit)
+        + (d + 8) * unit * limit
+        + (64 * d + 64) * 2.0**-53 * (norm + limit)
+    )
 
 
 def principal_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +143,8 @@ def principal_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.fill_diagonal(axes, 1)
     else:
         with _blas().limit(limits=1, user_api="blas"):  # whose threads would spin beside ours
-            axes[:, :d] = _components(rows.T @ rows)
+            covariance = rows.T @ rows
+            axes[:, :d] = _components(covariance) if np.isfinite(covariance).all() else np.nan
     return origin, axes
 
 
@@ -178,34 +183,33 @@ class Clusters:
     def sort(self) -> None:
         """Grow the tree, and find the cells: cliques, and leaves outside of them."""
         self._tree, metric = grow_for(self._metric)
-        n, leaves = self.n, self._tree.n_leaves
+        n, leaves, weights = self.n, self._tree.n_leaves, self._weights
         nodes = 2 * leaves - 1
-        weights = self._weights
-        self._n_cells = np.zeros(1, np.int64)
-        self._low = np.empty(nodes, np.int32)
-        self._parent = np.arange(n, dtype=np.int32)
+        self._arrays = {
+            "sums": None if weights is None else np.empty((nodes, 2)),
+            "clique": np.zeros(nodes, np.uint8),
+            "cells": np.empty((leaves, 3), np.int32),
+            "n_cells": np.zeros(1, np.int64),
+            "core": np.zeros(self._tree.n_tiles, np.int32),
+            "hits": np.zeros(n, np.int64),
+            "parent": np.arange(n, dtype=np.int32),
+            "whole": np.zeros(leaves, np.int32),
+            "low": np.empty(nodes, np.int32),
+            "numbers": np.empty(n, np.int32),
+            "labels": self.labels,
+        }
         self._args = DensityArgs(
             self._tree,
             metric,
             self._min_samples,
             weights=weights,
             grows=weights is None or bool(weights.min() >= 0),
-            sums=None if weights is None else np.empty((nodes, 2)),
-            clique=np.zeros(nodes, np.uint8),
-            cells=np.empty((leaves, 3), np.int32),
-            n_cells=self._n_cells,
-            core=np.zeros(self._tree.n_tiles, np.int32),
-            hits=np.zeros(n, np.int64),
-            parent=self._parent,
-            whole=np.zeros(leaves, np.int32),
-            low=self._low,
-            numbers=np.empty(n, np.int32),
-            labels=self.labels,
+            **self._arrays,
         )
         if weights is not None:
             self._run("sum_weights", 1, 1)
         self._run("find_cells", 1, 1)
-        self._cells = int(self._n_cells[0])
+        self._cells = int(self._arrays["n_cells"][0])
 
     def count(self) -> None:
         """Which rows are core samples."""
@@ -227,7 +231,7 @@ class Clusters:
         self._args.numbered = True
         self._run("find_lows", 1, 1)
         self._run("border_labels", self._tree.n_tiles, self._far(self._tree.n_tiles))
-        del self._args, self._tree, self._parent, self._low, self._metric
+        del self._args, self._arrays, self._tree, self._metric
 
     def _run(self, kernel: str, items: int, size: int, **options: bool) -> None:
         scratch = 8 * TILE_SIZE * self.d

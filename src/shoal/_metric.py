@@ -1,5 +1,6 @@
 """Which rows are neighbours: metrics that the tree's kernels answer, and how."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,24 +61,24 @@ def search(estimator: Any, X: Any) -> NearestNeighbors:
     return model.fit(X)
 
 
-def effective(estimator: Any, X: Any) -> tuple[str, dict]:
-    """The metric that scikit-learn would use; its complaints about the parameters.
+def effective(estimator: Any, X: Any) -> tuple[str, dict, list]:
+    """The metric that scikit-learn would use, its parameters, and warnings about them.
 
-    The name is empty where only its own search can answer.
+    The name is empty where only its own search can answer, which then warns itself.
     """
     metric = estimator.metric
+    if sp.issparse(X) or not isinstance(metric, str) or metric not in NATIVE:
+        return "", {}, []
     if metric in EUCLIDEAN and estimator.metric_params is None:
-        return "euclidean", {}
-    if sp.issparse(X) or not isinstance(metric, str) or metric == "precomputed":
-        return "", {}
-    if metric not in NATIVE:
-        return "", {}
-    model = search(estimator, X[:1])  # for its complaints
+        return "euclidean", {}, []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = search(estimator, X[:1])
     params = {k: v for k, v in model.effective_metric_params_.items() if v is not None}
-    name = ALIASES.get(model.effective_metric_, model.effective_metric_)
+    name = model.effective_metric_
     if set(params) - ({"p"} if name == "minkowski" else set()):
-        return "", {}
-    return name, params
+        return "", {}, []
+    return name, params, caught
 
 
 def metric_of(estimator: Any, X: Any, name: str, params: dict) -> Metric | None:
@@ -115,7 +116,7 @@ def minkowski(X: np.ndarray, eps: float, p: float) -> Metric | None:
     limit = np.float64(eps) ** p
     square, ratio = eps * eps, float(d) ** (1 - 2 / p)
     inside, outside = sorted((square, square * ratio))
-    if not (p >= 1 and 1e-250 < limit < 1e250 and 1e-250 < inside and outside < 1e250):
+    if not (p >= 1 and 1e-250 < limit < 1e250 and inside > 1e-250 and outside < 1e250):
         return None
     if np.abs(X).max() > 1e250 ** (1 / max(p, 2)):  # powers must not overflow
         return None
@@ -158,4 +159,3 @@ NATIVE = {
     "cosine": cosine,
     "haversine": haversine,
 }
-ALIASES = {"l2": "euclidean", "cityblock": "manhattan", "l1": "manhattan"}

@@ -92,9 +92,7 @@ def cluster_sparse(
     near = X.data <= eps
     starts = np.concatenate([[0], np.cumsum(near)])[X.indptr].astype(np.int64)
     neighbors = X.indices[near].astype(np.int32)
-    graph = Graph(
-        X.shape[0], min_samples, weights, "f8", starts=starts, neighbors=neighbors
-    )
+    graph = Graph(X.shape[0], min_samples, weights, "f8", starts=starts, neighbors=neighbors)
     return solve(graph, task)
 
 
@@ -113,6 +111,7 @@ def cluster_searched(
 
     Few neighbours are kept; of many, those of core samples are searched for a second time.
     """
+    X = with_short_indices(X)
     model = search(estimator, X)
     n, step = X.shape[0], max(1, BLOCK // X.shape[0])
 
@@ -152,6 +151,14 @@ def cluster_searched(
         labels = graph.labels
     part.end()
     return labels, np.flatnonzero(core)
+
+
+def with_short_indices(X: Any) -> Any:
+    """Sparse rows as scikit-learn's search takes them; arrays as they are."""
+    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
+        return X
+    parts = (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32))
+    return type(X)(parts, shape=X.shape)
 
 
 def follow(find: Callable, core: np.ndarray, step: int) -> np.ndarray:
@@ -205,6 +212,7 @@ def nearest_given(X: Any, core: np.ndarray, numbers: np.ndarray, eps: float) -> 
 
 def nearest_searched(estimator: Any, known: Any, numbers: np.ndarray, X: Any) -> np.ndarray:
     """The number of the nearest core sample by scikit-learn's search."""
+    known, X = with_short_indices(known), with_short_indices(X)
     model = search(estimator, known)
     labels = np.full(X.shape[0], -1, np.int64)
     step = max(1, BLOCK // known.shape[0])
