@@ -111,7 +111,7 @@ def test_rotate_rows(problem, name):
 @given(problems(), levels)
 def test_steps(problem, name):
     """Each kernel of a fit, from the cells to the borders."""
-    X, n = problem.X, len(problem.X)
+    n = len(problem.X)
     near = problem.near()
     with level(name), pytest.MonkeyPatch.context() as patch:
         made = []

@@ -73,7 +73,7 @@ def grow(
         _run_nodes("split_nodes", tree, nodes)
         nodes = [child for node in nodes for child in _children(*node)]
     _run_nodes("grow_subtrees", tree, nodes)
-    n_blocks, size = _run.cut(n_tiles, 4 * TILE_SIZE * d)
+    size = _run.cut(n_tiles, 4 * TILE_SIZE * d)[1]
     _run.run("fill_tiles", tree.type, _nodes(tree, nodes), n_tiles, size, 8 * TILE_SIZE * d)
     return tree, norms
 
@@ -119,11 +119,8 @@ def turning_error(d: int, dtype: type, norm: float, limit: float) -> float:
     unit, low = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
     if not (d * low < limit and max(norm, limit) < 1 / low):
         return np.inf
-    return (
-        16 * unit * (norm + limit)
-        + (d + 8) * unit * limit
-        + (64 * d + 64) * 2.0**-53 * (norm + limit)
-    )
+    turned = 16 * unit + (64 * d + 64) * 2.0**-53
+    return turned * (norm + limit) + (d + 8) * unit * limit
 
 
 def principal_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,8 +235,10 @@ class Clusters:
         _run.run(kernel, self._tree.type, self._args, items, size, scratch, **options)
 
     def _far(self, items: int) -> int:
-        """Items in a block, if each is held against all rows."""
-        return _run.cut(items, 3.0 * TILE_SIZE * self.n * self.d)[1]
+        """Items in a block: enough of them to pay, few enough if they meet all rows."""
+        rows = min(self.n, 300 * 2 ** min(self.d, 40))  # as a rule
+        size = _run.cut(items, 3.0 * TILE_SIZE * rows * self.d)[1]
+        return min(size, int(_run.MAX_WORK / (3.0 * TILE_SIZE * self.n * self.d)) + 1)
 
 
 def cluster(

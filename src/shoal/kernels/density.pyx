@@ -168,8 +168,8 @@ cdef inline uint32_t strangers(Density *a, Py_ssize_t tile, uint32_t rows,
     return found
 
 
-cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b, uint32_t near,
-                            bint one) noexcept nogil:
+cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b,
+                            uint32_t near, bint one) noexcept nogil:
     """Join core samples of two tiles that are neighbours; `one`: a single pair is enough.
 
     Whether there was one.
@@ -182,7 +182,8 @@ cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_
         near = rows = strangers(a, tile, rows, b)
         if not near:
             return False
-    some = tile_hits(&a.tree, &a.metric, panel, tile, a.core[tile], near, b, masks) & a.core[b]
+    some = tile_hits(&a.tree, &a.metric, panel, tile, a.core[tile], near, b, masks)
+    some &= a.core[b]
     while rows and some:
         p = <int32_t> (tile * TILE + lowest(rows))
         others = masks[lowest(rows)] & some
@@ -258,7 +259,8 @@ cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
             a.whole[b] = True
 
 
-cdef inline bint touch(Density *a, Panel *panel, Py_ssize_t leaf, Node other, bint one) noexcept nogil:
+cdef inline bint touch(Density *a, Panel *panel, Py_ssize_t leaf, Node other,
+                       bint one) noexcept nogil:
     """Join the core samples of a leaf and of a cell; `one`: a single pair is enough."""
     cdef Tree *t = &a.tree
     cdef Py_ssize_t own = t.leaf_node[leaf], tile, b
@@ -461,7 +463,8 @@ cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                                (end_of(t, node.first, 1) + TILE - 1) // TILE):
                     if not a.core[b]:
                         continue
-                    some = tile_hits(t, &a.metric, &panel, tile, border, near, b, masks) & a.core[b]
+                    some = tile_hits(t, &a.metric, &panel, tile, border, near, b, masks)
+                    some &= a.core[b]
                     rows = near if some else 0
                     while rows:
                         r = lowest(rows)

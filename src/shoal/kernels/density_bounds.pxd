@@ -164,7 +164,7 @@ cdef inline uint32_t direct(const real *x, const real *tile, Py_ssize_t d, int k
     """A bit for each row of a tile that is not beyond `outside` of row x, which lies in a tile
     too; `sure`: those not beyond `inside`."""
     cdef vdouble sum[PART]
-    cdef vdouble value, limit = d_set1(outside), within = d_set1(inside)
+    cdef vdouble value, other, limit = d_set1(outside), within = d_set1(inside)
     cdef Py_ssize_t l, end, at = 0
     cdef uint32_t beyond = 0, doubt = 0
     cdef int m, left
@@ -178,8 +178,8 @@ cdef inline uint32_t direct(const real *x, const real *tile, Py_ssize_t d, int k
             while l < end:
                 value = d_set1(x[l * TILE])
                 for m in range(PART):
-                    sum[m] = wide_together(
-                        kind, sum[m], d_sub(value, d_widen(tile + l * TILE + at + m * DL)))
+                    other = d_widen(tile + l * TILE + at + m * DL)
+                    sum[m] = wide_together(kind, sum[m], d_sub(value, other))
                 l += 1
             if l < d:
                 left = 0
@@ -300,7 +300,7 @@ cdef inline double fused_margin(Py_ssize_t d) noexcept nogil:
 
 
 cdef inline uint32_t fused(const Tree *tree, const Metric *metric, Panel *panel, Py_ssize_t a,
-                       uint32_t near, Py_ssize_t b, uint32_t *masks) noexcept nogil:
+                           uint32_t near, Py_ssize_t b, uint32_t *masks) noexcept nogil:
     """tile_hits by products, FEW rows of the panel at a time; 0 if there is none.
 
     x·y below ((1 - K)(|x|² + |y|²) - eps²) / 2 is settled by one comparison.
@@ -310,9 +310,10 @@ cdef inline uint32_t fused(const Tree *tree, const Metric *metric, Panel *panel,
     cdef const real *y_norms = <const real *> tree.norms + b * TILE
     cdef Products v
     cdef double factor = fused_margin(tree.d)
-    cdef vreal less = v_set1(<real> (0.5 * (1 - factor))), more = v_set1(<real> (0.5 * (1 + factor)))
+    cdef vreal less = v_set1(<real> (0.5 * (1 - factor)))
+    cdef vreal more = v_set1(<real> (0.5 * (1 + factor)))
     cdef vreal half[TILE_VECTORS]
-    cdef vreal x
+    cdef vreal x, z
     cdef real limit = <real> (0.5 * metric.limit)
     cdef Py_ssize_t at
     cdef int count = count_bits(panel.packed), first = -FEW, j, m, place
@@ -341,9 +342,8 @@ cdef inline uint32_t fused(const Tree *tree, const Metric *metric, Panel *panel,
                 x = v_mul(more, v_set1(x_norms[place]))
                 sure = 0
                 for m in range(TILE_VECTORS):
-                    sure |= <uint32_t> v_less(
-                        v_add(v_fma(more, v_load(y_norms + at + m * VL), v_set1(-limit)), x),
-                        v.of[j][m]) << (m * VL)
+                    z = v_add(v_fma(more, v_load(y_norms + at + m * VL), v_set1(-limit)), x)
+                    sure |= <uint32_t> v_less(z, v.of[j][m]) << (m * VL)
                 maybe &= ~sure
                 if maybe and near >> place & 1:
                     sure |= settle(tree, metric, a * TILE + place, b,
@@ -355,8 +355,8 @@ cdef inline uint32_t fused(const Tree *tree, const Metric *metric, Panel *panel,
 
 
 cdef inline uint32_t rows_direct(const Tree *tree, const Metric *metric, Py_ssize_t a,
-                             uint32_t wanted, Py_ssize_t b, uint32_t *masks, Py_ssize_t d,
-                             int kind) noexcept nogil:
+                                 uint32_t wanted, Py_ssize_t b, uint32_t *masks, Py_ssize_t d,
+                                 int kind) noexcept nogil:
     cdef const real *x = <const real *> tree.rows + a * TILE * d
     cdef const real *y = <const real *> tree.rows + b * TILE * d
     cdef uint32_t found, sure, any = 0
