@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks.cases import Agreement, Engine, Group, Row, Work
 
 WIDEST = 20  # features that the package `dbscan` is built for
+INEXACT = 0.02  # rows that a peer may misjudge and still be timed
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,21 @@ def grid(problem):
 
 
 def check(problem, reference, answer, exact):
-    """shoal: every label. Others: the same core samples, and as many clusters.
+    """shoal: every label. Others: the core samples but for INEXACT of the rows.
 
-    Which cluster a border point goes to is a free choice in the definition; what differs is
-    told below the row.
+    Which cluster a border point goes to is a free choice in the definition. What else differs
+    from scikit-learn is told below the row.
     """
     differing = int(np.count_nonzero(reference.labels != answer.labels))
     missed = len(np.setxor1d(reference.core, answer.core))
     clusters = [len(np.unique(a.labels[a.core])) for a in (reference, answer)]
-    complaint = ""
+    words = f"{missed} core samples differ, {clusters[1]} clusters for {clusters[0]}"
     if exact and (differing or missed):
-        complaint = f"{differing} labels and {missed} core samples differ from scikit-learn's"
-    elif missed > 1e-4 * len(reference.labels) or clusters[0] != clusters[1]:
-        complaint = f"{missed} core samples differ, {clusters[1]} clusters for {clusters[0]}"
-    noise = int(np.count_nonzero((reference.labels == -1) != (answer.labels == -1)))
-    remark = f"noise differs in {noise} rows" if noise and not complaint else ""
-    return Agreement(differing, 0.0, complaint, remark)
+        return Agreement(differing, 0.0, f"{differing} labels differ, {words}")
+    if missed > INEXACT * len(reference.labels):
+        return Agreement(differing, 0.0, words)
+    wrong = missed or clusters[0] != clusters[1]
+    return Agreement(differing, 0.0, remark=words if wrong else "")
 
 
 def work(problem, reference):
