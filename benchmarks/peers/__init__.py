@@ -13,6 +13,7 @@ import threadpoolctl
 PEERS = {
     "scikit-learn": "sklearn.cluster",
     "scikit-learn-intelex": "sklearnex.cluster",
+    "dbscan": "dbscan",
     "faiss-cpu": "faiss",
     "fastcluster": "fastcluster",
     "genieclust": "genieclust",

@@ -2,6 +2,7 @@
 
 from shoal._agglomerative import AgglomerativeClustering, FeatureAgglomeration
 from shoal._config import show_config
+from shoal._dbscan import DBSCAN, dbscan
 from shoal._kmeans import KMeans, k_means
 from shoal._minibatch import MiniBatchKMeans
 from shoal._seeding import kmeans_plusplus
@@ -30,5 +31,12 @@ __all__ = [
     "linkage_tree",
     "show_config",
     "ward_tree",
+    "DBSCAN",
+    "KMeans",
+    "MiniBatchKMeans",
+    "dbscan",
+    "k_means",
+    "kmeans_plusplus",
+    "show_config",
 ]
 __version__ = "0.1.0"

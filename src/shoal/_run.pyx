@@ -65,6 +65,18 @@ MODULES = (
 )
 MODULES = ("assign", "bounds", "linkage", "measure", "minibatch", "neighbours", "seeding",
            "spanning", "sparse", "update")
+MODULES = (
+    "assign",
+    "bounds",
+    "density",
+    "density_tree",
+    "measure",
+    "minibatch",
+    "neighborhoods",
+    "seeding",
+    "sparse",
+    "update",
+)
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C

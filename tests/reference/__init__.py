@@ -23,6 +23,28 @@ from ._agglomerative import (
 )
 from ._batches import assign_batch, step
 from ._labels import assign, assign_bounded, assign_sparse, follow
+from ._density import (
+    border_labels,
+    count_given,
+    count_neighbors,
+    dbscan,
+    fill_tiles,
+    find_cells,
+    find_lows,
+    find_roots,
+    follow_given,
+    grow_subtrees,
+    join_cells,
+    nearest_core,
+    neighbors,
+    number_clusters,
+    rotate_rows,
+    split_nodes,
+    spread_numbers,
+    sum_weights,
+    unite_cells,
+)
+from ._labels import assign, assign_bounded, assign_sparse
 from ._measures import inertia, moments, transform
 from ._seeds import accept, search, seed
 from ._silhouettes import (
@@ -44,6 +66,10 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "assign", "assign_bounded", "assign_sparse", "follow",
     "add_blocks", "add_members", "add_in_order", "average", "pack",
     "assign_batch", "step",
+    "rotate_rows", "split_nodes", "grow_subtrees", "fill_tiles",
+    "neighbors", "sum_weights", "find_cells", "count_neighbors", "join_cells", "unite_cells",
+    "find_roots", "number_clusters", "spread_numbers", "find_lows", "border_labels", "dbscan",
+    "count_given", "follow_given", "nearest_core",
     "inertia", "moments", "transform",
     "pair_tiles", "silhouette_pairs", "silhouette_coefficients", "silhouette_rows",
     "silhouette_moments", "silhouette_means", "silhouette_distances",

@@ -1,0 +1,162 @@
+"""The neighbours of the rows of one tile: how many, of what weight, and whereabouts.
+
+Counting ends where every row has enough. A row that never has enough has met all of its
+neighbours, so where they are is noted by parts of all tiles: later only those are looked at.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from shoal.kernels.density_bounds cimport (
+    Panel, add_exactly, apart, count_bits, rows_near, tile_hits, valid, within,
+)
+from shoal.kernels.density_structs cimport GROUPS, TILE, Density, Tree
+from shoal.kernels.density_walk cimport Node, Walk, box_of, descend, pop, push_children
+from shoal.kernels.vec cimport lowest
+
+
+cdef inline Py_ssize_t end_of(const Tree *t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """The position that follows some leaves."""
+    return min(t.n, (first + count) * t.leaf_tiles * TILE)
+
+
+cdef inline uint64_t parts(const Tree *t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """A bit for each part of the tiles that some leaves lie in."""
+    cdef Py_ssize_t tiles = (t.n + TILE - 1) // TILE, last = (first + count) * t.leaf_tiles - 1
+    cdef int low = <int> (first * t.leaf_tiles * GROUPS // tiles)
+    cdef int high = <int> (min(last, tiles - 1) * GROUPS // tiles)
+    return (~<uint64_t> 0 << low) & (~<uint64_t> 0 >> (GROUPS - 1 - high))
+
+
+cdef inline void note(const Density *a, Py_ssize_t tile, uint32_t rows,
+                      uint64_t where) noexcept nogil:
+    """Rows of a tile have neighbours there."""
+    while rows:
+        a.hits[tile * TILE + lowest(rows)] |= where
+        rows &= rows - 1
+
+
+cdef inline uint32_t noted(const Density *a, Py_ssize_t tile, uint32_t rows,
+                           uint64_t where) noexcept nogil:
+    """Those rows of a tile that have neighbours there."""
+    cdef uint32_t found = 0
+    cdef int r
+    while rows:
+        r = lowest(rows)
+        rows &= rows - 1
+        if a.hits[tile * TILE + r] & where:
+            found |= 1u << r
+    return found
+
+
+cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
+    """The core samples of a tile, all weights 1."""
+    cdef const Tree *t = &a.tree
+    cdef Walk w
+    cdef Node node
+    cdef Py_ssize_t b, size
+    cdef int64_t counts[TILE]
+    cdef uint32_t masks[TILE]
+    cdef uint32_t wanted = valid(t.n, tile), core = 0, rows, near, some
+    cdef int r
+    cdef uint64_t where
+    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
+    for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
+        a.hits[p] = 0
+    memset(counts, 0, sizeof(counts))
+    descend(&w, t.n_leaves, tile // t.leaf_tiles)
+    while w.depth > 0 and wanted:
+        node = pop(&w)
+        if apart(t, &a.metric, box_of(t, own), box_of(t, node.number)):
+            continue
+        if within(t, &a.metric, box_of(t, own), box_of(t, node.number)):
+            size = end_of(t, node.first, node.count) - node.first * t.leaf_tiles * TILE
+            for r in range(TILE):
+                counts[r] += size
+            note(a, tile, wanted, parts(t, node.first, node.count))
+        elif node.count > 1:
+            push_children(&w, node)
+            continue
+        else:
+            near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
+            if not near:
+                continue
+            where = parts(t, node.first, 1)
+            for b in range(node.first * t.leaf_tiles,
+                           (end_of(t, node.first, 1) + TILE - 1) // TILE):
+                some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
+                rows = near if some else 0
+                while rows:
+                    r = lowest(rows)
+                    rows &= rows - 1
+                    counts[r] += count_bits(masks[r] & some)
+                    if masks[r] & some:
+                        a.hits[tile * TILE + r] |= where
+        rows = wanted
+        while rows:
+            r = lowest(rows)
+            rows &= rows - 1
+            if counts[r] >= a.enough:
+                wanted ^= 1u << r
+                core |= 1u << r
+    return core
+
+
+cdef inline uint32_t weigh_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
+    """The core samples of a tile by the weight of their neighbours."""
+    cdef const Tree *t = &a.tree
+    cdef Walk w
+    cdef Node node
+    cdef Py_ssize_t b
+    cdef double sums[TILE][2]
+    cdef uint32_t masks[TILE]
+    cdef uint32_t wanted = valid(t.n, tile), all = wanted, core = 0, rows, near, some, found
+    cdef int r
+    cdef uint64_t where
+    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
+    for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
+        a.hits[p] = 0
+    memset(sums, 0, sizeof(sums))
+    descend(&w, t.n_leaves, tile // t.leaf_tiles)
+    while w.depth > 0 and wanted:
+        node = pop(&w)
+        if apart(t, &a.metric, box_of(t, own), box_of(t, node.number)):
+            continue
+        if within(t, &a.metric, box_of(t, own), box_of(t, node.number)):
+            for r in range(TILE):
+                add_exactly(sums[r], a.sums[2 * node.number])
+                add_exactly(sums[r], a.sums[2 * node.number + 1])
+            note(a, tile, wanted, parts(t, node.first, node.count))
+        elif node.count > 1:
+            push_children(&w, node)
+            continue
+        else:
+            near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
+            if not near:
+                continue
+            where = parts(t, node.first, 1)
+            for b in range(node.first * t.leaf_tiles,
+                           (end_of(t, node.first, 1) + TILE - 1) // TILE):
+                some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
+                rows = near if some else 0
+                while rows:
+                    r = lowest(rows)
+                    rows &= rows - 1
+                    found = masks[r] & some
+                    if found:
+                        a.hits[tile * TILE + r] |= where
+                    while found:
+                        add_exactly(sums[r], a.weights[t.order[b * TILE + lowest(found)]])
+                        found &= found - 1
+        if not a.grows:
+            continue
+        rows = wanted
+        while rows:
+            r = lowest(rows)
+            rows &= rows - 1
+            if sums[r][0] >= a.enough_weight:
+                wanted ^= 1u << r
+    for r in range(TILE):
+        if all >> r & 1 and sums[r][0] >= a.enough_weight:
+            core |= 1u << r
+    return core
