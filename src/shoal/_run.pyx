@@ -45,7 +45,10 @@ cdef extern from *:
 
 LEVEL = _cpu.chosen()
 HAS_OPENMP = bool(SHOAL_OPENMP)
-MODULES = ("assign", "bounds", "measure", "minibatch", "seeding", "sparse", "update")
+MODULES = (
+    "assign", "bounds", "expect", "expect_low", "measure", "minibatch", "seeding", "sparse",
+    "update",
+)
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C
