@@ -38,10 +38,17 @@ BATCHES = [
     {"n_clusters": 2, "batch_size": 10, "init": "random", "max_iter": 3},
     {"n_clusters": 3, "tol": 1e-3, "reassignment_ratio": 0, "max_no_improvement": None},
 ]
+MIXTURES = [
+    {},
+    {"n_components": 2, "covariance_type": "tied", "init_params": "random", "n_init": 2},
+    {"n_components": 2, "covariance_type": "diag", "max_iter": 5},
+    {"n_components": 2, "covariance_type": "spherical", "init_params": "random_from_data"},
+]
 
 
 def expected_failures(estimator):
-    return {} if estimator.n_clusters == 1 else FAILS_IN_SKLEARN_TOO
+    n = getattr(estimator, "n_clusters", None) or estimator.n_components
+    return {} if n == 1 else FAILS_IN_SKLEARN_TOO
 
 
 # One check sets n_clusters=1.
@@ -52,6 +59,8 @@ def expected_failures(estimator):
     [
         *(shoal.KMeans(**params) for params in SETTINGS),
         *(shoal.MiniBatchKMeans(**params) for params in BATCHES),
+        *(shoal.GaussianMixture(**params) for params in MIXTURES),
+        *(shoal.BayesianGaussianMixture(**params) for params in MIXTURES),
     ],
     expected_failed_checks=expected_failures,
     xfail_strict=True,

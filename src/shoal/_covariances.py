@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg.lapack import dtrtri
 
+from shoal import _run
+from shoal._mixture_args import FactorArgs
+
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
     "ill-defined empirical covariance (for instance caused by singleton "
@@ -69,7 +72,6 @@ def estimate(
         How much of a variance may be cancelled before digits count as lost.
     """
     n, s, reference = moments.weight, moments.first, moments.reference
-    d = s.shape[1]
     nk = n + eps
     means = (s + n[:, None] * reference) / nk[:, None]
     delta = (s - eps * reference) / nk[:, None]
@@ -84,10 +86,10 @@ def estimate(
         covariances = (about + eps * means**2) / nk[:, None]
         lost = _lost(about, n, delta, reference, digits)
     else:
-        cross = s[:, :, None] * delta[:, None, :]
-        about = moments.second - cross - cross.transpose(0, 2, 1)
-        about += (n[:, None] * delta)[:, :, None] * delta[:, None, :]
-        variances = about.reshape(len(n), -1)[:, :: d + 1]
+        cross = (s - 0.5 * n[:, None] * delta)[:, :, None] * delta[:, None, :]
+        about = moments.second - cross
+        about -= cross.transpose(0, 2, 1)
+        variances = np.diagonal(about, axis1=1, axis2=2)
         lost = _lost(variances, n, delta, reference, digits)
         if covariance_type == "tied":
             covariances = (about.sum(axis=0) + eps * means.T @ means) / nk.sum()
@@ -97,11 +99,18 @@ def estimate(
             covariances = (variances + eps * means**2) / nk[:, None]
     if covariance_type == "spherical":
         covariances = covariances.mean(axis=1)
-    if covariance_type in ("full", "tied"):
-        covariances.reshape(-1, d * d)[:, :: d + 1] += reg_covar
-    else:
-        covariances = covariances + reg_covar
+    covariances = regular(covariances, covariance_type, reg_covar)
     return Estimates(nk, means, covariances, lost)
+
+
+def regular(covariances: np.ndarray, covariance_type: str, reg_covar: float) -> np.ndarray:
+    """Covariances in C order, with `reg_covar` added to variances."""
+    if covariance_type not in ("full", "tied"):
+        return np.ascontiguousarray(covariances + reg_covar)
+    covariances = np.ascontiguousarray(covariances)
+    diagonal = np.arange(covariances.shape[-1])
+    covariances[..., diagonal, diagonal] += reg_covar
+    return covariances
 
 
 def _moved(overall: Moments, origin: np.ndarray) -> np.ndarray:
@@ -119,14 +128,12 @@ def tied_covariance(
     With g = mean - o, where o is the reference of the moments of all rows, both sums less
     what they have of o: the digits of o cancel only as far as the weights differ.
     """
-    origin, d = overall.reference[0], means.shape[1]
+    origin = overall.reference[0]
     away = means - origin
     left = np.outer(origin, overall.first[0] - nk @ away)
     total = (overall.weight[0] - nk.sum()) * np.outer(origin, origin) + left + left.T
     total += overall.second[0] - (nk * away.T) @ away
-    total /= nk.sum()
-    total.reshape(-1)[:: d + 1] += reg_covar
-    return total
+    return regular(total / nk.sum(), "tied", reg_covar)
 
 
 def _lost(about: Any, n: Any, delta: Any, reference: Any, digits: float) -> bool:
@@ -146,14 +153,13 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, dtype: An
     """
     words = ILL_DEFINED + SINGLE_PRECISION * (dtype == np.float32)
     if covariance_type in ("full", "tied"):
-        stack = covariances.reshape(-1, *covariances.shape[-2:])
-        try:
-            lower = np.linalg.cholesky(stack)
-        except np.linalg.LinAlgError:
-            raise ValueError(words) from None
-        found = np.empty_like(stack)
-        for j, factor in enumerate(lower):
-            found[j] = dtrtri(factor.T)[0]
+        d = covariances.shape[-1]
+        stack = np.ascontiguousarray(covariances, np.float64).reshape(-1, d, d)
+        found, definite = np.empty_like(stack), np.zeros(len(stack), np.uint8)
+        args = FactorArgs(len(stack), d, stack, found, definite)
+        _run.run("factorise", "f8", args, len(stack), _run.cut(len(stack), d**3)[1], 8 * d * d)
+        if not definite.all():
+            raise ValueError(words)
         found = found.reshape(covariances.shape)
     else:
         if not (covariances > 0).all():
@@ -191,9 +197,9 @@ def covariances_of(factors: np.ndarray, covariance_type: str) -> np.ndarray:
 def log_determinants(factors: np.ndarray, covariance_type: str, d: int) -> Any:
     """log |U| of each factor; one number where they are tied."""
     if covariance_type == "full":
-        return np.log(factors.reshape(len(factors), -1)[:, :: d + 1]).sum(axis=1)
+        return np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
     if covariance_type == "tied":
-        return np.log(factors.reshape(-1)[:: d + 1]).sum()
+        return np.log(np.diagonal(factors)).sum()
     return np.log(factors).sum(axis=1) if covariance_type == "diag" else d * np.log(factors)
 
 

@@ -204,13 +204,17 @@ class Pass:
             self._n_moments = -(-n // k)
         else:
             self._n_moments, self._places = moment_places(self._kernel, d)
-        per_pair = 14 * d if self._kernel == "diag" else 4 * d if self._kernel == "tied" else 2 * d * d
+        per_pair = {"diag": 14 * d, "tied": 4 * d}.get(self._kernel, 2 * d * d)
         most = _run.MAX_BLOCKS
         if moments:
             room = rows.n * d * rows.dtype.itemsize // SHARE
             most = max(FEWEST, min(most, room // (8 * k * self._n_moments)))
         n_blocks, self._size = rows.cut(k * (per_pair + 60) + d * d, most)
         self._blocks = min(n_blocks, most)
+        if n_blocks > most:  # as many at a time every time
+            times = -(-n_blocks // most)
+            self._blocks = -(-n_blocks // times)
+            self._size = -(-rows.n // (times * self._blocks * 64)) * 64
         self._totals = np.zeros((self._blocks, 4))
         self._moments = np.zeros((self._blocks, k * self._n_moments)) if moments else None
         exact = components.exact() if assigned is not None else None

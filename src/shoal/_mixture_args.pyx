@@ -1,9 +1,9 @@
 """The arguments of the kernels of mixtures: see _args.pyx."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal._args cimport Args, RowArgs, address
-from shoal.kernels.mixture_structs cimport Elementwise, Exact, Mixture
+from shoal.kernels.mixture_structs cimport Elementwise, Exact, Factors, Mixture
 
 
 cdef class ExactArgs:
@@ -71,3 +71,15 @@ cdef class ElementwiseArgs(Args):
         a.n = len(x)
         a.x = address(x, type, a.n, self.kept)
         a.out = address(out, type, a.n, self.kept, True)
+
+
+cdef class FactorArgs(Args):
+    cdef Factors struct
+
+    def __init__(self, k, d, covariances, factors, definite):
+        cdef Factors *a = &self.struct
+        self.pointer = a
+        a.d = d
+        a.covariances = <const double *> address(covariances, "f8", k * d * d, self.kept)
+        a.factors = <double *> address(factors, "f8", k * d * d, self.kept, True)
+        a.definite = <uint8_t *> address(definite, "u1", k, self.kept, True)

@@ -46,8 +46,8 @@ cdef extern from *:
 LEVEL = _cpu.chosen()
 HAS_OPENMP = bool(SHOAL_OPENMP)
 MODULES = (
-    "assign", "bounds", "expect", "expect_low", "measure", "minibatch", "seeding", "sparse",
-    "update",
+    "assign", "bounds", "expect", "expect_low", "factorise", "measure", "minibatch", "seeding",
+    "sparse", "update",
 )
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs

@@ -1,6 +1,6 @@
 """The arguments of the kernels of mixtures: see structs.pxd."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.kernels.structs cimport Rows
 
@@ -49,3 +49,11 @@ ctypedef struct Elementwise:
     const void *x              # real[n]
     void *out                  # real[n]
     Py_ssize_t n
+
+
+ctypedef struct Factors:
+    # From covariances to upper triangular factors of their inverses.
+    Py_ssize_t d
+    const double *covariances  # [k, d, d]
+    double *factors            # [k, d, d]
+    uint8_t *definite          # [k]: whether a covariance is positive definite
