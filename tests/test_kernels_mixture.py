@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shoal._mixture_args import ElementwiseArgs, FactorArgs, MixtureArgs
 
 import reference
 from kernel_cases import level, levels
 from mixture_cases import TYPES, make_problem, problems
 from shoal import _cpu, _expectation, _run
-from shoal._mixture_args import ElementwiseArgs, FactorArgs, MixtureArgs
 from shoal._rows import Rows
 
 ORDINARY = settings(max_examples=120)

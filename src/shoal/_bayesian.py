@@ -289,9 +289,7 @@ default='dirichlet_process'
         log_lambda = d * math.log(2.0) + digamma(halves).sum(axis=0)
         return log_weights + log_gauss + 0.5 * (log_lambda - d / mean_precision)
 
-    def _lower_bound(
-        self, fit: Fit, log_likelihood: float, negentropy: float, data: Data
-    ) -> float:
+    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
         concentration, mean_precision, freedom = fit.rest
         d = fit.means.shape[1]
         log_det = log_determinants(fit.factors, self.covariance_type, d)
@@ -305,10 +303,7 @@ default='dirichlet_process'
         else:
             log_norm = gammaln(concentration.sum()) - gammaln(concentration).sum()
         return float(
-            -negentropy
-            - log_wishart.sum()
-            - log_norm
-            - 0.5 * d * np.log(mean_precision).sum()
+            -negentropy - log_wishart.sum() - log_norm - 0.5 * d * np.log(mean_precision).sum()
         )
 
     def _attributes(self, fit: Fit, dtype: Any) -> dict:

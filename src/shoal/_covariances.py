@@ -7,7 +7,9 @@ delta = (s - eps·reference) / nk from the reference, so that
     A = Σ w r (x - mean)(x - mean)ᵀ = S - s deltaᵀ - delta sᵀ + N delta deltaᵀ.
 
 scikit-learn's four covariances are A / nk (full), (A + eps mean²) / nk (diag; spherical: the
-mean of that) and Σ_j (A_j + eps mean_j mean_jᵀ) / Σ nk (tied).
+mean of that) and Σ_j (A_j + eps mean_j mean_jᵀ) / Σ nk (tied). What it adds with eps, beside
+A, is rounding where the component has a row, and much of it far from the origin: it is
+left out there.
 """
 
 from typing import Any, NamedTuple
@@ -54,7 +56,12 @@ class Estimates(NamedTuple):
 
 
 def estimate(
-    moments: Moments, covariance_type: str, reg_covar: float, eps: float, overall: Any, digits: float
+    moments: Moments,
+    covariance_type: str,
+    reg_covar: float,
+    eps: float,
+    overall: Any,
+    digits: float,
 ) -> Estimates:
     """The M-step's estimates.
 
@@ -75,28 +82,36 @@ def estimate(
     nk = n + eps
     means = (s + n[:, None] * reference) / nk[:, None]
     delta = (s - eps * reference) / nk[:, None]
+    added = np.where(n < 1, eps, 0.0)
+    # deviations that a mean's rounding makes of a constant feature
+    nothing = nk[:, None] * (4 * np.finfo(float).eps * means) ** 2
     lost = False
     if moments.second is None:
-        # Σ_j N is all weight and Σ_j s all of Σ w t, which leaves this of what is cancelled
-        origin, whole = reference[0], overall.second[0] + _moved(overall, reference[0])
-        total = whole + len(n) * eps * np.outer(origin, origin) - (nk * delta.T) @ delta
+        origin = reference[0]
+        cross = (s - 0.5 * n[:, None] * delta).T @ delta
+        total = overall.second[0] + _moved(overall, origin) - cross - cross.T
+        total += (added * means.T) @ means
         covariances = total / nk.sum()
     elif moments.second.ndim == 2:
         about = moments.second - (2 * s - n[:, None] * delta) * delta
-        covariances = (about + eps * means**2) / nk[:, None]
+        about[about <= nothing] = 0
+        covariances = (about + added[:, None] * means**2) / nk[:, None]
         lost = _lost(about, n, delta, reference, digits)
     else:
         cross = (s - 0.5 * n[:, None] * delta)[:, :, None] * delta[:, None, :]
         about = moments.second - cross
         about -= cross.transpose(0, 2, 1)
-        variances = np.diagonal(about, axis1=1, axis2=2)
+        diagonal = np.arange(s.shape[1])
+        variances = about[:, diagonal, diagonal]
+        variances[variances <= nothing] = 0
+        about[:, diagonal, diagonal] = variances
         lost = _lost(variances, n, delta, reference, digits)
         if covariance_type == "tied":
-            covariances = (about.sum(axis=0) + eps * means.T @ means) / nk.sum()
+            covariances = (about.sum(axis=0) + (added * means.T) @ means) / nk.sum()
         elif covariance_type == "full":
             covariances = about / nk[:, None, None]
         else:
-            covariances = (variances + eps * means**2) / nk[:, None]
+            covariances = (variances + added[:, None] * means**2) / nk[:, None]
     if covariance_type == "spherical":
         covariances = covariances.mean(axis=1)
     covariances = regular(covariances, covariance_type, reg_covar)

@@ -64,7 +64,6 @@ class Data:
             self._overall = found._replace(reference=found.reference + components.origin)
         return self._overall
 
-
     @property
     def weighted_mean(self) -> np.ndarray:
         """Mean of the rows by their weights."""
@@ -168,7 +167,8 @@ class EM:
             return self.estimate(self._random(random_state), eps)
         weights = rows.sample_weight
         if init_params == "random_from_data":
-            p = None if weights is None else weights / weights.sum()
+            alike = weights is None or (weights == weights[0]).all()
+            p = None if alike else weights / weights.sum()
             chosen = random_state.choice(rows.n, size=self.k, replace=False, p=p)
         else:
             chosen = draw_seeds(Rows(rows.X, weights), self.k, random_state)

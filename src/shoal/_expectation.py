@@ -1,7 +1,6 @@
 """Components in the form that kernels read, and passes over rows with them."""
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 

@@ -209,9 +209,7 @@ class GaussianMixture(BaseMixture):
         log_det = log_determinants(fit.factors, self.covariance_type, d)
         return log_weights + log_det - 0.5 * d * math.log(2 * math.pi)
 
-    def _lower_bound(
-        self, fit: Fit, log_likelihood: float, negentropy: float, data: Data
-    ) -> float:
+    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
         return log_likelihood / data.total
 
     def _bound_type(self, dtype: Any) -> type:

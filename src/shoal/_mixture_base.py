@@ -65,9 +65,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         """log (π N(mean)), or what stands for it, of each component."""
         raise NotImplementedError
 
-    def _lower_bound(
-        self, fit: Fit, log_likelihood: float, negentropy: float, data: Data
-    ) -> float:
+    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
         """What EM raises, from Σ w log p(x) and Σ w r log r."""
         raise NotImplementedError
 
