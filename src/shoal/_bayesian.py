@@ -233,9 +233,11 @@ default='dirichlet_process'
         return 10 * float(np.finfo(np.float64).eps)
 
     def _begin(self, em: EM, given: tuple, random_state: Any) -> Fit:
-        return self._maximise(em.start(self.init_params, random_state), em.data)
+        alone = self.covariance_type in ("diag", "spherical")  # scikit-learn's words depend on it
+        dtype = em.data.rows.dtype if alone else np.float64
+        return self._maximise(em.start(self.init_params, random_state), em.data, dtype)
 
-    def _maximise(self, found: Estimates, data: Data) -> Fit:
+    def _maximise(self, found: Estimates, data: Data, dtype: Any = np.float64) -> Fit:
         nk, xk, sk, _ = found
         if self.weight_concentration_prior_type == "dirichlet_process":
             later = np.concatenate([np.cumsum(nk[::-1])[-2::-1], [0.0]])
@@ -247,7 +249,7 @@ default='dirichlet_process'
         mean_prior = self.mean_prior_.astype(np.float64)
         means = (prior * mean_prior + nk[:, None] * xk) / mean_precision[:, None]
         freedom, covariances = self._wishart(nk, xk - mean_prior, sk, mean_precision)
-        factors = precisions_cholesky(covariances, self.covariance_type, np.float64)
+        factors = precisions_cholesky(covariances, self.covariance_type, dtype)
         return Fit(means, factors, covariances, (concentration, mean_precision, freedom))
 
     def _wishart(

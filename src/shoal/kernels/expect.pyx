@@ -23,11 +23,11 @@ from libc.string cimport memset
 from shoal.kernels.explog cimport SUM_ROWS, add_sums
 from shoal.kernels.mixture_structs cimport Mixture
 from shoal.kernels.responsible cimport (
-    Chunk, assign_rows, give, lay_out, normalise, room, squares, take_given, take_rows,
+    Chunk, assign_rows, give, lay_out, normalise, squares, take_given, take_rows,
 )
 from shoal.kernels.tile cimport turn_rows
 from shoal.kernels.vec cimport (
-    PIECE, TILE_ROWS, TILE_VECTORS, VL, real, v_add, v_fma, v_load, v_mul, v_set1, v_store, v_sub,
+    PIECE, TILE_ROWS, TILE_VECTORS, VL, real, v_fma, v_load, v_mul, v_set1, v_store, v_sub,
     vreal,
 )
 

@@ -19,7 +19,7 @@ from shoal.kernels.responsible cimport (
     Chunk, assign_rows, give, lay_out, normalise, take_given, take_rows,
 )
 from shoal.kernels.vec cimport (
-    TILE_ROWS, VL, real, v_add, v_fma, v_load, v_mul, v_set1, v_store, v_sub, vreal,
+    TILE_ROWS, VL, real, v_fma, v_load, v_mul, v_set1, v_store, v_sub, vreal,
 )
 
 cdef enum:

@@ -18,8 +18,8 @@ from shoal.kernels.explog cimport add_sums, v_exp_within, v_log
 from shoal.kernels.mixture_structs cimport Exact, Mixture
 from shoal.kernels.tile cimport turn_rows
 from shoal.kernels.vec cimport (
-    PIECE, REAL_EPS, REAL_INF, REAL_MAX, REAL_SQRT, TILE_ROWS, TILE_VECTORS, VL, real, v_add, v_div, v_fma,
-    v_if_less, v_load, v_max, v_min, v_mul, v_set1, v_sqrt, v_store, v_sub, vreal,
+    PIECE, REAL_EPS, REAL_INF, REAL_MAX, REAL_SQRT, TILE_ROWS, TILE_VECTORS, VL, real, v_add,
+    v_div, v_fma, v_if_less, v_load, v_max, v_min, v_mul, v_set1, v_sqrt, v_store, v_sub, vreal,
 )
 
 
