@@ -161,7 +161,9 @@ def why(trial, X, ours, theirs):
         if differences_of(fitted(sklearn.mixture, trial, moved(X, seed)), theirs, trial.dtype):
             return "rounding: scikit-learn differs from itself when data move by a rounding"
     other = fitted(sklearn.mixture, trial, X - X.mean(axis=0))
-    if _numbers_differ(other, theirs, 1e-8, ("weights_", "covariances_", "lower_bounds_", "scores")):
+    if _numbers_differ(
+        other, theirs, 1e-8, ("weights_", "covariances_", "lower_bounds_", "scores")
+    ):
         return "cancelled: scikit-learn's answer depends on where the origin is"
     return "BUG"
 

@@ -267,9 +267,12 @@ default='dirichlet_process'
             return freedom, (self.covariance_prior_ + sk * nk.sum() / k + spread) / freedom
         freedom = self.degrees_of_freedom_prior_ + nk
         if kind == "full":
-            spread = (pull[:, None] * away)[:, :, None] * away[:, None, :]
-            covariances = self.covariance_prior_ + nk[:, None, None] * sk + spread
-            return freedom, covariances / freedom[:, None, None]
+            covariances = (pull[:, None] * away)[:, :, None] * away[:, None, :]
+            sk *= nk[:, None, None]  # in place: these arrays are large
+            covariances += sk
+            covariances += self.covariance_prior_
+            covariances /= freedom[:, None, None]
+            return freedom, covariances
         if kind == "diag":
             covariances = self.covariance_prior_ + nk[:, None] * sk + pull[:, None] * away**2
             return freedom, covariances / freedom[:, None]

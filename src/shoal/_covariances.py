@@ -20,6 +20,7 @@ from scipy.linalg.lapack import dtrtri
 from shoal import _run
 from shoal._mixture_args import FactorArgs
 
+EPS = float(np.finfo(float).eps)
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
     "ill-defined empirical covariance (for instance caused by singleton "
@@ -63,7 +64,7 @@ def estimate(
     overall: Any,
     digits: float,
 ) -> Estimates:
-    """The M-step's estimates.
+    """The M-step's estimates; second moments are overwritten.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def estimate(
     delta = (s - eps * reference) / nk[:, None]
     added = np.where(n < 1, eps, 0.0)
     # deviations that a mean's rounding makes of a constant feature
-    nothing = nk[:, None] * (4 * np.finfo(float).eps * means) ** 2
+    nothing = nk[:, None] * (4 * EPS * means) ** 2
     lost = False
     if moments.second is None:
         origin = reference[0]
@@ -99,17 +100,17 @@ def estimate(
         lost = _lost(about, n, delta, reference, digits)
     else:
         cross = (s - 0.5 * n[:, None] * delta)[:, :, None] * delta[:, None, :]
-        about = moments.second - cross
+        about = moments.second  # in place: these arrays are large
+        about -= cross
         about -= cross.transpose(0, 2, 1)
-        diagonal = np.arange(s.shape[1])
-        variances = about[:, diagonal, diagonal]
+        variances = np.einsum("jll->jl", about)  # a view
         variances[variances <= nothing] = 0
-        about[:, diagonal, diagonal] = variances
         lost = _lost(variances, n, delta, reference, digits)
         if covariance_type == "tied":
             covariances = (about.sum(axis=0) + (added * means.T) @ means) / nk.sum()
         elif covariance_type == "full":
-            covariances = about / nk[:, None, None]
+            about /= nk[:, None, None]
+            covariances = about
         else:
             covariances = (variances + added[:, None] * means**2) / nk[:, None]
     if covariance_type == "spherical":
@@ -123,8 +124,8 @@ def regular(covariances: np.ndarray, covariance_type: str, reg_covar: float) -> 
     if covariance_type not in ("full", "tied"):
         return np.ascontiguousarray(covariances + reg_covar)
     covariances = np.ascontiguousarray(covariances)
-    diagonal = np.arange(covariances.shape[-1])
-    covariances[..., diagonal, diagonal] += reg_covar
+    diagonals = np.einsum("...ll->...l", covariances)  # a view
+    diagonals += reg_covar
     return covariances
 
 
@@ -153,9 +154,8 @@ def tied_covariance(
 
 def _lost(about: Any, n: Any, delta: Any, reference: Any, digits: float) -> bool:
     """Whether the steps from the references dwarf what is left about the means."""
-    rounding = 1e-12 * np.abs(reference) + np.finfo(float).tiny
     gone = n[:, None] * delta**2 > digits * np.abs(about)
-    return bool((gone & (np.abs(delta) > rounding)).any())
+    return bool(gone.any()) and bool((gone & (np.abs(delta) > 1e-12 * np.abs(reference))).any())
 
 
 def precisions_cholesky(covariances: np.ndarray, covariance_type: str, dtype: Any) -> np.ndarray:

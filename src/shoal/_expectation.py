@@ -212,8 +212,7 @@ class Pass:
         self._blocks = min(n_blocks, most)
         if n_blocks > most:  # as many at a time every time
             times = -(-n_blocks // most)
-            self._blocks = -(-n_blocks // times)
-            self._size = -(-rows.n // (times * self._blocks * 64)) * 64
+            self._size = -(-rows.n // (times * most * 64)) * 64
         self._totals = np.zeros((self._blocks, 4))
         self._moments = np.zeros((self._blocks, k * self._n_moments)) if moments else None
         exact = components.exact() if assigned is not None else None
