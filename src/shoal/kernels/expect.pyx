@@ -139,7 +139,7 @@ cdef inline Py_ssize_t scale_rows(const Mixture *a, const Chunk *c, Py_ssize_t j
     cdef const real *rows[TILE_ROWS]
     cdef real roots[TILE_ROWS]
     cdef real *root = c.logs + j * c.stride
-    cdef bint followed
+    cdef bint followed = False
     cdef int r = 0, m
     for i in range(c.n_tiles * TILE_ROWS):
         root[i] *= c.root[i]
