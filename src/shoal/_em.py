@@ -223,7 +223,7 @@ class EM:
         weights = weights.astype(np.float64)
         second = np.zeros((k, d, d) if data.covariance_type in ("full", "tied") else (k, d))
         moments = Moments(weights, np.zeros((k, d)), second, points)
-        found = estimate(moments, data.covariance_type, self.reg_covar, eps, None, np.inf)
+        found = estimate(moments, data.covariance_type, self.reg_covar, eps, None, 1e30)
         if data.covariance_type == "tied":  # of all rows all the same
             tied = tied_covariance(data.overall, found.nk, found.means, self.reg_covar)
             found = found._replace(covariances=tied)
