@@ -76,6 +76,9 @@ MODULES = (
     "seeding",
     "sparse",
     "update",
+MODULES = (
+    "assign", "bounds", "expect", "expect_low", "factorise", "measure", "minibatch", "seeding",
+    "sparse", "update",
 )
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs

@@ -46,6 +46,15 @@ from ._density import (
 )
 from ._labels import assign, assign_bounded, assign_sparse
 from ._measures import inertia, moments, transform
+from ._mixtures import (
+    expect_diag,
+    expect_full,
+    expect_low,
+    expect_tied,
+    exponentials,
+    factorise,
+    logarithms,
+)
 from ._seeds import accept, search, seed
 from ._silhouettes import (
     affinity,
@@ -77,4 +86,6 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "pair_distances", "scan_triangle", "contract", "chain", "name_nodes", "paint",
     "split", "enclose", "enclose_nodes", "nearest_other",
     "unite_components", "replay", "prim", "squares",
+    "expect_low", "expect_full", "expect_tied", "expect_diag", "factorise",
+    "exponentials", "logarithms",
 ]  # fmt: skip

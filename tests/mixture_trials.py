@@ -1,0 +1,247 @@
+"""Random fits of mixtures compared with scikit-learn's.
+
+As a script, `python tests/mixture_trials.py --trials 1000 --seed 7` prints every trial whose
+answer differs from scikit-learn's, with the reason, and counts them. The reasons:
+
+- float32: scikit-learn's own answer for the same data in float64 is ours. It sums and
+  subtracts in float32.
+- rounding: scikit-learn gives another answer when its data is moved by one rounding, and so
+  the difference tells nothing. Long runs, and components about to collapse, are like that.
+- basis: samples only, from covariances with equal eigenvalues, whose vectors are any.
+- tie: several runs (n_init) end at the same bound, and rounding says which is the best.
+- cancelled: scikit-learn's E[x²] - E[x]² has lost the digits that decide (sklearn's answer
+  changes when the data are moved by a shift that should change nothing).
+"""
+
+import argparse
+import collections
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import sklearn.mixture
+
+import shoal
+from outcomes import outcome, public_attributes
+from problems import KINDS
+
+RTOL = {"f4": 1e-4, "f8": 1e-8}
+COMPARED = ("weights_", "means_", "covariances_", "lower_bound_", "lower_bounds_")
+TYPES = ("full", "tied", "diag", "spherical")
+INITS = ("kmeans", "k-means++", "random", "random_from_data")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One random problem; the seed gives everything that is not told here."""
+
+    seed: int
+    name: str
+    n: int
+    d: int
+    kind: str
+    dtype: str
+    layout: str
+    params: tuple
+
+    def data(self):
+        rng = np.random.default_rng(self.seed)
+        X = KINDS[self.kind](rng, self.n, self.d).astype(self.dtype)
+        return np.asfortranarray(X) if self.layout == "F" else np.ascontiguousarray(X)
+
+
+def draw_trial(seed):
+    rng = np.random.default_rng(seed)
+    n = int(np.exp(rng.uniform(np.log(2), np.log(1500))))
+    d = int(np.exp(rng.uniform(0, np.log(25))))
+    k = min(n, int(np.exp(rng.uniform(0, np.log(12)))))
+    name = str(rng.choice(["GaussianMixture", "BayesianGaussianMixture"]))
+    params = {
+        "n_components": k,
+        "covariance_type": str(rng.choice(TYPES)),
+        "init_params": str(rng.choice(INITS, p=[0.4, 0.2, 0.2, 0.2])),
+        "n_init": int(rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1])),
+        "max_iter": int(rng.choice([1, 2, 5, 20, 100])),
+        "tol": float(rng.choice([1e-2, 1e-3, 1e-5])),
+        "reg_covar": float(rng.choice([1e-6, 1e-3, 0.1, 0.0], p=[0.6, 0.2, 0.1, 0.1])),
+    }
+    if name != "GaussianMixture":
+        process = rng.random() < 0.5
+        word = "dirichlet_process" if process else "dirichlet_distribution"
+        params["weight_concentration_prior_type"] = word
+    kinds = [kind for kind in KINDS if kind != "heavy_tailed" or rng.random() < 0.5]
+    return Trial(
+        seed,
+        name,
+        n,
+        d,
+        str(rng.choice(kinds)),
+        str(rng.choice(["f4", "f8"], p=[0.3, 0.7])),
+        str(rng.choice(["C", "F"])),
+        tuple(params.items()),
+    )
+
+
+def fitted(library, trial, X):
+    """The outcome of a fit and of what is asked of it."""
+    random_state = np.random.RandomState(trial.seed)
+
+    def fit():
+        model = getattr(library, trial.name)(**dict(trial.params), random_state=random_state)
+        labels = model.fit_predict(X)
+        found = public_attributes(model)
+        found["draws"] = random_state.randint(2**31)
+        found["labels"] = labels
+        found["proba"] = model.predict_proba(X)
+        found["scores"] = model.score_samples(X)
+        if trial.name == "GaussianMixture":
+            found["bic"] = model.bic(X)
+        model.random_state = 3
+        found["sample"], found["origins"] = model.sample(20)
+        return found
+
+    return outcome(fit)
+
+
+def differences_of(ours, theirs, dtype, rtol=None):
+    """How two outcomes differ: a list of words."""
+    if ours.error != theirs.error:
+        return [f"error: {ours.error} against {theirs.error}"]
+    found = []
+    if ours.warned != theirs.warned:
+        found.append(f"warnings: {ours.warned} against {theirs.warned}")
+    if ours.error is not None:
+        return found
+    a, b = ours.value, theirs.value
+    if set(a) != set(b):
+        return [f"attributes: {sorted(set(a) ^ set(b))}"]
+    if a["draws"] != b["draws"]:
+        found.append("another number of draws")
+    if a["n_iter_"] != b["n_iter_"] or a["converged_"] != b["converged_"]:
+        found.append(f"{a['n_iter_']} iterations against {b['n_iter_']}")
+        return found
+    if (a["labels"] != b["labels"]).any():
+        found.append(f"{int((a['labels'] != b['labels']).sum())} labels")
+    rtol = rtol or RTOL[dtype]
+    for name in (*COMPARED, "proba", "scores", "bic", "sample"):
+        if name not in b:
+            continue
+        p, q = np.asarray(a[name]), np.asarray(b[name])
+        if name == "lower_bound_":  # scikit-learn's has shape (1,) where it is Bayesian and tied
+            q = q.reshape(())
+        if name == "lower_bounds_":
+            q = q.reshape(len(q))
+        if p.shape != q.shape or p.dtype != q.dtype:
+            found.append(f"{name}: {p.dtype} {p.shape} against {q.dtype} {q.shape}")
+        elif not np.allclose(p, q, rtol=rtol, atol=rtol * max(1e-300, np.abs(q).max(initial=0))):
+            found.append(f"{name} by {np.abs(p - q).max():.2g} of {np.abs(q).max():.2g}")
+    return found
+
+
+def moved(X, seed):
+    """The data, each value moved by one rounding or none."""
+    rng = np.random.default_rng(seed)
+    step = np.array(rng.integers(-1, 2, X.shape), X.dtype)
+    return X + np.spacing(X) * step
+
+
+def why(trial, X, ours, theirs):
+    """The reason of a difference; "BUG..." is ours."""
+    if trial.dtype == "f4":
+        wide = fitted(sklearn.mixture, trial, X.astype("f8"))
+        if not _numbers_differ(ours, wide, 1e-3):
+            return "float32: ours is scikit-learn's answer in float64"
+    if dict(trial.params)["n_init"] > 1 and ours.error is None and theirs.error is None:
+        bounds = (np.ravel(each.value["lower_bound_"])[0] for each in (ours, theirs))
+        if np.isclose(*bounds, rtol=1e-9, atol=1e-12):
+            return "tie: runs end at the same bound"
+    if _only_basis(trial, ours, theirs):
+        return "basis: a covariance has equal eigenvalues, and samples use its vectors"
+    for seed in range(8):
+        if differences_of(fitted(sklearn.mixture, trial, moved(X, seed)), theirs, trial.dtype):
+            return "rounding: scikit-learn differs from itself when data move by a rounding"
+    other = fitted(sklearn.mixture, trial, X - X.mean(axis=0))
+    if _numbers_differ(
+        other, theirs, 1e-8, ("weights_", "covariances_", "lower_bounds_", "scores")
+    ):
+        return "cancelled: scikit-learn's answer depends on where the origin is"
+    if _cancels(trial, ours):
+        return "cancelled: E[x²] - E[x]² leaves fewer digits than are compared"
+    return "BUG"
+
+
+def _cancels(trial, ours):
+    """Whether the variances are too small beside the means for scikit-learn's way of taking them.
+
+    They begin as reg_covar where a component begins as one row.
+    """
+    kind, params = dict(trial.params)["covariance_type"], dict(trial.params)
+    if kind == "full" or ours.error is not None:
+        return False
+    covariances = ours.value["covariances_"]
+    variances = covariances.diagonal() if kind == "tied" else covariances
+    least = min(float(variances.min()), params["reg_covar"] + 1e-300)
+    eps = np.finfo(trial.dtype).eps
+    return float((ours.value["means_"] ** 2).max()) * eps / least > RTOL[trial.dtype] / 10
+
+
+def _only_basis(trial, ours, theirs):
+    if ours.error is not None or theirs.error is not None:
+        return False
+    if any(not word.startswith("sample") for word in differences_of(ours, theirs, trial.dtype)):
+        return False
+    covariances = theirs.value["covariances_"]
+    if covariances.ndim < 2 or covariances.shape[-1] == 1:
+        return False
+    values = np.linalg.eigvalsh(covariances.reshape(-1, *covariances.shape[-2:]))
+    return bool((np.diff(values, axis=1) < 1e-6 * values[:, -1:]).any())
+
+
+def _numbers_differ(a, b, rtol, names=("weights_", "means_", "covariances_")):
+    """Whether two outcomes differ in what counts."""
+    if (a.error is None) != (b.error is None):
+        return True
+    if a.error is not None:
+        return False
+    p, q = a.value, b.value
+    if p["n_iter_"] != q["n_iter_"] or (p["labels"] != q["labels"]).any():
+        return True
+    return any(
+        not np.allclose(p[name], q[name], rtol, rtol * np.abs(q[name]).max(initial=0))
+        for name in names
+    )
+
+
+def check_seed(seed):
+    """None where both agree, else (trial, differences, reason)."""
+    trial = draw_trial(seed)
+    X = trial.data()
+    before = X.tobytes()
+    theirs, ours = fitted(sklearn.mixture, trial, X), fitted(shoal, trial, X)
+    if X.tobytes() != before:
+        return trial, ["the data were changed"], "BUG"
+    found = differences_of(ours, theirs, trial.dtype)
+    return (trial, found, why(trial, X, ours, theirs)) if found else None
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    reasons = collections.Counter()
+    for seed in range(options.seed, options.seed + options.trials):
+        result = check_seed(seed)
+        if result is None:
+            continue
+        trial, found, reason = result
+        reasons[trial.name, reason.split(":")[0]] += 1
+        print(f"{trial}\n    differs: {'; '.join(found)}\n    why: {reason}", flush=True)
+    print(f"{options.trials} trials, {sum(reasons.values())} differences")
+    for (name, reason), count in sorted(reasons.items()):
+        print(f"    {name}: {count} {reason}")
+    return any(reason.startswith("BUG") for _, reason in reasons)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
