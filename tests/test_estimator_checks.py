@@ -42,34 +42,36 @@ SPECTRAL = [
     {},
     {"affinity": "nearest_neighbors", "n_neighbors": 4},
     {"n_clusters": 3, "gamma": 0.5, "assign_labels": "cluster_qr"},
+]
 AGGLOMERATIONS = [
     {},
     {"linkage": "complete"},
     {"linkage": "average", "compute_distances": True},
     {"linkage": "single", "n_clusters": 3},
+]
 # A check shuffles the rows, which renumbers clusters: of its few rows none is to be core.
 DENSITIES = [
     {},
     {"eps": 0.7, "metric": "manhattan"},
     {"metric": "cosine", "eps": 0.1},
+]
 MIXTURES = [
     {},
     {"n_components": 2, "covariance_type": "tied", "init_params": "random", "n_init": 2},
     {"n_components": 2, "covariance_type": "diag", "max_iter": 5},
     {"n_components": 2, "covariance_type": "spherical", "init_params": "random_from_data"},
 ]
+DRAWING = (
+    shoal.KMeans,
+    shoal.MiniBatchKMeans,
+    shoal.GaussianMixture,
+    shoal.BayesianGaussianMixture,
+)
 
 
 def expected_failures(estimator):
-    draws = isinstance(estimator, shoal.KMeans | shoal.MiniBatchKMeans)
-    return FAILS_IN_SKLEARN_TOO if draws and estimator.n_clusters != 1 else {}
-    draws = hasattr(estimator, "random_state")
-    return FAILS_IN_SKLEARN_TOO if draws and estimator.n_clusters > 1 else {}
-    if isinstance(estimator, shoal.DBSCAN) or estimator.n_clusters == 1:
-        return {}
-    return FAILS_IN_SKLEARN_TOO
-    n = getattr(estimator, "n_clusters", None) or estimator.n_components
-    return {} if n == 1 else FAILS_IN_SKLEARN_TOO
+    n = getattr(estimator, "n_clusters", None) or getattr(estimator, "n_components", None)
+    return FAILS_IN_SKLEARN_TOO if isinstance(estimator, DRAWING) and n != 1 else {}
 
 
 # One check sets n_clusters=1.

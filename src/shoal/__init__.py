@@ -10,39 +10,25 @@ from shoal._mixture import GaussianMixture
 from shoal._seeding import kmeans_plusplus
 from shoal._silhouette import silhouette_samples, silhouette_score
 from shoal._spectral import SpectralClustering, spectral_clustering
-
-__all__ = [
-    "KMeans",
-    "MiniBatchKMeans",
-    "SpectralClustering",
-    "k_means",
-    "kmeans_plusplus",
-    "show_config",
-    "silhouette_samples",
-    "silhouette_score",
-    "spectral_clustering",
 from shoal._trees import linkage_tree, ward_tree
 
 __all__ = [
+    "DBSCAN",
     "AgglomerativeClustering",
+    "BayesianGaussianMixture",
     "FeatureAgglomeration",
+    "GaussianMixture",
     "KMeans",
     "MiniBatchKMeans",
+    "SpectralClustering",
+    "dbscan",
     "k_means",
     "kmeans_plusplus",
     "linkage_tree",
     "show_config",
+    "silhouette_samples",
+    "silhouette_score",
+    "spectral_clustering",
     "ward_tree",
-    "DBSCAN",
-    "KMeans",
-    "MiniBatchKMeans",
-    "dbscan",
-    "BayesianGaussianMixture",
-    "GaussianMixture",
-    "KMeans",
-    "MiniBatchKMeans",
-    "k_means",
-    "kmeans_plusplus",
-    "show_config",
 ]
 __version__ = "0.1.0"

@@ -58,27 +58,26 @@ cdef extern from *:
 
 LEVEL = _cpu.chosen()
 HAS_OPENMP = bool(SHOAL_OPENMP)
-MODULES = ("assign", "bounds", "follow", "measure", "minibatch", "seeding", "sparse", "update")
 MODULES = (
-    "affinity", "assign", "bounds", "measure", "minibatch", "seeding", "silhouette", "sparse",
-    "update",
-)
-MODULES = ("assign", "bounds", "linkage", "measure", "minibatch", "neighbours", "seeding",
-           "spanning", "sparse", "update")
-MODULES = (
+    "affinity",
     "assign",
     "bounds",
     "density",
     "density_tree",
+    "expect",
+    "expect_low",
+    "factorise",
+    "follow",
+    "linkage",
     "measure",
     "minibatch",
     "neighborhoods",
+    "neighbours",
     "seeding",
+    "silhouette",
+    "spanning",
     "sparse",
     "update",
-MODULES = (
-    "assign", "bounds", "expect", "expect_low", "factorise", "measure", "minibatch", "seeding",
-    "sparse", "update",
 )
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs

@@ -22,7 +22,6 @@ from ._agglomerative import (
     unite_components,
 )
 from ._batches import assign_batch, step
-from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._density import (
     border_labels,
     count_given,
@@ -44,7 +43,7 @@ from ._density import (
     sum_weights,
     unite_cells,
 )
-from ._labels import assign, assign_bounded, assign_sparse
+from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._measures import inertia, moments, transform
 from ._mixtures import (
     expect_diag,
