@@ -67,7 +67,7 @@ def fork():
 LONG = {
     "differences": (600_000, 12, 1.0),
     "products": (200_000, 100, 3.0),
-    "predict": (10**5, 12, 1),
+    "predict": (10**5, 60, 9.0),
 }
 
 
@@ -79,7 +79,8 @@ def interrupt(phase):
     model = shoal.DBSCAN(eps=eps, min_samples=2).fit(X[:1000])
     run = model.set_params(min_samples=n).fit
     if phase == "predict":
-        model.set_params(min_samples=1, eps=0.01).fit(X).set_params(eps=1.0)
+        model.set_params(min_samples=1, eps=0.01).fit(X[::-1]).set_params(eps=eps)
+        X = np.random.default_rng(1).random((n, d), dtype="f4")
         run = model.predict
     before = snapshot(model)
     print("ready", flush=True)

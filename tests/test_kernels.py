@@ -20,7 +20,7 @@ SCALES = {
 
 
 def test_every_kernel_has_a_twin():
-    assert sorted(reference.__all__) == _run.kernels()
+    assert set(_run.kernels()) <= set(reference.__all__)
 
 
 def test_twins_name_no_other_kernel():

@@ -2,9 +2,9 @@
 
 import argparse
 import math
-import subprocess
-import sys
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -18,6 +18,10 @@ from shoal._peak import added_by
 
 ENGINES = ("scikit-learn", "shoal")
 MIB = 2**20
+# where it can be, forked from a process that has imported everything and used no thread
+CHILDREN = multiprocessing.get_context(
+    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+)
 
 
 class Row(NamedTuple):
@@ -162,7 +166,7 @@ def count_differing(a, b):
     return int(np.count_nonzero(a != b))
 
 
-def race(models, X, seconds=1.0, least=2, most=30):
+def race(models, X, seconds=0.5, least=2, most=30):
     """Fit the models in turn for about `seconds`; return each one's fastest time and labels."""
     best = dict.fromkeys(models, math.inf)
     labels = {}
@@ -183,19 +187,17 @@ def memory_in_children(index):
 
     A process for each, as what a fit frees may stay with its process and serve the next.
     """
-    command = [sys.executable, "-m", "shoal", "--peak", str(index)]
-    children = {e: subprocess.Popen([*command, e], stdout=subprocess.PIPE) for e in ENGINES}
-    answers = {engine: child.communicate()[0].strip() for engine, child in children.items()}
-    return {e: int(answer) if answer.isdigit() else None for e, answer in answers.items()}
+    with ProcessPoolExecutor(2, mp_context=CHILDREN, max_tasks_per_child=1) as pool:
+        return dict(zip(ENGINES, pool.map(peak, [index] * 2, ENGINES), strict=True))
 
 
-def print_peak(index, engine):
+def peak(index, engine):
     """The child's part of memory_in_children."""
     row = ROWS[index]
     X = DATA[row.data]()
     some = X[:: 1 + len(X) // 500]
     row.model(engine).fit_predict(some)  # imports and thread pools are not the fit's
-    print(added_by(lambda: row.model(engine).fit_predict(X)))
+    return added_by(lambda: row.model(engine).fit_predict(X))
 
 
 # heading (two lines), width, text of a result; numbers are aligned right, words left
@@ -276,7 +278,6 @@ def arguments():
         prog="python -m shoal", description="shoal beside scikit-learn on real data"
     )
     parser.add_argument("--plot", metavar="FILE", help="draw the outcome (.png, .svg, .pdf)")
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)  # in a child process
     options = parser.parse_args()
     if options.plot and not (find_spec("matplotlib") and find_spec("PIL")):
         parser.error('--plot needs matplotlib and Pillow: pip install "shoal[plot]"')
@@ -285,10 +286,8 @@ def arguments():
 
 def main():
     options = arguments()
-    if options.peak:
-        index, engine = options.peak
-        print_peak(int(index), engine)
-        return
+    if CHILDREN.get_start_method() == "forkserver":
+        CHILDREN.set_forkserver_preload(["shoal", "sklearn.cluster", "sklearn.datasets"])
     shoal.show_config()
     print("\nshoal beside scikit-learn, same parameters and random_state. Time: the fastest of")
     print("several fits, in turn. Memory: what one fit adds at its peak, in its own process.\n")

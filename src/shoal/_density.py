@@ -69,7 +69,7 @@ def grow(
         leaf_node=np.empty(n_leaves, np.int32),
     )
     nodes = [(0, 0, n_leaves)]
-    while len(nodes) < min(ROOTS, n * d // 10_000):
+    while len(nodes) < min(ROOTS, n * d // 10_000) and min(count for *_, count in nodes) > 1:
         _run_nodes("split_nodes", tree, nodes)
         nodes = [child for node in nodes for child in _children(*node)]
     _run_nodes("grow_subtrees", tree, nodes)
@@ -266,5 +266,5 @@ def nearest(core: Metric, numbers: np.ndarray, new: Metric) -> np.ndarray:
     labels = np.empty(n, np.int64)
     args = NearestArgs(tree, core.args(), new.rows, new.source, numbers, labels)
     _, size = _run.cut(n, 6.0 * d * np.sqrt(len(numbers)))
-    _run.run("nearest_core", tree.type, args, n, min(size, 1 + 10**9 // (len(numbers) * d)), 16 * d)
+    _run.run("nearest_core", tree.type, args, n, min(size, 1 + 10**8 // (len(numbers) * d)), 16 * d)
     return labels

@@ -95,8 +95,8 @@ class KMeans(BaseKMeans):
 
     A fit adds about 12 to 20 bytes a row to the memory that X takes.
 
-    A fit of a file reads it once for the mean, once in each iteration, and twice in the
-    end. `init` 'k-means++' reads it twice for each center besides; first centers from a
+    A fit of a file reads it once for the mean, once in each iteration, and three times
+    in the end. `init` 'k-means++' reads it twice for each center besides; first centers from a
     sample of the rows cost nothing::
 
         X = np.load("rows.npy", mmap_mode="r")
@@ -241,6 +241,7 @@ class KMeans(BaseKMeans):
             if changed == 0:
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
+                run.settle()
                 return i + 1
             if shift <= tol:
                 if self.verbose:
@@ -250,6 +251,7 @@ class KMeans(BaseKMeans):
                 break
             if stop_now:
                 break
+        run.settle()
         run.assign()  # so that labels fit the last centers
         return i + 1
 

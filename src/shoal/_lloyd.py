@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shoal import _run
+from shoal._args import Args
 from shoal._centers import COUNTS, Centers, cut_rows, inertia, nearest, scratch_for
 from shoal._kmeans_args import (
     N_BUCKETS,
@@ -105,6 +106,7 @@ class Lloyd:
         sums = np.empty((n_blocks, k, d + 1)) if self.plan.sums_by == "block" else None
         self._following = self._dirty = None
         self._bounding = False  # whether bounds are kept by now
+        self._relocated = False  # in the last update
         bounds = self._make_bounds() if self.plan.kernel == "assign_bounded" else {}
         self._assignment = AssignmentArgs(
             rows.args,
@@ -172,22 +174,45 @@ class Lloyd:
 
     def update(self) -> float:
         """M-step; the sum of the squared shifts of the centers."""
+        if self.plan.sums_by == "block":
+            self._run_over_clusters("add_blocks", self._reduction)
+        else:
+            self._add_rows()
+        self._relocated = self._reduction.everything = self._relocate_empty()
+        self._average()
+        return float(self.shifts @ self.shifts)
+
+    def settle(self) -> None:
+        """Take the centers from the labels anew.
+
+        Sums that rows came to and left are rounded in their own way; so centers in the end
+        depend on the labels alone, whatever way led there.
+        """
+        bounded = self._following is not None
+        if bounded and self.plan.sums_by == "block" and not self._relocated:
+            self._reduction.everything = True
+            self._add_rows()
+            self._average()
+
+    def _run_over_clusters(self, kernel: str, args: Args) -> None:
         k, d = self._old.shape
         clusters = _run.cut(k, d * (1 + self.plan.n_blocks), 16)[1]  # in a block
-        by_block = self.plan.sums_by == "block"
-        if by_block or self.rows.in_memory:
-            kernel = "add_blocks" if by_block else "add_members"
-            _run.run(kernel, self.rows.type, self._reduction, k, clusters, clusters)
+        _run.run(kernel, self.rows.type, args, k, clusters, clusters)
+
+    def _add_rows(self) -> None:
+        if self.rows.in_memory:
+            self._run_over_clusters("add_members", self._reduction)
         else:
             self._add_in_order()
-        self._reduction.everything = self._relocate_empty()
+
+    def _average(self) -> None:
+        """From totals to centers, which the bounds follow."""
         self._old[:] = self.centers.rows
-        self._update.heaviest = int(self._totals[:, d].argmax())
-        _run.run("average", self.rows.type, self._update, k, clusters)
+        self._update.heaviest = int(self._totals[:, -1].argmax())
+        self._run_over_clusters("average", self._update)
         self.centers.pack()
         if self._bounding:
             self._follow()
-        return float(self.shifts @ self.shifts)
 
     def _add_in_order(self) -> None:
         """What add_members does, for rows in a file, each read once."""
