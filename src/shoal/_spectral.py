@@ -322,7 +322,7 @@ def spectral_clustering(
     >>> from shoal import spectral_clustering
     >>> affinity = np.kron(np.eye(2), np.ones((3, 3))) + 0.01
     >>> spectral_clustering(affinity, n_clusters=2, assign_labels="cluster_qr")
-    array([1, 1, 1, 0, 0, 0])
+    array([0, 0, 0, 1, 1, 1])
     """
     return (
         SpectralClustering(
