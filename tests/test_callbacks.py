@@ -6,11 +6,13 @@ import signal
 import numpy as np
 import pytest
 
+import file_children
 import shoal
 from file_children import Checkpoint, centers_of
 from outcomes import assert_state, public_attributes, snapshot
 from problems import blobs
-from test_files import assert_same_fit, start
+from processes import start
+from test_files import assert_same_fit
 
 callback = pytest.importorskip("sklearn.callback")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -129,7 +131,7 @@ def test_going_on_after_a_crash(tmp_path):
     np.save(path, np.random.default_rng(0).random((20_000, 3)))
     init = centers_of(path, 12)
     whole = shoal.KMeans(12, init=init, n_init=1, tol=0).fit(path)
-    process = start("die", path, checkpoint, 10)
+    process = start(file_children, "die", path, checkpoint, 10)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     left = np.load(checkpoint)

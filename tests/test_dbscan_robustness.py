@@ -1,13 +1,9 @@
 """DBSCAN among threads, processes, signals, callbacks, and in bounded memory."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,32 +11,11 @@ import pytest
 import dbscan_children
 import shoal
 from outcomes import assert_state, public_attributes, snapshot
+from processes import finish, start
 from shoal import _cpu
 
-SCRIPT = Path(dbscan_children.__file__)
 ANSWERED = 1.0  # seconds within which an interrupt must be answered
 MIB = 2**20
-
-
-def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process, timeout=120):
-    """The last line that a process prints, as a value; its errors are the test's."""
-    try:
-        out, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        pytest.fail(f"the process hangs: {process.communicate()}")
-    assert process.returncode == 0, errors
-    return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +28,17 @@ def test_instruction_sets(expected, level):
     """Every bit is the same under every instruction set."""
     if level not in _cpu.levels():
         pytest.skip("this processor or this build lacks the level")
-    assert finish(start("answers", SHOAL_ISA=level)) == expected
+    assert finish(start(dbscan_children, "answers", SHOAL_ISA=level)) == expected
 
 
 @pytest.mark.parametrize("count", ["1", "3"])
 def test_number_of_openmp_threads(expected, count):
-    assert finish(start("answers", OMP_NUM_THREADS=count)) == expected
+    assert finish(start(dbscan_children, "answers", OMP_NUM_THREADS=count)) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork_after_a_fit():
-    assert finish(start("fork", OMP_NUM_THREADS="2")) == "done"
+    assert finish(start(dbscan_children, "fork", OMP_NUM_THREADS="2")) == "done"
 
 
 def fit(X):
@@ -82,7 +57,7 @@ def test_many_fits_at_once():
 @pytest.mark.parametrize("phase", dbscan_children.LONG)
 def test_interrupt(phase):
     """Ctrl-C ends a fit or a prediction at once, and leaves the model as it was."""
-    process = start("interrupt", phase)
+    process = start(dbscan_children, "interrupt", phase)
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(1.0)
@@ -110,7 +85,7 @@ def test_interrupt(phase):
 )
 def test_memory(n, d, dtype, eps):
     """64 bytes a row and one copy of the rows, whatever eps is."""
-    found = finish(start("memory", n, d, dtype, eps))
+    found = finish(start(dbscan_children, "memory", n, d, dtype, eps))
     limit = 64 * found["rows"] + found["data"] + 6 * MIB
     assert found["added"] <= limit, f"{found['added'] / MIB:.1f} MiB against {limit / MIB:.1f}"
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import file_children
 import shoal
 from outcomes import assert_state, snapshot
-from test_files import MIB, MODELS, posix, problem, start
-from test_robustness import finish
+from processes import finish, start
+from test_files import MIB, MODELS, posix, problem
 
 
 def write(path, X):
@@ -112,7 +113,7 @@ def test_no_permission():
         folder.chmod(0o755)
         path = write(folder / "rows.npy", problem(30, 3, "f8"))
         path.chmod(0)
-        told = finish(start("forbidden", path))
+        told = finish(start(file_children, "forbidden", path))
         assert told == [f"[Errno 13] Permission denied: '{path}'"] * 3
     finally:
         shutil.rmtree(folder)
@@ -163,7 +164,7 @@ def test_not_finite(name, value, dtype, tmp_path):
 def test_shortened_while_it_is_read(kind, tmp_path):
     """Errors that name the file, and no signal that ends the process."""
     path = write(tmp_path / "rows.npy", problem(200_000, 8, "f8"))
-    told = finish(start("shorten", path, kind))
+    told = finish(start(file_children, "shorten", path, kind))
     assert told
     assert all("rows.npy" in words for words in told), told
 
@@ -181,7 +182,7 @@ def test_not_finite_elsewhere(function, tmp_path):
 
 @posix
 def test_file_size_limit(tmp_path):
-    told = finish(start("full", tmp_path / "out.npy", 2 * MIB))
+    told = finish(start(file_children, "full", tmp_path / "out.npy", 2 * MIB))
     assert str(tmp_path / "out.npy") in told
 
 
@@ -201,7 +202,7 @@ def small_disk(tmp_path):
 
 def test_full_disk(small_disk):
     """transform to a disk without room for it."""
-    told = finish(start("full", small_disk / "out.npy", -1))
+    told = finish(start(file_children, "full", small_disk / "out.npy", -1))
     assert "No space left on device" in told
     assert str(small_disk / "out.npy") in told
 
@@ -209,7 +210,7 @@ def test_full_disk(small_disk):
 @posix
 def test_interrupt(tmp_path):
     path = write(tmp_path / "rows.npy", np.random.default_rng(0).random((200_000, 16)))
-    process = start("long_fit", path)
+    process = start(file_children, "long_fit", path)
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.5)

@@ -1,7 +1,6 @@
 """Rows in files: the same answers as in memory to the last bit, and faults that are told."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -12,24 +11,13 @@ import file_children
 import shoal
 from outcomes import assert_state, public_attributes, snapshot
 from problems import blobs
+from processes import finish, start
 from shoal import _lloyd, _run
 from shoal._sources import as_file
-from test_robustness import finish
 
-SCRIPT = os.path.abspath(file_children.__file__)
 MIB = 2**20
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX's signals and limits")
-
-
-def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def problem(n, d, dtype, seed=0):
@@ -310,5 +298,5 @@ def test_memory(kind, method, words, tmp_path):
     X = np.lib.format.open_memmap(path, "w+", "f4", (n, 32))
     X[::1000] = np.random.default_rng(0).random((n // 1000, 32))
     del X
-    added = finish(start("memory", path, kind, method, OMP_NUM_THREADS="2"))["added"]
+    added = finish(start(file_children, "memory", path, kind, method, OMP_NUM_THREADS="2"))["added"]
     assert added <= words * n + 120 * MIB, f"{added / MIB:.0f} MiB of a file of 488"

@@ -1,21 +1,18 @@
 """Threads, processes, signals and memory: none of them changes an answer or breaks a fit."""
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import children
 import shoal
+from processes import finish, start
 
-SCRIPT = Path(children.__file__)
 # Seconds within which an interrupt must be answered.
 ANSWERED = 1.0
 MIB = 2**20
@@ -23,27 +20,6 @@ MIB = 2**20
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 posix = pytest.mark.skipif(os.name != "posix", reason="no SIGINT to a process on this system")
-
-
-def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process, timeout=120):
-    """The last line that a process prints, as a value; its errors are the test's."""
-    try:
-        out, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        pytest.fail(f"the process hangs: {process.communicate()}")
-    assert process.returncode == 0, errors
-    return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +43,7 @@ def test_limits_on_threads(limit_threads, expected, count):
 @pytest.mark.parametrize("count", ["1", "2", "3"])
 def test_number_of_openmp_threads(expected, count):
     """Every bit is the same for any number of threads, set before the start."""
-    found = finish(start("answers", OMP_NUM_THREADS=count))
+    found = finish(start(children, "answers", OMP_NUM_THREADS=count))
     assert changed(found, expected) == []
 
 
@@ -81,14 +57,14 @@ def test_instruction_sets(expected, level):
     """The labels are the same under every instruction set."""
     if level not in levels():
         pytest.skip("this processor or this build lacks the level")
-    found = finish(start("answers", SHOAL_ISA=level))
+    found = finish(start(children, "answers", SHOAL_ISA=level))
     assert changed(found, expected, "labels") == []
 
 
 @forking
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_fork_after_a_fit(count):
-    assert finish(start("fork", OMP_NUM_THREADS=count)) == "done"
+    assert finish(start(children, "fork", OMP_NUM_THREADS=count)) == "done"
 
 
 def test_many_fits_at_once(expected):
@@ -113,7 +89,7 @@ def test_one_model_in_many_threads():
 @pytest.mark.parametrize("phase", children.LONG)
 def test_interrupt(phase):
     """Ctrl-C ends a fit at once, wherever it is, and leaves the model as it was."""
-    process = start("interrupt", phase)
+    process = start(children, "interrupt", phase)
     try:
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.7)
@@ -130,7 +106,7 @@ def test_interrupt(phase):
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_memory(dtype, algorithm, layout, init):
     """A fit adds a few words a row to its data, and no copy of them."""
-    found = finish(start("memory", dtype, algorithm, layout, init))
+    found = finish(start(children, "memory", dtype, algorithm, layout, init))
     row = 24 if dtype == "float32" else 40
     limit = 0.1 * found["data"] + row * found["rows"] + 6 * MIB
     assert found["added"] <= limit, f"{found['added'] / MIB:.1f} MiB against {limit / MIB:.1f}"
