@@ -289,7 +289,7 @@ cdef void settle_alone(const Assignment *a, const Tile *t, Py_ssize_t start, con
     cdef float gap[TILE_ROWS]
     cdef Found f
     for r in range(TILE_ROWS):
-        old[r] = -1
+        old[r] = 0  # the label where no value is finite, until it is decided below
         own[r] = REAL_INF
     bound(a, t, old, own, 1, &f)
     for r in range(TILE_ROWS):
