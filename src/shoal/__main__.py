@@ -187,6 +187,8 @@ def memory_in_children(index):
 
     A process for each, as what a fit frees may stay with its process and serve the next.
     """
+    from shoal.__main__ import peak  # a child knows no function of a package run as a script
+
     with ProcessPoolExecutor(2, mp_context=CHILDREN, max_tasks_per_child=1) as pool:
         return dict(zip(ENGINES, pool.map(peak, [index] * 2, ENGINES), strict=True))
 
@@ -277,6 +279,8 @@ def arguments():
     parser = argparse.ArgumentParser(
         prog="python -m shoal", description="shoal beside scikit-learn on real data"
     )
+    names = sorted({row.data for row in ROWS})
+    parser.add_argument("--only", choices=names, help="fit this data set alone")
     parser.add_argument("--plot", metavar="FILE", help="draw the outcome (.png, .svg, .pdf)")
     options = parser.parse_args()
     if options.plot and not (find_spec("matplotlib") and find_spec("PIL")):
@@ -287,7 +291,7 @@ def arguments():
 def main():
     options = arguments()
     if CHILDREN.get_start_method() == "forkserver":
-        CHILDREN.set_forkserver_preload(["shoal", "sklearn.cluster", "sklearn.datasets"])
+        CHILDREN.set_forkserver_preload(["shoal.__main__", "sklearn.cluster", "sklearn.mixture"])
     shoal.show_config()
     print("\nshoal beside scikit-learn, same parameters and random_state. Time: the fastest of")
     print("several fits, in turn. Memory: what one fit adds at its peak, in its own process.\n")
@@ -295,6 +299,8 @@ def main():
         print(line(column[heading] for column in COLUMNS))
     results = []
     for index, row in enumerate(ROWS):
+        if options.only not in (None, row.data):
+            continue
         if row.data in ("china.jpg", "colours") and not find_spec("PIL"):
             continue
         results.append(compare(index))
