@@ -288,3 +288,15 @@ def test_callable_init_sees_what_it_sees_in_sklearn(layout, dtype):
     for ours, theirs in zip(seen[2:], seen[:2], strict=True):
         np.testing.assert_allclose(ours[0], theirs[0], atol=8 * np.finfo(dtype).eps * data_scale(X))
         assert ours[1:] == theirs[1:]
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(5000, 16, 300), (6000, 3, 200), (3000, 130, 199)])
+def test_many_clusters(n, d, k, dtype, algorithm):
+    """More clusters than the random trials have, where centers come in groups."""
+    X = np.random.default_rng(n).standard_normal((n, d)).astype(dtype)
+    params = {"n_clusters": k, "init": X[:k], "n_init": 1, "algorithm": algorithm}
+    ours = shoal.KMeans(**params).fit(X)
+    params["init"] = X[:k].astype(np.float64)
+    theirs = sklearn.cluster.KMeans(**params).fit(X.astype(np.float64))
+    assert ours.n_iter_ == theirs.n_iter_
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)

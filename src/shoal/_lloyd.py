@@ -107,7 +107,10 @@ class Lloyd:
         self._following = self._dirty = None
         self._bounding = False  # whether bounds are kept by now
         self._relocated = False  # in the last update
-        bounds = self._make_bounds() if self.plan.kernel == "assign_bounded" else {}
+        bounds = {}
+        if self.plan.kernel == "assign_bounded":
+            bounds = self._make_bounds()
+            self._bounding = self.centers.n_groups > 1  # a plain pass searches one group
         self._assignment = AssignmentArgs(
             rows.args,
             self.centers.args,
