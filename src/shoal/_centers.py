@@ -11,7 +11,6 @@ from shoal._kmeans_args import AssignmentArgs, CenterArgs, MeasureArgs, PackingA
 from shoal._rows import Rows
 from shoal._sources import open_sink
 
-WIDE_LEAST, WIDE_MOST = 128, 24  # features and centers for which features go in lanes
 COUNTS = 4  # what a pass counts: labels changed, rows examined, near-ties, norms not finite
 
 
@@ -62,19 +61,11 @@ class Centers:
             group_panels,
             sizes,
             self.group,
-            None if like.sparse else self._flat(len(places), d, like.dtype),
         )
         self._packing = PackingArgs(self.args, d)
         self._n_panels = int(group_panels[-1])
         self._panels_a_block = max(1, 4_000_000 // max(1, len(places) // self._n_panels * d))
         self.pack()
-
-    def _flat(self, n_places: int, d: int, dtype: np.dtype) -> np.ndarray | None:
-        """Room for centers in rows, where those are long and few: see wide.pxd."""
-        lanes = _run.tile_size(self.type)[0] // 2
-        if self.n_groups > 1 or self.k > WIDE_MOST or not WIDE_LEAST <= d <= 100 * lanes:
-            return None
-        return np.zeros((n_places, -(-(d + lanes) // lanes) * lanes), dtype)
 
     def pack(self) -> None:
         """Bring the other forms up to `rows`."""

@@ -11,7 +11,7 @@ cdef class CenterArgs:
     """Centers in every form; see the struct for shapes."""
 
     def __init__(self, str type, k, d, padded, n_groups, radius, rows, columns, norms, panels,
-                 panel_norms, place_center, group_panels, group_sizes, center_group, flat=None):
+                 panel_norms, place_center, group_panels, group_sizes, center_group):
         self.kept = []
         self.type = type
         cdef Centers *c = &self.struct
@@ -24,8 +24,6 @@ cdef class CenterArgs:
         c.norms = <const double *> address(norms, "f8", padded, self.kept)
         c.panels = address(panels, type, len(place_center) * d, self.kept)
         c.panel_norms = address(panel_norms, type, len(place_center), self.kept)
-        c.stride = 0 if flat is None else flat.shape[1]
-        c.flat = address(flat, type, len(place_center) * c.stride, self.kept)
         c.place_center = <const int32_t *> address(place_center, "i4", k, self.kept)
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
@@ -186,8 +184,6 @@ cdef class PackingArgs(Args):
         a.norms = c.norms
         a.panels = <void *> c.panels
         a.panel_norms = <void *> c.panel_norms
-        a.flat = <void *> c.flat
-        a.stride = c.stride
         a.place_center = c.place_center
 
 

@@ -12,9 +12,9 @@ from libc.string cimport memset
 
 from shoal.kernels.decide cimport decide, doubtful, tie_margin
 from shoal.kernels.row cimport add_rows
+from shoal.kernels.tile cimport nearest, square_rows, turn_rows
 from shoal.kernels.kmeans_structs cimport Assignment
 from shoal.kernels.vec cimport PIECE, REAL_INF, TILE_CENTERS, TILE_ROWS, real
-from shoal.kernels.wide cimport search_rows
 
 
 cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -45,8 +45,9 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         count = min(<Py_ssize_t> TILE_ROWS, stop - i)
         for r in range(TILE_ROWS):  # a short tile repeats its last row
             rows[r] = x + (i + min(r, count - 1)) * d
-        search_rows(rows, origin, d, i + TILE_ROWS + PIECE <= a.rows.n, &a.centers, tile, norms,
-                    best, second, place)
+        turn_rows(rows, origin, d, i + TILE_ROWS + PIECE <= a.rows.n, tile)
+        square_rows(tile, d, norms)
+        nearest(tile, d, &a.centers, 0, best, second, place)
         doubts = 0
         for r in range(TILE_ROWS):
             label[r] = <int32_t> place[r]  # one group, so places are centers

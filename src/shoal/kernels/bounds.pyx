@@ -48,7 +48,6 @@ from shoal.kernels.row cimport add_rows, dense_distance, move_row
 from shoal.kernels.tile cimport nearest, square_rows, turn_rows
 from shoal.kernels.kmeans_structs cimport BUCKETS, Assignment
 from shoal.kernels.vec cimport PIECE, REAL_INF, REAL_MAX, TILE_CENTERS, TILE_ROWS, real
-from shoal.kernels.wide cimport search_rows
 
 cdef enum:
     CHUNK = 2048      # rows whose bounds are looked at together
@@ -188,12 +187,6 @@ cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssiz
         t.rows[r] = x + (start + found.row[j + min(r, count - 1)]) * d
     for r in range(count):
         last = max(last, start + found.row[j + r])
-    if a.centers.n_groups == 1:
-        search_rows(t.rows, <const real *> a.rows.origin, d, last + PIECE < a.rows.n, &a.centers,
-                    turned, t.norms, t.best[0], t.second[0], place)
-        for r in range(TILE_ROWS):
-            t.center[0][r] = <int32_t> place[r]
-        return
     turn_rows(t.rows, <const real *> a.rows.origin, d, last + PIECE < a.rows.n, turned)
     square_rows(turned, d, t.norms)
     for g in range(a.centers.n_groups):

@@ -16,8 +16,6 @@ ctypedef struct Centers:
     const double *norms        # [padded]: |c|²
     const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
     const void *panel_norms    # real[n_panels, TILE_CENTERS]
-    const void *flat           # real[n_panels * TILE_CENTERS, stride]: see wide.pxd; or NULL
-    Py_ssize_t stride
     const int32_t *place_center    # [n_panels * TILE_CENTERS]: center at a place
     const int32_t *group_panels    # [n_groups + 1]: where the panels of a group begin
     const int32_t *group_sizes     # [n_groups]
@@ -97,8 +95,6 @@ ctypedef struct Packing:
     double *columns
     void *panels
     void *panel_norms
-    void *flat
-    Py_ssize_t stride
     const int32_t *place_center
 
 

@@ -113,8 +113,6 @@ cdef void pack(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                 a.columns[l * a.padded + j] = c
                 if a.panels != NULL:
                     panel[l * TILE_CENTERS + t] = <real> (-2 * c)
-                if a.flat != NULL:
-                    (<real *> a.flat)[(p * TILE_CENTERS + t) * a.stride + l] = <real> (-2 * c)
             if a.panels != NULL:
                 norms[p * TILE_CENTERS + t] = <real> a.norms[j]
 

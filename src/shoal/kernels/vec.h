@@ -345,23 +345,6 @@ static inline void add_three(const real *x, const real *origin, double *total)
 #endif
 }
 
-/* The sum of the lanes, in any order. */
-static inline real v_sum(vreal a)
-{
-#if defined(PREFIX) && VBYTES == 64 && SHOAL_REAL == 4
-    return _mm512_reduce_add_ps(a);
-#elif defined(PREFIX) && VBYTES == 64
-    return _mm512_reduce_add_pd(a);
-#else
-    real x[VBYTES / sizeof(real)];
-    v_store(x, a);
-    for (unsigned half = VBYTES / sizeof(real) / 2; half > 0; half /= 2)
-        for (unsigned r = 0; r < half; r++)
-            x[r] += x[r + half];
-    return x[0];
-#endif
-}
-
 /* A bit for each lane where not a > b (so too where either is NaN). */
 static inline unsigned v_not_greater(vreal a, vreal b)
 {
@@ -425,13 +408,10 @@ enum {
     TILE_VECTORS = 2,         /* vectors of rows in a register tile */
     TILE_ROWS = TILE_VECTORS * VL,
 #if VBYTES == 64
-    TILE_CENTERS = 12, /* 24 of 32 registers accumulate */
-    WIDE_CENTERS = 6,  /* and 24 in wide.pxd, for WIDE_ROWS rows */
+    TILE_CENTERS = 12 /* 24 of 32 registers accumulate */
 #else
-    TILE_CENTERS = 6, /* 12 of 16 */
-    WIDE_CENTERS = 2, /* and 8 */
+    TILE_CENTERS = 6 /* 12 of 16 */
 #endif
-    WIDE_ROWS = 4 /* divides TILE_ROWS */
 };
 
 #endif

@@ -14,8 +14,6 @@ cdef extern from "vec.h" nogil:
         TILE_VECTORS
         TILE_ROWS
         TILE_CENTERS
-        WIDE_CENTERS
-        WIDE_ROWS
         PIECE
     double REAL_EPS
     double REAL_MIN
@@ -55,7 +53,6 @@ cdef extern from "vec.h" nogil:
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_if_less(vreal a, vreal b, vreal x, vreal y)
     void add_three(const real *x, const real *origin, double *total)
-    real v_sum(vreal a)
     unsigned v_not_greater(vreal a, vreal b)
     unsigned v_less(vreal a, vreal b)
     int lowest(unsigned bits)
