@@ -233,7 +233,9 @@ class Pass:
             self.lloyd = _lloyd.Lloyd(rows, problem.centers, algorithm)
         finally:
             _lloyd.plan, _lloyd.AssignmentArgs, _lloyd.FollowingArgs = plan, take_args, follow
-        self.lloyd._bounding = kernel == "assign_bounded"  # from the first pass on
+        if kernel == "assign_bounded":  # from the first pass to the last
+            self.lloyd._bounding = True
+            self.lloyd._use_bounds = lambda changed: None
 
     def _note(self, *args, **buffers):
         self.buffers = buffers

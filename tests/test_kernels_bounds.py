@@ -195,6 +195,26 @@ def test_sums_that_overflow():
     np.testing.assert_allclose(one.buffers["sums"][0], sums, rtol=1e-12)
 
 
+@pytest.mark.parametrize("weights", ["none", "random"])
+@pytest.mark.parametrize("sums_by", ["block", "cluster"])
+def test_bounds_come_and_go(sums_by, weights, dtype, algorithm):
+    """Plain passes, and passes with bounds, in any order are one fit."""
+    for seed in range(6):
+        problem = make_problem(
+            "normal", 3000, 6, 12, dtype, seed=seed, weights=weights, origin=True, size=700
+        )
+        problem.centers = problem.x[problem.rng.choice(3000, 12, replace=False)]
+        plain = Pass(problem, algorithm, "assign", 1, sums_by)
+        other = Pass(problem, algorithm, "assign_bounded", 1, sums_by)
+        for _ in range(15):
+            assert_passes_agree(plain, other)
+            if problem.rng.random() < 0.5:
+                other.lloyd._give_up_bounds()
+            else:
+                other.lloyd._bounding = True
+            assert_updates_agree(plain, other)
+
+
 def test_fits_begin_without_bounds(dtype):
     """The first passes of a fit are plain; what follows is the same fit."""
     problem = make_problem("blobs", 6000, 6, 12, dtype, origin=True, size=1000)
@@ -202,6 +222,7 @@ def test_fits_begin_without_bounds(dtype):
     plain = Pass(problem, "lloyd", "assign")
     bounded = Pass(problem, "lloyd", "assign_bounded")
     bounded.lloyd._bounding = False
+    del bounded.lloyd._use_bounds
     with _run.trace() as runs:
         for _ in range(25):
             assert_passes_agree(plain, bounded)
@@ -210,6 +231,27 @@ def test_fits_begin_without_bounds(dtype):
     assert names[0] == "assign"
     assert names[-1] == "assign_bounded"
     assert names == sorted(names)
+
+
+def test_bounds_are_given_up(dtype):
+    """Where they leave most rows open, until labels have come to rest further."""
+    problem = make_problem("normal", 6000, 6, 12, dtype, size=1000)
+    problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
+    one = Pass(problem, "lloyd", "assign_bounded")
+    del one.lloyd._use_bounds
+    one.assign()
+    assert one.lloyd._bounding  # every row was looked at, as nothing was known of any
+    one.update()
+    one.assign()
+    one.lloyd._counts[:, 1] = 0
+    one.lloyd._counts[0, 1] = 5999
+    one.lloyd._use_bounds(100)
+    assert not one.lloyd._bounding
+    assert not one.buffers["gap"].any()
+    one.lloyd._use_bounds(60)
+    assert not one.lloyd._bounding
+    one.lloyd._use_bounds(10)
+    assert one.lloyd._bounding
 
 
 @pytest.mark.parametrize("n_groups", [1, 4])

@@ -8,7 +8,7 @@ from shoal._args import MomentArgs
 from shoal._kmeans_args import CenterArgs, MeasureArgs, ReductionArgs, UpdateArgs
 
 import reference
-from kernel_cases import as_csr, level, levels, make_problem, problems
+from kernel_cases import Pass, as_csr, level, levels, make_problem, problems
 from shoal import _centers, _cpu, _run
 from shoal._centers import Centers
 
@@ -75,6 +75,24 @@ def test_add_members(problem, sparse, clusters, name):
         )
     expected = reference.add_members(problem.x, problem.w, labels, k)
     np.testing.assert_array_equal(totals, expected)  # where nobody says what is dirty, all is
+
+
+@given(problems(), levels)
+def test_sum_block(problem, name):
+    """Whatever the sums were, they are those of the labels."""
+    one = Pass(problem, "lloyd", "assign")
+    one.labels[:] = problem.rng.integers(len(problem.centers), size=len(problem.X))
+    one.lloyd._assignment.first = False
+    sums = one.buffers["sums"]
+    sums[:] = np.nan
+    args = one.lloyd._assignment
+    with level(name):
+        _run.run("sum_block", problem.rows.type, args, len(problem.X), problem.size)
+    for b, block in enumerate(problem.blocks):
+        expected = reference.sum_block(
+            problem.x[block], problem.w[block], one.labels[block], len(problem.centers)
+        )
+        np.testing.assert_array_equal(sums[b], expected)
 
 
 @given(problems(), levels)

@@ -67,6 +67,10 @@ cdef class AssignmentArgs(Args):
     def first(self, bint value):
         self.struct.first = value
 
+    def drop_sums(self):
+        """No pass from now on takes sums."""
+        self.struct.sums = NULL
+
 
 cdef class FollowingArgs(Args):
     """Bounds that begin with centers anywhere: nothing has moved yet."""

@@ -17,7 +17,8 @@ from shoal._kmeans_args import (
 from shoal._rows import Rows
 
 N_GROUPS = 2  # more cost as much as they save
-SETTLING = 0.05  # bounds pay once fewer labels than this change in a pass
+OVERHEAD = {True: 1600, False: 150}  # of open rows, in float32 products; True: tightened first
+OPEN = 12  # rows that bounds leave open for each label that changed, about
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Lloyd:
         sums = np.empty((n_blocks, k, d + 1)) if self.plan.sums_by == "block" else None
         self._following = self._dirty = None
         self._bounding = False  # whether bounds are kept by now
+        self._tried = n + 1  # labels that changed when bounds were last given up
         self._relocated = False  # in the last update
         bounds = {}
         if self.plan.kernel == "assign_bounded":
@@ -131,6 +133,7 @@ class Lloyd:
         n, (k, d), groups = self.rows.n, self._old.shape, self.centers.n_groups
         n_blocks, padded = self.plan.n_blocks, self.centers.padded
         self._drift = np.zeros((groups, padded), self.rows.dtype)
+        self._gap = np.zeros(n, np.float32)
         self._dirty = np.empty((n_blocks, k), np.uint8)
         shared = {
             "fall": np.zeros((k, N_BUCKETS), np.float32),
@@ -149,7 +152,7 @@ class Lloyd:
             **shared,
         )
         return shared | {
-            "gap": np.zeros(n, np.float32),
+            "gap": self._gap,
             "lower": np.empty((n, groups), np.float32) if self.plan.tighten else None,
             "dirty": self._dirty,
             "fresh": np.ones(n_blocks, np.uint8),
@@ -172,15 +175,32 @@ class Lloyd:
         self._assignment.first = False
         changed = int(self._counts[:, 0].sum())
         self._reduction.everything |= not self._bounding
-        self._bounding |= self._following is not None and changed < self.rows.n * SETTLING
+        if self._following is not None and self.centers.n_groups == 1:
+            self._use_bounds(changed)
         return changed
+
+    def _use_bounds(self, changed: int) -> None:
+        """Choose the kind of the next pass: bounds pay while they leave few rows open."""
+        n, search = self.rows.n, self._old.size * self.rows.dtype.itemsize / 4
+        worth = n * search / (search + OVERHEAD[self.plan.tighten])
+        if not self._bounding:
+            self._bounding = changed < min(worth / OPEN, self._tried / 2)
+        elif worth * 1.25 < self._counts[:, 1].sum() < n:  # n: in the first of such passes
+            self._give_up_bounds()
+            self._tried = changed
+
+    def _give_up_bounds(self) -> None:
+        self._bounding = False
+        self._gap[:] = 0  # nothing is known of any row when bounds are taken up again
 
     def update(self) -> float:
         """M-step; the sum of the squared shifts of the centers."""
         if self.plan.sums_by == "block":
             self._run_over_clusters("add_blocks", self._reduction)
+        elif self.rows.in_memory:
+            self._run_over_clusters("add_members", self._reduction)
         else:
-            self._add_rows()
+            self._add_in_order()
         self._relocated = self._reduction.everything = self._relocate_empty()
         self._average()
         return float(self.shifts @ self.shifts)
@@ -191,22 +211,17 @@ class Lloyd:
         Sums that rows came to and left are rounded in their own way; so centers in the end
         depend on the labels alone, whatever way led there.
         """
-        bounded = self._following is not None
-        if bounded and self.plan.sums_by == "block" and not self._relocated:
-            self._reduction.everything = True
-            self._add_rows()
+        rows_moved = self._following is not None and self.plan.sums_by == "block"
+        if rows_moved and not self._relocated:
+            _run.run("sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.size)
+            self._run_over_clusters("add_blocks", self._reduction)
             self._average()
+        self._assignment.drop_sums()
 
     def _run_over_clusters(self, kernel: str, args: Args) -> None:
         k, d = self._old.shape
         clusters = _run.cut(k, d * (1 + self.plan.n_blocks), 16)[1]  # in a block
         _run.run(kernel, self.rows.type, args, k, clusters, clusters)
-
-    def _add_rows(self) -> None:
-        if self.rows.in_memory:
-            self._run_over_clusters("add_members", self._reduction)
-        else:
-            self._add_in_order()
 
     def _average(self) -> None:
         """From totals to centers, which the bounds follow."""

@@ -67,12 +67,12 @@ from ._silhouettes import (
     silhouette_pairs,
     silhouette_rows,
 )
-from ._updates import add_blocks, add_in_order, add_members, average, pack
+from ._updates import add_blocks, add_in_order, add_members, average, pack, sum_block
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search", "seed", "accept",
     "assign", "assign_bounded", "assign_sparse", "follow",
-    "add_blocks", "add_members", "add_in_order", "average", "pack",
+    "add_blocks", "add_members", "add_in_order", "average", "pack", "sum_block",
     "assign_batch", "step",
     "rotate_rows", "split_nodes", "grow_subtrees", "fill_tiles",
     "neighbors", "sum_weights", "find_cells", "count_neighbors", "join_cells", "unite_cells",

@@ -8,11 +8,11 @@ arithmetic and decide.pxd for the proof that labels are the canonical ones.
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
-from libc.string cimport memset
 
 from shoal.kernels.decide cimport decide, doubtful, tie_margin
-from shoal.kernels.row cimport add_rows
-from shoal.kernels.tile cimport nearest, square_rows, turn_rows
+from shoal.kernels.row cimport add_rows, move_row
+from shoal.kernels.sums cimport begin_sums, finish_sums
+from shoal.kernels.tile cimport Ahead, nearest, prepare, square_rows, turn_rows
 from shoal.kernels.kmeans_structs cimport Assignment
 from shoal.kernels.vec cimport PIECE, REAL_INF, TILE_CENTERS, TILE_ROWS, real
 
@@ -26,6 +26,8 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
+    cdef Ahead next_rows
+    cdef Ahead *ahead
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
     cdef real place[TILE_ROWS]
@@ -36,10 +38,10 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef int32_t doubts, moved
     cdef int32_t *labels = a.labels
     cdef double *sums = NULL
+    cdef bint fresh = begin_sums(a, block, a.rows.weights != NULL)
     cdef Py_ssize_t changed = 0, ties = 0, strange = 0
     if a.sums != NULL:
         sums = a.sums + block * k * (d + 1)
-        memset(sums, 0, k * (d + 1) * sizeof(double))
     i = start
     while i < stop:
         count = min(<Py_ssize_t> TILE_ROWS, stop - i)
@@ -47,7 +49,12 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
             rows[r] = x + (i + min(r, count - 1)) * d
         turn_rows(rows, origin, d, i + TILE_ROWS + PIECE <= a.rows.n, tile)
         square_rows(tile, d, norms)
-        nearest(tile, d, &a.centers, 0, best, second, place)
+        ahead = NULL
+        if d >= 16 and i + 2 * TILE_ROWS <= stop:
+            for r in range(TILE_ROWS):
+                next_rows.rows[r] = rows[r] + TILE_ROWS * d
+            ahead = prepare(&next_rows, d, a.centers.group_panels[1])
+        nearest(tile, d, &a.centers, 0, ahead, best, second, place)
         doubts = 0
         for r in range(TILE_ROWS):
             label[r] = <int32_t> place[r]  # one group, so places are centers
@@ -63,20 +70,36 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         moved = 0
         for r in range(count):
             moved += label[r] != labels[i + r]
+        if moved and sums != NULL and not fresh:
+            for r in range(count):
+                if label[r] != labels[i + r]:
+                    move_row(&a.rows, i + r, sums, labels[i + r], label[r])
+        for r in range(count):
             labels[i + r] = label[r]
         changed += moved
-        if sums != NULL:
+        if sums != NULL and fresh:
             add_rows(&a.rows, i, i + count, labels, NULL, sums)
         i += TILE_ROWS
+    if sums != NULL and a.fresh != NULL and a.rows.weights == NULL:
+        finish_sums(a, block, start, stop, fresh, changed)
     a.counts[4 * block] = changed
     a.counts[4 * block + 1] = stop - start
     a.counts[4 * block + 2] = ties
     a.counts[4 * block + 3] = strange
 
 
+cdef void sum_block(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                    void *scratch) noexcept nogil:
+    """The sums of a block from its labels, taken anew."""
+    cdef Assignment *a = <Assignment *> args
+    begin_sums(a, block, True)
+    add_rows(&a.rows, start, stop, a.labels, NULL, a.sums + block * a.centers.k * (a.rows.d + 1))
+
+
 # What _run.py hands to threads: name -> address.
 kernels = {
     "assign": PyCapsule_New(<void *> assign, "shoal.kernel", NULL),
+    "sum_block": PyCapsule_New(<void *> sum_block, "shoal.kernel", NULL),
 }
 
 # Sizes that depend on the instruction set and that Python must know.

@@ -27,16 +27,12 @@ implies that, and goes on implying it while drifts are added, since
 stored in float32 whatever the data's type, rounded outwards; what underflow may have
 taken is added under the root.
 
-A row that changes its label is taken from one sum and added to the other (of unit
-weights; else the sums of clusters that rows have joined or left are taken anew). That
-rounds no oftener than a new sum as long as no more rows moved than there are.
-
 Cost: 8 bytes a row where gaps hold, 3·d flops to tighten, 2·d·(centers of the open
 groups) where they do not.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY, isfinite, sqrt
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -45,13 +41,18 @@ from shoal.kernels.gap cimport (
     OUTWARDS, TINY, above, below, bucket_of, find_bucket, keep_gap, keep_lower,
 )
 from shoal.kernels.row cimport add_rows, dense_distance, move_row
-from shoal.kernels.tile cimport nearest, square_rows, turn_rows
+from shoal.kernels.sums cimport begin_sums, finish_sums
+from shoal.kernels.tile cimport Ahead, nearest, prepare, square_rows, turn_rows
 from shoal.kernels.kmeans_structs cimport BUCKETS, Assignment
-from shoal.kernels.vec cimport PIECE, REAL_INF, REAL_MAX, TILE_CENTERS, TILE_ROWS, real
+from shoal.kernels.vec cimport (
+    PIECE, REAL_INF, REAL_MAX, TILE_CENTERS, TILE_ROWS, real, v_prefetch,
+)
+
 
 cdef enum:
     CHUNK = 2048      # rows whose bounds are looked at together
     MAX_GROUPS = 4
+    FETCHED = 160     # features of rows that are on their way
 
 
 ctypedef struct Open:
@@ -105,10 +106,20 @@ cdef bint tighten(const Assignment *a, Py_ssize_t i, double margin, Open *found,
     return True
 
 
+cdef inline void fetch_row(const Assignment *a, Py_ssize_t i) noexcept nogil:
+    """Ask for a row that will be read soon."""
+    cdef const real *x = <const real *> a.rows.x + i * a.rows.d
+    cdef Py_ssize_t l = 0
+    while l < a.rows.d:
+        v_prefetch(x + l)
+        l += 64 // sizeof(real)
+    v_prefetch(x + a.rows.d - 1)
+
+
 cdef void find_open(const Assignment *a, Py_ssize_t start, Py_ssize_t stop,
                     double margin, Open *found) noexcept nogil:
     """Collect the rows of a chunk that stay open."""
-    cdef Py_ssize_t i, j, count = 0, kept = 0
+    cdef Py_ssize_t i, j, count = 0, kept = 0, ahead = 1 + FETCHED // a.rows.d
     cdef const float *gap = a.gap
     cdef const float *fall = a.fall
     cdef const int32_t *labels = a.labels
@@ -137,6 +148,7 @@ cdef void find_open(const Assignment *a, Py_ssize_t start, Py_ssize_t stop,
             found.own[j] = -1
         return
     for j in range(count):
+        fetch_row(a, start + found.row[min(j + ahead, count - 1)])
         found.row[kept] = found.row[j]
         kept += tighten(a, start + found.row[j], margin, found, kept)
     found.count = kept
@@ -179,10 +191,17 @@ ctypedef struct Tile:
 cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssize_t j,
                Py_ssize_t count, int bits, real *turned, Tile *t) noexcept nogil:
     """Fill a tile with `count` open rows from the j-th on; search the groups in `bits`."""
-    cdef Py_ssize_t d = a.rows.d, r, g, last = start
+    cdef Py_ssize_t d = a.rows.d, r, g, i, last = start
     cdef const int32_t *center_at
     cdef const real *x = <const real *> a.rows.x
+    cdef Ahead next_rows
+    cdef Ahead *ahead = NULL
     cdef real place[TILE_ROWS]
+    if j + count < found.count:
+        for r in range(TILE_ROWS):
+            i = start + found.row[min(j + TILE_ROWS + r, found.count - 1)]
+            next_rows.rows[r] = x + i * d
+        ahead = prepare(&next_rows, d, a.centers.group_panels[a.centers.n_groups])
     for r in range(TILE_ROWS):
         t.rows[r] = x + (start + found.row[j + min(r, count - 1)]) * d
     for r in range(count):
@@ -191,7 +210,7 @@ cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssiz
     square_rows(turned, d, t.norms)
     for g in range(a.centers.n_groups):
         if bits >> g & 1:
-            nearest(turned, d, &a.centers, g, t.best[g], t.second[g], place)
+            nearest(turned, d, &a.centers, g, ahead, t.best[g], t.second[g], place)
             center_at = a.centers.place_center + a.centers.group_panels[g] * TILE_CENTERS
             for r in range(TILE_ROWS):
                 t.center[g][r] = center_at[<int32_t> place[r]]
@@ -354,33 +373,6 @@ cdef void settle(const Assignment *a, const Tile *t, Py_ssize_t start, const Ope
             relabel(a, i, old[r], f.label[r], dirty, moving, counts)
 
 
-cdef void finish_sums(const Assignment *a, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                      bint fresh, Py_ssize_t changed) noexcept nogil:
-    """Bring a block's sums up to its labels where that is left to do, and choose how the
-    next pass does it."""
-    cdef Py_ssize_t k = a.centers.k, stride = a.rows.d + 1, i, j, touched = 0
-    cdef double *sums = a.sums + block * k * stride
-    cdef const uint8_t *dirty = a.dirty + block * k
-    cdef bint finite = True
-    if a.rows.weights == NULL:
-        a.moved[block] = 0 if fresh else a.moved[block] + changed
-        a.fresh[block] = 4 * changed > stop - start or a.moved[block] > stop - start
-        for i in range(k * stride):
-            finite &= isfinite(sums[i]) != 0
-        if not finite and not fresh:  # what overflowed can't be taken off again
-            memset(sums, 0, k * stride * sizeof(double))
-            add_rows(&a.rows, start, stop, a.labels, NULL, sums)
-        return
-    for i in range(start, stop):
-        touched += dirty[a.labels[i]]
-    a.fresh[block] = 2 * touched > stop - start
-    if not fresh and touched + changed > 0:
-        for j in range(k):
-            if dirty[j]:
-                memset(sums + j * stride, 0, stride * sizeof(double))
-        add_rows(&a.rows, start, stop, a.labels, dirty, sums)
-
-
 cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                          void *scratch) noexcept nogil:
     """Labels, bounds and sums of rows start .. stop - 1; scratch holds one turned tile."""
@@ -390,7 +382,7 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
     cdef double *sums = NULL
     cdef double *moving = NULL
     cdef uint8_t *dirty = a.dirty + block * k
-    cdef bint fresh = a.first or a.fresh[block]
+    cdef bint fresh = begin_sums(a, block, False)
     cdef int64_t *counts = a.counts + 4 * block
     cdef Open found
     cdef Tile tile
@@ -399,10 +391,7 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
     memset(dirty, 0, k)
     if a.sums != NULL:
         sums = a.sums + block * k * (a.rows.d + 1)
-        if fresh:
-            memset(sums, 0, k * (a.rows.d + 1) * sizeof(double))
-        elif a.rows.weights == NULL:
-            moving = sums
+        moving = sums if not fresh and a.rows.weights == NULL else NULL
     chunk = start
     while chunk < stop:
         end = min(stop, chunk + CHUNK)

@@ -55,7 +55,7 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
             last = max(last, row_at(a, i + min(r, count - 1)))
         turn_rows(rows, origin, d, last + PIECE < a.rows.n, tile)
         square_rows(tile, d, norms)
-        nearest(tile, d, &a.centers, 0, best, second, place)
+        nearest(tile, d, &a.centers, 0, NULL, best, second, place)
         for r in range(count):
             label = <int32_t> place[r]
             if doubtful(best[r], second[r], norms[r], margin, radius):

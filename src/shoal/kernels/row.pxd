@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from shoal.kernels.structs cimport Rows
 from shoal.kernels.vec cimport (
-    DL, add_three, d_add, d_load, d_mul, d_set1, d_store, d_sub, d_widen, real, vdouble,
+    DL, add_three, d_add, d_load, d_mul, d_set1, d_sub, d_total, d_widen, real, vdouble,
 )
 
 cdef extern from *:
@@ -96,18 +96,14 @@ cdef inline void dense_distance(const Rows *rows, Py_ssize_t i, const double *ce
     cdef const real *x = <const real *> rows.x + i * rows.d
     cdef const real *origin = <const real *> rows.origin
     cdef vdouble s = d_set1(0), q = d_set1(0), t, e
-    cdef double lanes[2][DL]
     cdef double t1, e1
     cdef Py_ssize_t l = 0
-    cdef int m
     while l + DL <= rows.d:
         t = d_sub(d_widen(x + l), d_widen(origin + l))
         e = d_sub(t, d_load(center + l))
         s = d_add(s, d_mul(e, e))
         q = d_add(q, d_mul(t, t))
         l += DL
-    d_store(lanes[0], s)
-    d_store(lanes[1], q)
     squared[0] = norm[0] = 0
     while l < rows.d:
         t1 = <double> x[l] - <double> origin[l]
@@ -116,9 +112,8 @@ cdef inline void dense_distance(const Rows *rows, Py_ssize_t i, const double *ce
         norm[0] += t1 * t1
         l += 1
     if rows.d >= DL:
-        for m in range(DL):
-            squared[0] += lanes[0][m]
-            norm[0] += lanes[1][m]
+        squared[0] += d_total(s)
+        norm[0] += d_total(q)
 
 
 cdef inline double sparse_distance(const Rows *rows, Py_ssize_t i, const double *center,

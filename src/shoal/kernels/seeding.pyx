@@ -156,7 +156,7 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, real *
             needed[r] = REAL_INF
     while j < a.n_candidates:
         evaluate(tile, d, <const real *> a.panel + j, CANDIDATES, panel_norms + j, FILTER_WIDTH,
-                 &v)
+                 NULL, &v)
         for c in range(FILTER_WIDTH):
             near = 0
             for m in range(TILE_VECTORS):

@@ -33,9 +33,6 @@ cdef inline void turn_rows(const real **rows, const real *origin, Py_ssize_t d, 
     cdef Py_ssize_t l = 0
     cdef int r, m
     while l + PIECE <= d or (followed and l < d):
-        if l % (64 // sizeof(real)) == 0 and d >= 16:
-            for r in range(TILE_ROWS):
-                v_prefetch(rows[r] + l + TILE_ROWS * d)
         for m in range(TILE_VECTORS):
             v_turn(rows + m * VL, origin, l, tile + l * TILE_ROWS + m * VL, TILE_ROWS)
         l += PIECE
@@ -73,13 +70,46 @@ ctypedef struct Values:
     vreal of[TILE_CENTERS][TILE_VECTORS]
 
 
+ctypedef struct Ahead:
+    # The rows of the next tile. Memory has time to bring them while this one is worked on,
+    # if it is asked for a line now and then: a burst would wait for itself.
+    const real *rows[TILE_ROWS]
+    Py_ssize_t lines           # of 64 bytes, in all rows
+    Py_ssize_t asked
+    int each                   # how many at each feature
+
+
+cdef inline Ahead *prepare(Ahead *ahead, Py_ssize_t d, Py_ssize_t n_panels) noexcept nogil:
+    """Spread the lines over the first two panels; short rows are asked for at once."""
+    cdef int r
+    ahead.lines = TILE_ROWS * d // (64 // sizeof(real))
+    ahead.asked = 0
+    ahead.each = 1 if n_panels > 1 else 2
+    if d >= 16:
+        return ahead
+    for r in range(TILE_ROWS):
+        v_prefetch(ahead.rows[r])
+    return NULL
+
+
+cdef inline void ask(Ahead *ahead) noexcept nogil:
+    """Ask for the next lines: one of each row, then the second of each, and so on."""
+    cdef Py_ssize_t stop = min(ahead.asked + ahead.each, ahead.lines)
+    while ahead.asked < stop:
+        v_prefetch(ahead.rows[ahead.asked % TILE_ROWS]
+                   + ahead.asked // TILE_ROWS * (64 // sizeof(real)))
+        ahead.asked += 1
+
+
 cdef inline void stretch(const real *tile, Py_ssize_t l, Py_ssize_t end, const real *panel,
-                         Py_ssize_t stride, int width, Values *v) noexcept nogil:
+                         Py_ssize_t stride, int width, Ahead *ahead, Values *v) noexcept nogil:
     """Add the products of features l .. end - 1."""
     cdef vreal x[TILE_VECTORS]
     cdef vreal c
     cdef int m, j
     while l < end:
+        if ahead != NULL:
+            ask(ahead)
         for m in range(TILE_VECTORS):
             x[m] = v_load(tile + l * TILE_ROWS + m * VL)
         for j in range(width):
@@ -90,7 +120,7 @@ cdef inline void stretch(const real *tile, Py_ssize_t l, Py_ssize_t end, const r
 
 
 cdef inline void evaluate(const real *tile, Py_ssize_t d, const real *panel, Py_ssize_t stride,
-                          const real *norms, int width, Values *v) noexcept nogil:
+                          const real *norms, int width, Ahead *ahead, Values *v) noexcept nogil:
     """v_j of `width` centers, a constant where inlined; `stride` is a panel's."""
     cdef Values done
     cdef Py_ssize_t l = STRETCH
@@ -98,13 +128,13 @@ cdef inline void evaluate(const real *tile, Py_ssize_t d, const real *panel, Py_
     for j in range(width):
         for m in range(TILE_VECTORS):
             v.of[j][m] = v_set1(norms[j])
-    stretch(tile, 0, min(d, <Py_ssize_t> STRETCH), panel, stride, width, v)
+    stretch(tile, 0, min(d, <Py_ssize_t> STRETCH), panel, stride, width, ahead, v)
     while l < d:
         for j in range(width):
             for m in range(TILE_VECTORS):
                 done.of[j][m] = v.of[j][m]
                 v.of[j][m] = v_set1(0)
-        stretch(tile, l, min(d, l + STRETCH), panel, stride, width, v)
+        stretch(tile, l, min(d, l + STRETCH), panel, stride, width, ahead, v)
         for j in range(width):
             for m in range(TILE_VECTORS):
                 v.of[j][m] = v_add(v.of[j][m], done.of[j][m])
@@ -119,11 +149,11 @@ ctypedef struct Least:
 
 
 cdef inline void scan(const real *tile, Py_ssize_t d, const real *panel, const real *norms,
-                      int width, vreal *number, Least *least) noexcept nogil:
+                      int width, Ahead *ahead, vreal *number, Least *least) noexcept nogil:
     """Bring `least` up to the first `width` centers of a panel; a constant where inlined."""
     cdef Values v
     cdef int m, j
-    evaluate(tile, d, panel, TILE_CENTERS, norms, width, &v)
+    evaluate(tile, d, panel, TILE_CENTERS, norms, width, ahead, &v)
     for j in range(width):
         for m in range(TILE_VECTORS):
             least.second[m] = v_min(least.second[m], v_max(v.of[j][m], least.best[m]))
@@ -133,11 +163,11 @@ cdef inline void scan(const real *tile, Py_ssize_t d, const real *panel, const r
 
 
 cdef inline void nearest(const real *tile, Py_ssize_t d, const Centers *c, Py_ssize_t group,
-                         real *best, real *second, real *place) noexcept nogil:
+                         Ahead *ahead, real *best, real *second, real *place) noexcept nogil:
     """Least v_j, second least, and the place of the least, over the centers of a group.
 
     `place` counts from the group's first center. Equal values keep the first place;
-    where every value is NaN it is 0.
+    where every value is NaN it is 0. `ahead` may be NULL.
     """
     cdef Least least
     cdef vreal number = v_set1(0)
@@ -151,16 +181,19 @@ cdef inline void nearest(const real *tile, Py_ssize_t d, const Centers *c, Py_ss
         least.second[m] = v_set1(REAL_INF)
         least.place[m] = v_set1(0)
     while p < last:
-        scan(tile, d, panel, norms, TILE_CENTERS, &number, &least)
+        if ahead != NULL and ahead.asked < ahead.lines:
+            scan(tile, d, panel, norms, TILE_CENTERS, ahead, &number, &least)
+        else:
+            scan(tile, d, panel, norms, TILE_CENTERS, NULL, &number, &least)
         panel += TILE_CENTERS * d
         norms += TILE_CENTERS
         p += 1
     if rest <= TILE_CENTERS // 3:
-        scan(tile, d, panel, norms, TILE_CENTERS // 3, &number, &least)
+        scan(tile, d, panel, norms, TILE_CENTERS // 3, ahead, &number, &least)
     elif rest <= 2 * (TILE_CENTERS // 3):
-        scan(tile, d, panel, norms, 2 * (TILE_CENTERS // 3), &number, &least)
+        scan(tile, d, panel, norms, 2 * (TILE_CENTERS // 3), ahead, &number, &least)
     else:
-        scan(tile, d, panel, norms, TILE_CENTERS, &number, &least)
+        scan(tile, d, panel, norms, TILE_CENTERS, ahead, &number, &least)
     for m in range(TILE_VECTORS):
         v_store(best + m * VL, least.best[m])
         v_store(second + m * VL, least.second[m])

@@ -211,7 +211,8 @@ static inline void v_turn(const real *const *rows, const real *origin, intptr_t 
 
 /* Vectors of double whatever `real` is, for the few sums that need the digits.
  * d_fused rounds once everywhere, d_muladd once or twice; d_less gives a bit a lane;
- * d_round rounds to `real` and back; d_widen reads DL values of `real`. */
+ * d_round rounds to `real` and back; d_widen reads DL values of `real`; d_total adds up
+ * the lanes, halves first. */
 #if defined(PREFIX)
 #if VBYTES == 64
 typedef __m512d vdouble;
@@ -278,6 +279,20 @@ static inline vdouble d_widen(const real *p) { return _mm256_cvtps_pd(_mm_loadu_
 #else
 static inline vdouble d_widen(const real *p) { return _mm_setr_pd(p[0], p[1]); }
 #endif
+static inline double d_total(vdouble a)
+{
+#if VBYTES == 64
+    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+#elif VBYTES == 32
+    __m256d four = a;
+#endif
+#if VBYTES > 16
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+#else
+    __m128d two = a;
+#endif
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
 enum { DL = VBYTES / 8 };
 #elif defined(__aarch64__)
 typedef float64x2_t vdouble;
@@ -305,6 +320,7 @@ static inline vdouble d_widen(const real *p) { return vld1q_f64(p); }
 static inline vdouble d_round(vdouble a) { return vcvt_f64_f32(vcvt_f32_f64(a)); }
 static inline vdouble d_widen(const real *p) { return vcvt_f64_f32(vld1_f32(p)); }
 #endif
+static inline double d_total(vdouble a) { return vaddvq_f64(a); }
 enum { DL = 2 };
 #else
 typedef double vdouble;
@@ -323,6 +339,7 @@ static inline vdouble d_sqrt(vdouble a) { return sqrt(a); }
 static inline int d_less(vdouble a, vdouble b) { return a < b; }
 static inline vdouble d_round(vdouble a) { return (real)a; }
 static inline vdouble d_widen(const real *p) { return *p; }
+static inline double d_total(vdouble a) { return a; }
 enum { DL = 1 };
 #endif
 
@@ -391,7 +408,7 @@ static inline int lowest(unsigned bits)
 }
 
 #if defined(PREFIX)
-static inline void v_prefetch(const real *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+static inline void v_prefetch(const real *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 #elif defined(__GNUC__)
 static inline void v_prefetch(const real *p) { __builtin_prefetch(p); }
 #else

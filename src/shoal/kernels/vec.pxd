@@ -38,6 +38,7 @@ cdef extern from "vec.h" nogil:
     vdouble d_div(vdouble a, vdouble b)
     vdouble d_sqrt(vdouble a)
     vdouble d_round(vdouble a)
+    double d_total(vdouble a)
     int d_less(vdouble a, vdouble b)
     vreal v_load(const real *p)
     void v_store(real *p, vreal a)
