@@ -23,7 +23,7 @@ from libc.string cimport memcpy, memset
 from shoal.kernels.decide cimport tie_margin, underflow
 from shoal.kernels.kmeans_structs cimport Search, Seeding
 from shoal.kernels.row cimport weight
-from shoal.kernels.tile cimport Values, evaluate, square_rows, turn_rows
+from shoal.kernels.tile cimport Ahead, Values, evaluate, prepare, square_rows, turn_rows
 from shoal.kernels.vec cimport (
     CANDIDATE_VECTORS, CANDIDATES, DL, PIECE, REAL_INF, REAL_MAX, TILE_ROWS, TILE_VECTORS, VL,
     d_add, d_load, d_mul, d_round, d_set1, d_store, d_sub, d_widen, lowest, real,
@@ -115,9 +115,9 @@ cdef inline void add_gain(const Seeding *a, Py_ssize_t i, Py_ssize_t j, double s
             (<real *> a.columns)[j * a.rows.n + i] = <real> squared
 
 
-cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, real *tile,
-               double *gains) noexcept nogil:
-    """Hold the candidates against up to TILE_ROWS dense rows.
+cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, Py_ssize_t following,
+               real *tile, double *gains) noexcept nogil:
+    """Hold the candidates against up to TILE_ROWS dense rows; `following` more are listed.
 
     Candidate j is not nearer, whatever rounding does, where
 
@@ -136,6 +136,8 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, real *
     cdef real margin = <real> tie_margin(d), tiny = underflow(margin)
     cdef real less = <real> (1 - margin), more = <real> (1 + margin)
     cdef Values v
+    cdef Ahead next_rows
+    cdef Ahead *ahead = NULL
     cdef unsigned near, present = <unsigned> ((<uint64_t> 1 << count) - 1)
     cdef int m, c
     for c in range(CANDIDATES):
@@ -154,9 +156,13 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, real *
         needed[r] = needed[r] * more - norms[r] * less + tiny
         if not norms[r] < <real> (REAL_MAX / 8):
             needed[r] = REAL_INF
+    if following == TILE_ROWS:
+        for r in range(TILE_ROWS):
+            next_rows.rows[r] = x + row[TILE_ROWS + r] * d
+        ahead = prepare(&next_rows, d, (a.n_candidates + FILTER_WIDTH - 1) // FILTER_WIDTH)
     while j < a.n_candidates:
         evaluate(tile, d, <const real *> a.panel + j, CANDIDATES, panel_norms + j, FILTER_WIDTH,
-                 NULL, &v)
+                 ahead, &v)
         for c in range(FILTER_WIDTH):
             near = 0
             for m in range(TILE_VECTORS):
@@ -176,7 +182,7 @@ cdef void seed(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     cdef real *columns = <real *> a.columns
     cdef double *gains = a.gains + block * CANDIDATES
     cdef double squared[CANDIDATES]
-    cdef Py_ssize_t row[TILE_ROWS]
+    cdef Py_ssize_t row[2 * TILE_ROWS]
     cdef Py_ssize_t n_open = 0, i, j
     cdef bint prune = a.rows.indptr != NULL or a.rows.d >= SHORT
     memset(gains, 0, CANDIDATES * sizeof(double))
@@ -195,11 +201,14 @@ cdef void seed(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
             continue
         row[n_open] = i
         n_open += 1
-        if n_open == TILE_ROWS:
-            look(a, row, n_open, <real *> scratch, gains)
-            n_open = 0
-    if n_open:
-        look(a, row, n_open, <real *> scratch, gains)
+        if n_open == 2 * TILE_ROWS:
+            look(a, row, TILE_ROWS, TILE_ROWS, <real *> scratch, gains)
+            memcpy(row, row + TILE_ROWS, TILE_ROWS * sizeof(Py_ssize_t))
+            n_open = TILE_ROWS
+    j = 0
+    while j < n_open:
+        look(a, row + j, min(<Py_ssize_t> TILE_ROWS, n_open - j), 0, <real *> scratch, gains)
+        j += TILE_ROWS
 
 
 cdef inline double total(const Seeding *a, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
