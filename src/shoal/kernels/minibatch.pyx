@@ -18,7 +18,7 @@ from libc.string cimport memset
 
 from shoal.kernels.decide cimport decide, doubtful, tie_margin
 from shoal.kernels.row cimport dense_distance, weight
-from shoal.kernels.tile cimport nearest, square_rows, turn_rows
+from shoal.kernels.tile cimport Ahead, nearest, prepare, square_rows, turn_rows
 from shoal.kernels.kmeans_structs cimport Batch
 from shoal.kernels.vec cimport PIECE, TILE_ROWS, real
 
@@ -40,6 +40,8 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
+    cdef Ahead next_rows
+    cdef Ahead *ahead
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
     cdef real place[TILE_ROWS]
@@ -55,7 +57,12 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
             last = max(last, row_at(a, i + min(r, count - 1)))
         turn_rows(rows, origin, d, last + PIECE < a.rows.n, tile)
         square_rows(tile, d, norms)
-        nearest(tile, d, &a.centers, 0, NULL, best, second, place)
+        ahead = NULL
+        if i + 2 * TILE_ROWS <= stop:
+            for r in range(TILE_ROWS):
+                next_rows.rows[r] = x + row_at(a, i + TILE_ROWS + r) * d
+            ahead = prepare(&next_rows, d, a.centers.group_panels[1])
+        nearest(tile, d, &a.centers, 0, ahead, best, second, place)
         for r in range(count):
             label = <int32_t> place[r]
             if doubtful(best[r], second[r], norms[r], margin, radius):
