@@ -86,7 +86,7 @@ def tolerance(x, weights=None):
     return {"atol": 3e-5 if x.dtype == np.float32 else 1e-9, "rtol": 0}
 
 
-@given(cases(), st.sampled_from(["euclidean", "manhattan"]), st.booleans(), levels)
+@given(cases(), st.sampled_from(["euclidean", "manhattan", "chebyshev"]), st.booleans(), levels)
 def test_pairs(case, metric, few, name):
     """Both ways, sums for each cluster or rows at a time, in many small chunks."""
     x, labels, weights = case

@@ -5,7 +5,7 @@ few nodes, and those with negative affinities: all that it does well. A large de
 it three more n x n matrices and a factorisation of n³. Here block Lanczos looks for the top
 of S (A - diag A) S, S² = 1 / degrees, in products with A alone; where the eigenvalues lie
 too close together for that, it goes on with the inverse of 1.00001 - S (A - diag A) S,
-scikit-learn's, by a Cholesky factorisation in place of one more matrix.
+scikit-learn's, by a Cholesky factorisation that takes half of one more matrix.
 """
 
 import warnings
@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import LinAlgError, cho_solve, cholesky, eigh
+from scipy.linalg import LinAlgError, eigh
 from sklearn.manifold import spectral_embedding
 from sklearn.utils.validation import check_symmetric
 from threadpoolctl import ThreadpoolController
 
 from shoal import _run
+from shoal._cholesky import Cholesky
 from shoal._silhouette_args import GraphArgs
 
 SMALL = 256  # nodes below which all eigenvalues cost little
@@ -174,19 +175,19 @@ class Graph:
 
     def least(self, k: int, start: np.ndarray) -> np.ndarray:
         """The same eigenvectors, by the inverse of the shifted Laplacian."""
-        shifted = self.affinity * self.scale
-        shifted *= -self.scale[:, np.newaxis]
-        shifted.flat[:: self.n + 1] = 1 + SHIFT
-        try:  # in place: a symmetric array in C order is itself in Fortran order
-            factor = cholesky(shifted.T, lower=True, overwrite_a=True, check_finite=False)
+
+        def columns(first: int, last: int) -> np.ndarray:
+            panel = self.affinity[first:, first:last] * self.scale[first:last]
+            panel *= -self.scale[first:, np.newaxis]
+            np.fill_diagonal(panel, 1 + SHIFT)
+            return panel
+
+        try:
+            factor = Cholesky(self.n, columns)
         except LinAlgError as error:
             raise NotFound from error
-
-        def solve(x: np.ndarray) -> np.ndarray:
-            return cho_solve((factor, True), x, check_finite=False)
-
         width = -(-(k + 1) // PANEL) * PANEL
-        return self._lanczos(solve, width, start, k, False, True)
+        return self._lanczos(factor.solve, width, start, k, False, True)
 
     def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *how: Any):
         with blas().limit(limits=1, user_api="blas"):  # its threads would spin beside ours

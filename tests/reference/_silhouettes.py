@@ -24,7 +24,10 @@ def distances(x, metric):
     found = np.zeros((len(x), len(x)), np.longdouble)
     for feature in x.T:
         difference = np.abs(feature[:, None] - feature)
-        found += difference if metric == "manhattan" else difference**2
+        if metric == "chebyshev":
+            found = np.maximum(found, difference)
+        else:
+            found += difference if metric == "manhattan" else difference**2
     return np.sqrt(found) if metric == "euclidean" else found
 
 
