@@ -142,6 +142,20 @@ def test_diagonal_is_left_out():
     np.testing.assert_allclose(embedding(affinity), plain, atol=1e-10)
 
 
+def test_small_degrees(monkeypatch):
+    """Where degrees differ by many orders, rounding is not multiplied up in the embedding.
+
+    The first vector is the same at every node, exactly.
+    """
+    X = np.random.default_rng(0).standard_normal((300, 28))
+    for size in (300, 200):  # below SMALL, all eigenvalues at once
+        affinity = rbf_kernel(X[:size], gamma=2)
+        first = embedding(affinity, 3)[:, 0]
+        degrees = affinity.sum(axis=0) - 1
+        assert degrees.min() < 1e-20 * degrees.max()
+        np.testing.assert_allclose(first, 1 / np.sqrt(degrees.sum()), rtol=1)
+
+
 BAD = {
     "nan": (np.where(BLOBS > 1, np.nan, BLOBS), {}),
     "one row": (BLOBS[:1], {}),

@@ -127,7 +127,7 @@ class Graph:
                 "Graph is not fully connected, spectral embedding may not work as expected.",
                 stacklevel=5,
             )
-        vectors *= self.scale[:, np.newaxis]
+        vectors = self.settled(vectors) * self.scale[:, np.newaxis]
         largest = np.abs(vectors).argmax(axis=0)
         vectors *= np.sign(vectors[largest, np.arange(k)])
         return vectors
@@ -161,17 +161,7 @@ class Graph:
 
     def leading(self, k: int, start: np.ndarray, apart: bool) -> np.ndarray:
         """The k eigenvectors of the largest eigenvalues of S (A - diag A) S, by products."""
-        width = -(-(k + 1) // PANEL) * PANEL
-        args = GraphArgs("f8", self.n, self.affinity, width=width, scale=self.scale)
-        _, size = _run.cut(self.n, 2 * self.n * width)
-
-        def product(x: np.ndarray) -> np.ndarray:
-            out = np.empty((self.n, width))
-            args.multiply(np.ascontiguousarray(x), out)
-            _run.run("graph_product", "f8", args, self.n, size)
-            return out
-
-        return self._lanczos(product, width, start, k, apart)
+        return self._lanczos(self.product, width_of(k), start, k, apart)
 
     def least(self, k: int, start: np.ndarray) -> np.ndarray:
         """The same eigenvectors, by the inverse of the shifted Laplacian."""
@@ -186,12 +176,40 @@ class Graph:
             factor = Cholesky(self.n, columns)
         except LinAlgError as error:
             raise NotFound from error
-        width = -(-(k + 1) // PANEL) * PANEL
-        return self._lanczos(factor.solve, width, start, k, False, True)
+        return self._lanczos(factor.solve, width_of(k), start, k, False, True)
+
+    def product(self, x: np.ndarray) -> np.ndarray:
+        """S (A - diag A) S times the vectors x, a multiple of PANEL."""
+        args = GraphArgs("f8", self.n, self.affinity, width=x.shape[1], scale=self.scale)
+        out = np.empty(x.shape)
+        args.multiply(np.ascontiguousarray(x), out)
+        _, size = _run.cut(self.n, 2 * out.size)
+        _run.run("graph_product", "f8", args, self.n, size)
+        return out
+
+    def settled(self, vectors: np.ndarray) -> np.ndarray:
+        """The eigenvectors once more times the matrix, over their eigenvalues.
+
+        What finds them errs as much at every node. Nodes of small degree, to be divided by
+        the root of it, have small values, of which a product leaves the digits.
+        """
+        k = vectors.shape[1]
+        padded = np.zeros((self.n, width_of(k)))
+        padded[:, :k] = vectors
+        found = self.product(padded)[:, :k]
+        values = np.einsum("ij,ij->j", vectors, found)
+        large = values > 0.5  # or errors would be divided by them
+        vectors[:, large] = found[:, large] / values[large]
+        return vectors
 
     def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *how: Any):
         with blas().limit(limits=1, user_api="blas"):  # its threads would spin beside ours
             return block_lanczos(operator, first_block(start, width), *how)
+
+
+def width_of(k: int) -> int:
+    """Vectors in a block that is to find k."""
+    return -(-(k + 1) // PANEL) * PANEL
 
 
 def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
