@@ -28,6 +28,7 @@ from shoal._silhouette_args import GraphArgs
 SMALL = 256  # nodes below which all eigenvalues cost little
 PANEL = 16  # vectors that the kernel multiplies together
 STEPS = 32  # products with a block before the solver gives up
+ROUNDING = 1  # how uneven a graph may be: see `describe`
 SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
 ACCURACY = 1e-10  # of the space of eigenvectors: residual over the gap to the next eigenvalue
 
@@ -106,9 +107,11 @@ class Graph:
         if least < 0:
             return None
         if uneven:
-            affinity = check_symmetric(affinity)  # warns, and takes the mean
-            degrees, _, uneven = describe(affinity)
-        return None if uneven else cls(affinity, degrees)
+            given = affinity
+            affinity = check_symmetric(given)  # where it differs much, warns and takes the mean
+            if affinity is not given:
+                degrees, _, uneven = describe(affinity)
+        return None if uneven > ROUNDING else cls(affinity, degrees)
 
     def embed(self, k: int, random_state: np.random.RandomState, apart: bool) -> np.ndarray:
         """Coordinates of the nodes; see `embed` below."""
@@ -212,8 +215,11 @@ def width_of(k: int) -> int:
     return -(-(k + 1) // PANEL) * PANEL
 
 
-def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """Degrees, the least affinity, and whether some affinity differs from its reverse."""
+def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, int]:
+    """Degrees, the least affinity, and whether some affinity differs from its reverse.
+
+    The last is 0 where none does, ROUNDING where rounding explains it, else more.
+    """
     n = len(affinity)
     n_blocks, size = _run.cut(n, 4 * n)
     degrees, least, uneven = np.empty(n), np.empty(n_blocks), np.empty(n_blocks, np.int32)
@@ -221,7 +227,7 @@ def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
         "f8", n, affinity, n_blocks=n_blocks, degrees=degrees, least=least, uneven=uneven
     )
     _run.run("graph_degrees", "f8", args, n, size)
-    return degrees, float(least.min()), bool(uneven.any())
+    return degrees, float(least.min()), int(uneven.max())
 
 
 def first_block(start: np.ndarray, width: int) -> np.ndarray:

@@ -91,4 +91,4 @@ ctypedef struct Graph:
     void *out                  # real[n, width]
     double *degrees            # [n]: Σ_j a_ij without the diagonal
     double *least              # [n_blocks]: the least value
-    int32_t *uneven            # [n_blocks]: whether some a_ij is not a_ji
+    int32_t *uneven            # [n_blocks]: whether some a_ij is not a_ji; 1: by rounding, 2: more
