@@ -248,8 +248,8 @@ def block_lanczos(
     Raises
     ------
     NotFound
-        Where eigenvalues are too close for ACCURACY, or convergence is too slow for STEPS,
-        unless this is the `last_resort`.
+        Where eigenvalues are too close for ACCURACY, unless this is the `last_resort`, or
+        convergence is too slow for STEPS.
     """
     n, width = block.shape
     most = min(STEPS, n // (2 * width))
@@ -296,8 +296,8 @@ class Watch:
         gap = float(gaps.min() if self.apart else gaps[-1])
         if max(error, floor) <= ACCURACY * (gap - residuals[k]):
             return True
-        if self.last_resort:
-            return error <= floor or steps_left == 0
+        if self.last_resort:  # to rounding, each by its own size: the first may be 1e5 times others
+            return bool((residuals[:k] <= 32 * np.finfo(float).eps * np.abs(values[:k])).all())
         converged = error <= floor and residuals[k] <= floor
         # four more steps as good as the last four, and so on
         wanted = max(ACCURACY * gap, floor)

@@ -24,7 +24,7 @@ from libc.math cimport INFINITY, NAN, fabs, sqrt
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
-from shoal.kernels.pair_tile cimport PAIRS, Distance, measure, together
+from shoal.kernels.pair_tile cimport PAIRS, Distance, measure
 from shoal.kernels.silhouette_structs cimport Clusters, Distances, Means, Tiling, Pairs
 from shoal.kernels.vec cimport (
     DL, LANE_VECTORS, LANES, PIECE, REAL_INF, TILE_ROWS, TILE_VECTORS, VL, d_load, d_muladd,
@@ -92,24 +92,33 @@ cdef inline void settle(const Clusters *c, Py_ssize_t i, const Nearest *v) noexc
     c.out[i] = value if fabs(value) < INFINITY else 0  # 0 / 0 above all
 
 
-cdef inline void add_columns(const Pairs *a, Py_ssize_t t, Py_ssize_t place, int width,
-                             const vreal *lane_weights, vreal *row_sums,
+cdef inline void add_columns(const Pairs *a, Py_ssize_t t, Py_ssize_t place, Py_ssize_t stop,
+                             int width, const vreal *lane_weights, vreal *row_sums,
                              real *column_sums) noexcept nogil:
-    """Distances of a tile to `width` rows, added for the tile and, where wanted, for them."""
+    """Distances of a tile to rows, added for the tile and, where wanted, for them.
+
+    `width` rows at a time, which is a constant where inlined, as many as there are. That this
+    function has the loop lets compilers keep distances in registers: loops of a constant length
+    are unrolled soon enough for that if they lie within another.
+    """
     cdef Distance v
     cdef vreal w, s
     cdef int m, j
     cdef const real *weights = <const real *> a.place_weights
-    measure(&a.packed, t, place, width, &v)
-    for j in range(width):
-        w = v_set1(weights[place + j])
-        for m in range(TILE_VECTORS):
-            row_sums[m] = v_fma(v.of[j][m], w, row_sums[m])
-        if column_sums != NULL:
-            s = v_load(column_sums + j * VL)
+    while place < stop:
+        measure(&a.packed, t, place, width, &v)
+        for j in range(width):
+            w = v_set1(weights[place + j])
             for m in range(TILE_VECTORS):
-                s = v_fma(v.of[j][m], lane_weights[m], s)
-            v_store(column_sums + j * VL, s)
+                row_sums[m] = v_fma(v.of[j][m], w, row_sums[m])
+            if column_sums != NULL:
+                s = v_load(column_sums + j * VL)
+                for m in range(TILE_VECTORS):
+                    s = v_fma(v.of[j][m], lane_weights[m], s)
+                v_store(column_sums + j * VL, s)
+        if column_sums != NULL:
+            column_sums += width * VL
+        place += width
 
 
 cdef void add_tile(const Pairs *a, Py_ssize_t t, Py_ssize_t place, Py_ssize_t stop,
@@ -117,19 +126,20 @@ cdef void add_tile(const Pairs *a, Py_ssize_t t, Py_ssize_t place, Py_ssize_t st
     """rows[r] = Σ w d of the tile's rows to places `place` .. stop - 1."""
     cdef vreal lane_weights[TILE_VECTORS]
     cdef vreal row_sums[TILE_VECTORS]
-    cdef int m, width
+    cdef Py_ssize_t first, last
+    cdef int m
     for m in range(TILE_VECTORS):
         lane_weights[m] = v_load(lanes + m * VL)
         row_sums[m] = v_set1(0)
-    while place < stop:
-        width = together(place, stop)
-        if width == PAIRS:
-            add_columns(a, t, place, PAIRS, lane_weights, row_sums, column_sums)
-        else:
-            add_columns(a, t, place, 1, lane_weights, row_sums, column_sums)
-        if column_sums != NULL:
-            column_sums += width * VL
-        place += width
+    first = min(stop, (place + PAIRS - 1) // PAIRS * PAIRS)
+    last = first + (stop - first) // PAIRS * PAIRS
+    add_columns(a, t, place, first, 1, lane_weights, row_sums, column_sums)
+    if column_sums != NULL:
+        column_sums += (first - place) * VL
+    add_columns(a, t, first, last, PAIRS, lane_weights, row_sums, column_sums)
+    if column_sums != NULL:
+        column_sums += (last - first) * VL
+    add_columns(a, t, last, stop, 1, lane_weights, row_sums, column_sums)
     for m in range(TILE_VECTORS):
         v_store(rows + m * VL, row_sums[m])
 
