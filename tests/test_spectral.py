@@ -91,6 +91,19 @@ def test_close_eigenvalues_fall_back(monkeypatch):
     assert angle(found, exact) < 1e-6
 
 
+def test_flat_spectrum():
+    """Eigenvalues of noise lie too close for few steps: then scikit-learn's solver takes over."""
+    affinity = 1 + 0.1 * np.random.default_rng(0).random((300, 300))
+    even = (affinity + affinity.T) / 2
+    exact = sklearn.manifold.spectral_embedding(
+        even, n_components=4, random_state=0, drop_first=False
+    )
+    assert angle(embedding(even), exact) < 1e-6
+    with pytest.warns(UserWarning, match="Array is not symmetric") as warned:
+        assert angle(embedding(affinity), exact) < 1e-6
+    assert len(warned) == 1
+
+
 def test_everything_fails(monkeypatch):
     """Then scikit-learn's solver takes over, with the draws that it would have had."""
 

@@ -77,6 +77,7 @@ def embed(
             return graph.embed(n_components, random_state, apart)
         except NotFound:
             random_state.set_state(state)
+            affinity = graph.affinity  # symmetric by now, and warned of if it was not
     return spectral_embedding(
         affinity,
         n_components=n_components,
@@ -252,7 +253,7 @@ def block_lanczos(
         convergence is too slow for STEPS.
     """
     n, width = block.shape
-    most = min(STEPS, n // (2 * width))
+    most = min(STEPS, n // width - 1)
     basis = np.empty((n, width * most), order="F")
     projected = np.zeros((width * most, width * most))
     block = np.linalg.qr(block)[0]
@@ -290,14 +291,16 @@ class Watch:
     def satisfied(self, values: np.ndarray, residuals: np.ndarray, steps_left: int) -> bool:
         """Whether the first k vectors will do; NotFound where they are not to be had."""
         k = self.k
-        floor = 32 * np.finfo(float).eps * abs(values[0])
+        rounding = 32 * np.finfo(float).eps * np.abs(values[:k])
+        # an inverse's first eigenvalue may be 1e5 times others, whose vectors it leaves alone
+        floor = float(rounding[-1 if self.last_resort else 0])
         error = float(residuals[:k].max())
         gaps = values[:k] - values[1 : k + 1]
         gap = float(gaps.min() if self.apart else gaps[-1])
         if max(error, floor) <= ACCURACY * (gap - residuals[k]):
             return True
-        if self.last_resort:  # to rounding, each by its own size: the first may be 1e5 times others
-            return bool((residuals[:k] <= 32 * np.finfo(float).eps * np.abs(values[:k])).all())
+        if self.last_resort:
+            return bool((residuals[:k] <= rounding).all())
         converged = error <= floor and residuals[k] <= floor
         # four more steps as good as the last four, and so on
         wanted = max(ACCURACY * gap, floor)
