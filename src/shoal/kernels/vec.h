@@ -85,8 +85,8 @@ static inline vreal v_fma(vreal a, vreal b, vreal c) { return v_add(OP(mul)(a, b
 static inline vreal v_fma(vreal a, vreal b, vreal c) { return OP(fmadd)(a, b, c); }
 #endif
 
-/* The square root of what is REAL_MIN or more, within an ulp: an estimate and Newton's steps
- * in the multipliers take half of the time that the divider takes for a wide vector. */
+/* The square root of what is finite and at least REAL_MIN, within an ulp: an estimate and
+ * Newton's steps take half of the time that the divider takes for a wide vector. */
 static inline vreal v_root(vreal a)
 {
 #if VBYTES == 64
