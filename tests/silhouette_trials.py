@@ -124,7 +124,7 @@ def why(trial, rows, labels, ours, theirs):
     if ours.error or theirs.error or ours.warned != theirs.warned:
         return "BUG: rounding does not change that"
     metric = EXACT.get(trial.metric, trial.metric)
-    if metric not in ("euclidean", "manhattan", "sqeuclidean", "cosine"):
+    if metric not in ("euclidean", "manhattan", "sqeuclidean", "cosine", "chebyshev"):
         return "BUG: the distances are scikit-learn's own"
     if trial.sample_size is not None:
         chosen = np.random.RandomState(trial.seed).permutation(trial.n)[: trial.sample_size]

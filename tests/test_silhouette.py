@@ -59,6 +59,20 @@ def bad_calls():
     yield "not square", (D[:, :50], Y), {"metric": "precomputed"}
     yield "negative", (D - 0.01 * (D > 0), Y), {"metric": "precomputed"}
     yield "sparse negative", (sp.csr_array(-D), Y), {"metric": "precomputed"}
+    # what is seen of distances while they are added up, in the words of looking before
+    for name, value in ("nan", np.nan), ("inf", np.inf), ("minus inf", -np.inf), ("least", -1.0):
+        for place in ((0, 1), (59, 58), (17, 59)):
+            wrong = D.copy()
+            wrong[place] = value
+            yield f"{name} at {place}", (wrong, Y), {"metric": "precomputed"}
+            yield f"sparse {name} at {place}", (sp.csr_array(wrong), Y), {"metric": "precomputed"}
+    wrong[3, 4] = np.nan
+    yield "nan and negative", (wrong, Y), {"metric": "precomputed"}
+    yield "nan and diagonal", (wrong + np.eye(60), Y), {"metric": "precomputed"}
+    yield "nan and one label", (wrong, np.zeros(60)), {"metric": "precomputed"}
+    yield "nan and not square", (wrong[:, :50], Y), {"metric": "precomputed"}
+    yield "negative power", (X, Y), {"metric": "minkowski", "p": -1}
+    yield "power in words", (X, Y), {"metric": "minkowski", "p": "2"}
     yield "no sample", (X, Y), {"sample_size": 0}
     yield "sample of one", (X, Y), {"sample_size": 1}
     yield "complex", (X + 1j, Y), {}
@@ -107,6 +121,12 @@ def good_calls():
     )
     yield "sparse", (sp.csr_array(np.where(X > 3, X, 0)), Y), {"metric": "cosine"}
     yield "keywords", (X, Y), {"metric": "minkowski", "p": 3}
+    for p in 1, 2.0, np.float32(2), np.inf:
+        yield f"minkowski {p!r}", (X.astype("f4"), Y), {"metric": "minkowski", "p": p}
+    yield "minkowski", (X.astype("f4"), Y), {"metric": "minkowski"}
+    yield "weighted minkowski", (X, Y), {"metric": "minkowski", "w": [1, 2, 3]}
+    yield "chebyshev", (X.astype("f4"), Y), {"metric": "chebyshev"}
+    yield "large distances", (1e307 * D / D.max(), Y), {"metric": "precomputed"}
     yield "n_jobs", (X, Y), {"n_jobs": 2}
     yield "seuclidean", (X, Y), {"metric": "seuclidean"}
     yield "mahalanobis", (X, Y), {"metric": "mahalanobis"}

@@ -91,6 +91,19 @@ def test_close_eigenvalues_fall_back(monkeypatch):
     assert angle(found, exact) < 1e-6
 
 
+def test_flat_spectrum():
+    """Eigenvalues of noise lie too close for few steps: then scikit-learn's solver takes over."""
+    affinity = 1 + 0.1 * np.random.default_rng(0).random((300, 300))
+    even = (affinity + affinity.T) / 2
+    exact = sklearn.manifold.spectral_embedding(
+        even, n_components=4, random_state=0, drop_first=False
+    )
+    assert angle(embedding(even), exact) < 1e-6
+    with pytest.warns(UserWarning, match="Array is not symmetric") as warned:
+        assert angle(embedding(affinity), exact) < 1e-6
+    assert len(warned) == 1
+
+
 def test_everything_fails(monkeypatch):
     """Then scikit-learn's solver takes over, with the draws that it would have had."""
 
@@ -140,6 +153,29 @@ def test_diagonal_is_left_out():
     plain = embedding(affinity)
     np.fill_diagonal(affinity, 1e12)
     np.testing.assert_allclose(embedding(affinity), plain, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "gamma", "error"), [(400, 3, 1e-3), (200, 2, 1e-7)])
+def test_small_degrees(n, gamma, error):
+    """Where degrees differ by many orders, rounding is not multiplied up in the embedding.
+
+    The first vector is the same at every node.
+    """
+    affinity = rbf_kernel(np.random.default_rng(0).standard_normal((400, 28))[:n], gamma=gamma)
+    first = embedding(affinity, 3)[:, 0]
+    np.fill_diagonal(affinity, 0)
+    degrees = affinity.sum(axis=0)
+    assert degrees.min() < 1e-20 * degrees.max()
+    np.testing.assert_allclose(first * np.sqrt(degrees.sum()), 1, atol=error)
+
+
+def test_uneven_by_rounding(monkeypatch):
+    """As scikit-learn's kernels leave their matrices: still for the solver here."""
+    affinity = rbf_kernel(BLOBS, gamma=0.2)
+    assert (affinity != affinity.T).any()
+    exact = embedding((affinity + affinity.T) / 2)
+    monkeypatch.setattr(_embedding, "spectral_embedding", None)
+    np.testing.assert_allclose(embedding(affinity), exact, atol=1e-10)
 
 
 BAD = {

@@ -5,7 +5,7 @@ few nodes, and those with negative affinities: all that it does well. A large de
 it three more n x n matrices and a factorisation of n³. Here block Lanczos looks for the top
 of S (A - diag A) S, S² = 1 / degrees, in products with A alone; where the eigenvalues lie
 too close together for that, it goes on with the inverse of 1.00001 - S (A - diag A) S,
-scikit-learn's, by a Cholesky factorisation in place of one more matrix.
+scikit-learn's, by a Cholesky factorisation that takes half of one more matrix.
 """
 
 import warnings
@@ -16,17 +16,19 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import LinAlgError, cho_solve, cholesky, eigh
+from scipy.linalg import LinAlgError, eigh
 from sklearn.manifold import spectral_embedding
 from sklearn.utils.validation import check_symmetric
 from threadpoolctl import ThreadpoolController
 
 from shoal import _run
+from shoal._cholesky import Cholesky
 from shoal._silhouette_args import GraphArgs
 
 SMALL = 256  # nodes below which all eigenvalues cost little
 PANEL = 16  # vectors that the kernel multiplies together
 STEPS = 32  # products with a block before the solver gives up
+ROUNDING = 1  # how uneven a graph may be: see `describe`
 SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
 ACCURACY = 1e-10  # of the space of eigenvectors: residual over the gap to the next eigenvalue
 
@@ -75,6 +77,7 @@ def embed(
             return graph.embed(n_components, random_state, apart)
         except NotFound:
             random_state.set_state(state)
+            affinity = graph.affinity  # symmetric by now, and warned of if it was not
     return spectral_embedding(
         affinity,
         n_components=n_components,
@@ -105,9 +108,11 @@ class Graph:
         if least < 0:
             return None
         if uneven:
-            affinity = check_symmetric(affinity)  # warns, and takes the mean
-            degrees, _, uneven = describe(affinity)
-        return None if uneven else cls(affinity, degrees)
+            given = affinity
+            affinity = check_symmetric(given)  # where it differs much, warns and takes the mean
+            if affinity is not given:
+                degrees, _, uneven = describe(affinity)
+        return None if uneven > ROUNDING else cls(affinity, degrees)
 
     def embed(self, k: int, random_state: np.random.RandomState, apart: bool) -> np.ndarray:
         """Coordinates of the nodes; see `embed` below."""
@@ -126,7 +131,7 @@ class Graph:
                 "Graph is not fully connected, spectral embedding may not work as expected.",
                 stacklevel=5,
             )
-        vectors *= self.scale[:, np.newaxis]
+        vectors = self.settled(vectors) * self.scale[:, np.newaxis]
         largest = np.abs(vectors).argmax(axis=0)
         vectors *= np.sign(vectors[largest, np.arange(k)])
         return vectors
@@ -160,41 +165,62 @@ class Graph:
 
     def leading(self, k: int, start: np.ndarray, apart: bool) -> np.ndarray:
         """The k eigenvectors of the largest eigenvalues of S (A - diag A) S, by products."""
-        width = -(-(k + 1) // PANEL) * PANEL
-        args = GraphArgs("f8", self.n, self.affinity, width=width, scale=self.scale)
-        _, size = _run.cut(self.n, 2 * self.n * width)
-
-        def product(x: np.ndarray) -> np.ndarray:
-            out = np.empty((self.n, width))
-            args.multiply(np.ascontiguousarray(x), out)
-            _run.run("graph_product", "f8", args, self.n, size)
-            return out
-
-        return self._lanczos(product, width, start, k, apart)
+        return self._lanczos(self.product, width_of(k), start, k, apart)
 
     def least(self, k: int, start: np.ndarray) -> np.ndarray:
         """The same eigenvectors, by the inverse of the shifted Laplacian."""
-        shifted = self.affinity * self.scale
-        shifted *= -self.scale[:, np.newaxis]
-        shifted.flat[:: self.n + 1] = 1 + SHIFT
-        try:  # in place: a symmetric array in C order is itself in Fortran order
-            factor = cholesky(shifted.T, lower=True, overwrite_a=True, check_finite=False)
+
+        def columns(first: int, last: int) -> np.ndarray:
+            panel = self.affinity[first:, first:last] * self.scale[first:last]
+            panel *= -self.scale[first:, np.newaxis]
+            np.fill_diagonal(panel, 1 + SHIFT)
+            return panel
+
+        try:
+            factor = Cholesky(self.n, columns)
         except LinAlgError as error:
             raise NotFound from error
+        return self._lanczos(factor.solve, width_of(k), start, k, False, True)
 
-        def solve(x: np.ndarray) -> np.ndarray:
-            return cho_solve((factor, True), x, check_finite=False)
+    def product(self, x: np.ndarray) -> np.ndarray:
+        """S (A - diag A) S times the vectors x, a multiple of PANEL."""
+        args = GraphArgs("f8", self.n, self.affinity, width=x.shape[1], scale=self.scale)
+        out = np.empty(x.shape)
+        args.multiply(np.ascontiguousarray(x), out)
+        _, size = _run.cut(self.n, 2 * out.size)
+        _run.run("graph_product", "f8", args, self.n, size)
+        return out
 
-        width = -(-(k + 1) // PANEL) * PANEL
-        return self._lanczos(solve, width, start, k, False, True)
+    def settled(self, vectors: np.ndarray) -> np.ndarray:
+        """The eigenvectors once more times the matrix, over their eigenvalues.
+
+        What finds them errs as much at every node. Nodes of small degree, to be divided by
+        the root of it, have small values, of which a product leaves the digits.
+        """
+        k = vectors.shape[1]
+        padded = np.zeros((self.n, width_of(k)))
+        padded[:, :k] = vectors
+        found = self.product(padded)[:, :k]
+        values = np.einsum("ij,ij->j", vectors, found)
+        large = values > 0.5  # or errors would be divided by them
+        vectors[:, large] = found[:, large] / values[large]
+        return vectors
 
     def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *how: Any):
         with blas().limit(limits=1, user_api="blas"):  # its threads would spin beside ours
             return block_lanczos(operator, first_block(start, width), *how)
 
 
-def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
-    """Degrees, the least affinity, and whether some affinity differs from its reverse."""
+def width_of(k: int) -> int:
+    """Vectors in a block that is to find k."""
+    return -(-(k + 1) // PANEL) * PANEL
+
+
+def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, int]:
+    """Degrees, the least affinity, and whether some affinity differs from its reverse.
+
+    The last is 0 where none does, ROUNDING where rounding explains it, else more.
+    """
     n = len(affinity)
     n_blocks, size = _run.cut(n, 4 * n)
     degrees, least, uneven = np.empty(n), np.empty(n_blocks), np.empty(n_blocks, np.int32)
@@ -202,7 +228,7 @@ def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, bool]:
         "f8", n, affinity, n_blocks=n_blocks, degrees=degrees, least=least, uneven=uneven
     )
     _run.run("graph_degrees", "f8", args, n, size)
-    return degrees, float(least.min()), bool(uneven.any())
+    return degrees, float(least.min()), int(uneven.max())
 
 
 def first_block(start: np.ndarray, width: int) -> np.ndarray:
@@ -223,11 +249,11 @@ def block_lanczos(
     Raises
     ------
     NotFound
-        Where eigenvalues are too close for ACCURACY, or convergence is too slow for STEPS,
-        unless this is the `last_resort`.
+        Where eigenvalues are too close for ACCURACY, unless this is the `last_resort`, or
+        convergence is too slow for STEPS.
     """
     n, width = block.shape
-    most = min(STEPS, n // (2 * width))
+    most = min(STEPS, n // width - 1)
     basis = np.empty((n, width * most), order="F")
     projected = np.zeros((width * most, width * most))
     block = np.linalg.qr(block)[0]
@@ -265,14 +291,16 @@ class Watch:
     def satisfied(self, values: np.ndarray, residuals: np.ndarray, steps_left: int) -> bool:
         """Whether the first k vectors will do; NotFound where they are not to be had."""
         k = self.k
-        floor = 32 * np.finfo(float).eps * abs(values[0])
+        rounding = 32 * np.finfo(float).eps * np.abs(values[:k])
+        # an inverse's first eigenvalue may be 1e5 times others, whose vectors it leaves alone
+        floor = float(rounding[-1 if self.last_resort else 0])
         error = float(residuals[:k].max())
         gaps = values[:k] - values[1 : k + 1]
         gap = float(gaps.min() if self.apart else gaps[-1])
         if max(error, floor) <= ACCURACY * (gap - residuals[k]):
             return True
         if self.last_resort:
-            return error <= floor or steps_left == 0
+            return bool((residuals[:k] <= rounding).all())
         converged = error <= floor and residuals[k] <= floor
         # four more steps as good as the last four, and so on
         wanted = max(ACCURACY * gap, floor)

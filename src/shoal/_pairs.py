@@ -9,7 +9,8 @@ from shoal import _run
 from shoal._rows import Rows
 from shoal._silhouette_args import PackedArgs, TilingArgs
 
-FORMS = {"euclidean": 0, "manhattan": 1, "sqeuclidean": 2}  # of kernels/silhouette_structs.pxd
+# as in kernels/silhouette_structs.pxd
+FORMS = {"euclidean": 0, "manhattan": 1, "sqeuclidean": 2, "chebyshev": 3}
 LONG = 32  # features from which |x|² + |y|² - 2 x·y is faster than Σ (x - y)²
 
 
@@ -36,7 +37,7 @@ class Tiles:
     Parameters
     ----------
     X : ndarray of shape (n, n_features), C order, float32 or float64
-    form : {'euclidean', 'sqeuclidean', 'manhattan'}
+    form : {'euclidean', 'sqeuclidean', 'manhattan', 'chebyshev'}
     order : ndarray of shape (n,), int64
         The row at each place.
     scale : float
@@ -48,7 +49,7 @@ class Tiles:
         self.n, self.d = X.shape
         self.type = "f4" if X.dtype == np.float32 else "f8"
         self.tile_rows = _run.tile_size(self.type)[0]
-        products = form != "manhattan" and self.d >= LONG
+        products = form in ("euclidean", "sqeuclidean") and self.d >= LONG
         rows = Rows(X)
         if products:  # the origin in their midst leaves least to cancel
             rows = Rows(X, origin=rows.moments()[0])

@@ -1,7 +1,7 @@
 """Silhouettes: `silhouette_samples` and `silhouette_score`."""
 
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.metrics.pairwise import (
     pairwise_distances_chunked,
 )
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_random_state, check_X_y
+from sklearn.utils import assert_all_finite, check_array, check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
@@ -30,12 +30,15 @@ NATIVE = {
     "l1": "manhattan",
     "sqeuclidean": "sqeuclidean",
     "cosine": "cosine",
+    "chebyshev": "chebyshev",
 }
-DOUBLE = ("manhattan", "sqeuclidean")  # float64 for float32 rows too, as from SciPy
+POWERS = {1: "manhattan", 2: "euclidean", np.inf: "chebyshev"}  # p of minkowski
+SINGLE = ("euclidean", "l2", "cosine")  # float32 for float32 rows; others are float64, as in SciPy
+MEANS = ("sqeuclidean", "cosine")  # distances that need no pairs
 SUMS_BYTES = 48 * 2**20  # of sums for each row and cluster, unless clusters are few
 FEW = 16
 VECTORS = 256 * 64  # bytes of scratch: COLUMNS vectors of silhouette.pyx
-TOGETHER = 8  # rows of distances that it adds up side by side
+TOGETHER = 16  # rows of distances that it adds up side by side, at most
 PARAMETERS = {
     "X": ["array-like", "sparse matrix"],
     "labels": ["array-like"],
@@ -83,7 +86,7 @@ class Clustering:
 
 
 def by_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None:
-    """Every pair of rows in tiles; euclidean and manhattan."""
+    """Every pair of rows in tiles; euclidean, manhattan and chebyshev."""
     n, k = clusters.n, clusters.k
     tiles = Tiles(X, metric, clusters.order, power_of_two(X))
     weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
@@ -142,32 +145,42 @@ def by_means(X: np.ndarray, metric: str, clusters: Clustering) -> None:
     _run.run("silhouette_means", rows.type, args, n, size, 8 * width)
 
 
-def by_distances(D: Any, first: int, clusters: Clustering) -> None:
-    """Distances that are given: rows `first` and following of them, dense or CSR."""
+def by_distances(D: Any, first: int, clusters: Clustering) -> bool:
+    """Distances that are given: rows `first` and following of them, dense or CSR.
+
+    Returns whether all are finite and none is negative; if not, some may be.
+    """
     if not sp.issparse(D):
         D = plain(D)
     rows = Rows(D)
-    args = DistanceArgs(rows.args, clusters.args, first)
     _, size = _run.cut(rows.n, 2 * rows.stored + clusters.k)
     size = -(-size // TOGETHER) * TOGETHER
-    scratch = 8 * TOGETHER * clusters.k
+    least = np.empty(-(-rows.n // size))
+    args = DistanceArgs(rows.args, clusters.args, first, n_blocks=len(least), least=least)
+    scratch = 16 * TOGETHER * clusters.k
     _run.run("silhouette_distances", rows.type, args, rows.n, size, scratch)
+    return bool((least >= 0).all())
 
 
-def precomputed(X: Any) -> Any:
-    """Distances in float32 or float64; square, and none negative."""
+def precomputed(X: Any, clusters: Clustering) -> np.dtype:
+    """Distances that are not yet known to be finite; their type where they are read."""
     if X.shape[0] != X.shape[1]:
         raise ValueError(
             "Precomputed metric requires shape (n_queries, n_indexed). "
             f"Got ({X.shape[0]}, {X.shape[1]}) for {X.shape[0]} indexed."
         )
-    check_non_negative(
-        X,
-        whom="`pairwise_distances`. Precomputed distance  need to have non-negative values.",
-    )
-    if sp.issparse(X):
-        return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
-    return plain(X)
+    D = X
+    if not sp.issparse(X):
+        D = plain(X)
+    elif X.dtype not in (np.float32, np.float64):
+        D = X.astype(np.float64)
+    if not by_distances(D, 0, clusters):
+        assert_all_finite(X, input_name="X")
+        check_non_negative(
+            X,
+            whom="`pairwise_distances`. Precomputed distance  need to have non-negative values.",
+        )
+    return D.dtype
 
 
 def refuse_diagonal(X: Any) -> None:
@@ -206,8 +219,9 @@ def silhouette_samples(
         Cluster of each row: numbers or strings.
     metric : str or callable, default='euclidean'
         Any metric of :func:`sklearn.metrics.pairwise_distances`, or "precomputed".
-        'euclidean', 'sqeuclidean', 'cosine' and 'manhattan' of dense rows are computed
-        here; others are computed there, in blocks of 64 MiB, and added up here.
+        'euclidean', 'sqeuclidean', 'cosine', 'manhattan' and 'chebyshev' of dense rows, and
+        'minkowski' where it is one of these, are computed here; others are computed there,
+        in blocks of 64 MiB, and added up here.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row in the means. Whole numbers give what repeated rows would: of
         a row's weight, at most 1 is left out of its own cluster's mean. Rows of weight 0
@@ -228,7 +242,7 @@ def silhouette_samples(
 
     Notes
     -----
-    Euclidean and manhattan distances cost n²/2 pairs of rows in registers, in a sorted
+    Euclidean, manhattan and chebyshev distances cost n²/2 pairs of rows in registers, in a sorted
     copy of the data and the sums of each row and cluster (in O(n) memory and n² pairs
     where these would need more than 48 MiB and clusters are many). Squared and cosine
     distances need no pairs: their sums follow from the clusters' means in
@@ -251,30 +265,51 @@ def silhouette_samples(
     >>> silhouette_samples(X, [0, 0, 1, 1]).round(2)
     array([0.91, 0.9 , 0.79, 0.83])
     """
-    X, labels = check_X_y(X, labels, accept_sparse=["csr"])
-    if isinstance(metric, str) and metric == "precomputed":
-        refuse_diagonal(X)
-    encoder = LabelEncoder()
-    labels = encoder.fit_transform(labels)
-    if sample_weight is not None:
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
-    clusters = Clustering(labels, len(encoder.classes_), sample_weight)
-    clusters.check()
-    name = NATIVE.get(metric) if isinstance(metric, str) else None
-    if isinstance(metric, str) and metric == "precomputed":
-        D = precomputed(X)
-        by_distances(D, 0, clusters)
-        dtype = D.dtype
-    elif name is None or sp.issparse(X) or not kwds.keys() <= {"n_jobs", "working_memory"}:
-        dtype = in_blocks(X, metric, kwds, clusters)
-    else:
-        dtype = np.float32 if X.dtype == np.float32 and name not in DOUBLE else np.float64
-        X = plain(X, np.float64 if name == "manhattan" else None)
-        compute = by_pairs if name in ("euclidean", "manhattan") else by_means
-        compute(X, name, clusters)
+    given = isinstance(metric, str) and metric == "precomputed"
+    try:  # of distances, all that is asked is seen as they are added up
+        X, labels = check_X_y(X, labels, accept_sparse=["csr"], ensure_all_finite=not given)
+        if given:
+            refuse_diagonal(X)
+        encoder = LabelEncoder()
+        labels = encoder.fit_transform(labels)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        clusters = Clustering(labels, len(encoder.classes_), sample_weight)
+        clusters.check()
+        dtype = compute(X, metric, kwds, clusters)
+    except ValueError:
+        if given:  # which is complained of before anything else
+            check_array(X, accept_sparse=["csr"], input_name="X")
+        raise
     return clusters.out.astype(dtype, copy=False)
+
+
+def compute(X: Any, metric: str | Callable, kwds: dict, clusters: Clustering) -> np.dtype:
+    """Silhouettes by whatever finds the distances, and the dtype of these in scikit-learn."""
+    if isinstance(metric, str) and metric == "precomputed":
+        return precomputed(X, clusters)
+    name = native(metric, kwds)
+    if name is None or sp.issparse(X):
+        return in_blocks(X, metric, kwds, clusters)
+    dtype = np.dtype("f4" if X.dtype == np.float32 and metric in SINGLE else "f8")
+    if name in MEANS:
+        by_means(plain(X), name, clusters)
+    else:
+        by_pairs(plain(X, dtype), name, clusters)
+    return dtype
+
+
+def native(metric: str | Callable, kwds: dict) -> str | None:
+    """The metric of this module that this one is, if any."""
+    given = kwds.keys() - {"n_jobs", "working_memory"}
+    if not isinstance(metric, str):
+        return None
+    if metric == "minkowski":
+        p = kwds.get("p", 2)
+        return POWERS.get(p) if isinstance(p, Real) and given <= {"p"} else None
+    return None if given else NATIVE.get(metric)
 
 
 def in_blocks(X: Any, metric: str | Callable, kwds: dict, clusters: Clustering) -> np.dtype:

@@ -111,7 +111,8 @@ cdef class MeanArgs(Args):
 cdef class DistanceArgs(Args):
     cdef Distances struct
 
-    def __init__(self, RowArgs rows, ClusterArgs clusters, Py_ssize_t first):
+    def __init__(self, RowArgs rows, ClusterArgs clusters, Py_ssize_t first, *,
+                 Py_ssize_t n_blocks, least):
         cdef Distances *a = &self.struct
         cdef Py_ssize_t n = clusters.struct.n
         if rows.struct.d != n or first < 0 or first + rows.struct.n > n:
@@ -122,6 +123,7 @@ cdef class DistanceArgs(Args):
         a.rows = rows.struct
         a.clusters = clusters.struct
         a.first = first
+        a.least = <double *> address(least, "f8", n_blocks, self.kept, True)
 
 
 cdef class AffinityArgs(Args):

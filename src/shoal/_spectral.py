@@ -90,7 +90,7 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
     Affinities are computed in one pass, symmetric to the bit, and kept: 8·n² bytes. The
     eigenvectors of the normalised affinity [1]_, [2]_ are found by products with that
     matrix alone, and only where its leading eigenvalues lie too close together by a
-    factorisation, in one more matrix of that size.
+    factorisation, in half of one more matrix of that size.
 
     Labels are scikit-learn's unless eigenvalues coincide, or nearly: then the space that
     their vectors span is not determined, and every solver finds another.

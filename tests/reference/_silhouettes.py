@@ -24,7 +24,10 @@ def distances(x, metric):
     found = np.zeros((len(x), len(x)), np.longdouble)
     for feature in x.T:
         difference = np.abs(feature[:, None] - feature)
-        found += difference if metric == "manhattan" else difference**2
+        if metric == "chebyshev":
+            found = np.maximum(found, difference)
+        else:
+            found += difference if metric == "manhattan" else difference**2
     return np.sqrt(found) if metric == "euclidean" else found
 
 
@@ -88,9 +91,14 @@ def affinity(x, kernel, gamma):
 
 
 def graph_degrees(a):
-    """Degrees without the diagonal, the least value, whether a is not its transpose."""
+    """Degrees without the diagonal, the least value, and 0 where a is its transpose.
+
+    That is 1 where it is by 1e-10, and 2 where it is not.
+    """
     off = a.astype(np.longdouble) * (1 - np.eye(len(a)))
-    return off.sum(axis=1), a.min(), bool((a != a.T).any())
+    differs = np.abs(off - off.T)
+    uneven = 2 if (differs > 5e-11 * (off + off.T)).any() else int(differs.any())
+    return off.sum(axis=1), a.min(), uneven
 
 
 def graph_product(a, scale, x):

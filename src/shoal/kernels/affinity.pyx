@@ -14,7 +14,7 @@ left out rather than taken off again: a node far from all others would lose its 
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, fabs
 
 from shoal.kernels.pair_tile cimport PAIRS, Distance, measure, together
 from shoal.kernels.silhouette_structs cimport Affinity, Graph
@@ -37,6 +37,8 @@ cdef extern from *:
 
 cdef enum:
     SQUARE = 64            # rows and columns compared with their transpose together
+
+cdef double EVEN = 5e-11   # of a_ij + a_ji: more is no rounding
 
 
 cdef inline void affinities(const Affinity *a, Py_ssize_t t, Py_ssize_t i, int width,
@@ -84,17 +86,21 @@ cdef void affinity(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
             i += width
 
 
-cdef inline bint uneven(const real *a, Py_ssize_t n, Py_ssize_t start,
-                        Py_ssize_t stop) noexcept nogil:
-    """Whether rows start .. stop - 1 differ from the columns, up to the diagonal."""
+cdef inline int uneven(const real *a, Py_ssize_t n, Py_ssize_t start,
+                       Py_ssize_t stop) noexcept nogil:
+    """Whether rows start .. stop - 1 differ from the columns, up to the diagonal: see Graph."""
     cdef Py_ssize_t first = 0, i, j
-    cdef bint found = False
+    cdef real e, most
+    cdef bint rounding = False, found = False
     while first < stop and not found:
         for i in range(start, stop):
             for j in range(first, min(i, first + SQUARE)):
-                found |= a[i * n + j] != a[j * n + i]
+                e = fabs(a[i * n + j] - a[j * n + i])
+                most = <real> EVEN * (fabs(a[i * n + j]) + fabs(a[j * n + i]))
+                rounding |= e > 0
+                found |= e > most
         first += SQUARE
-    return found
+    return 2 if found else rounding
 
 
 cdef void graph_degrees(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -125,11 +131,11 @@ cdef void graph_degrees(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         g.degrees[i] = (((sums[0] + sums[1]) + (sums[2] + sums[3]))
                         + ((sums[4] + sums[5]) + (sums[6] + sums[7])))
     g.least[block] = least
-    g.uneven[block] = False
+    g.uneven[block] = 0
     first = start
-    while first < stop and not g.uneven[block]:
+    while first < stop and g.uneven[block] < 2:
         last = min(stop, first + SQUARE)
-        g.uneven[block] = uneven(a, n, first, last)
+        g.uneven[block] = max(g.uneven[block], uneven(a, n, first, last))
         first = last
 
 

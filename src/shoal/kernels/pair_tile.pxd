@@ -1,14 +1,15 @@
 """Distances of a tile of rows in lanes to rows broadcast, both from the same packed copy.
 
 Rows are packed TILE_ROWS together, feature by feature, so that one vector holds one
-feature of VL rows; a row is broadcast out of the same place. Three forms:
+feature of VL rows; a row is broadcast out of the same place. Four forms:
 
     Σ (x - y)²   (EUCLIDEAN, then its root; SQEUCLIDEAN)        3 flops a feature and pair
     Σ |x - y|    (MANHATTAN)                                    3
+    max |x - y|  (CHEBYSHEV)                                    3
     |x|² + |y|² - 2 x·y, where `products` is set                2
 
-The first two lose nothing to where the rows lie: a difference of two values is
-rounded once, and everything added is positive. The third cancels. Its error is at
+The first three lose nothing to where the rows lie: a difference of two values is
+rounded once, and everything added is positive. The last cancels. Its error is at
 most 2 (D + 4) u (|x|² + |y|²), with u the unit roundoff and D the longest chain of
 additions (features are summed in stretches), and about √D of that in the mean; where
 the value is below CLOSE (|x|² + |y|²), the pair is computed again by the first form.
@@ -19,10 +20,10 @@ Both orders of a pair have the same bits: each operation is symmetric, and what 
 computed again is chosen pair by pair.
 """
 
-from shoal.kernels.silhouette_structs cimport EUCLIDEAN, MANHATTAN, Packed
+from shoal.kernels.silhouette_structs cimport CHEBYSHEV, EUCLIDEAN, MANHATTAN, Packed
 from shoal.kernels.vec cimport (
-    STRETCH, TILE_ROWS, TILE_VECTORS, VL, real, v_abs, v_add, v_fma, v_if_less, v_less, v_load,
-    v_mul, v_set1, v_sqrt, v_sub, vreal,
+    REAL_MIN, STRETCH, TILE_ROWS, TILE_VECTORS, VL, real, v_abs, v_add, v_fma, v_if_less, v_less,
+    v_load, v_max, v_min, v_mul, v_root, v_set1, v_sqrt, v_sub, vreal,
 )
 
 cdef extern from *:
@@ -54,7 +55,7 @@ ctypedef struct Distance:
 
 cdef inline void differences(const real *tile, Py_ssize_t l, Py_ssize_t end, const real *others,
                              int width, int form, Distance *v) noexcept nogil:
-    """Add (x - y)² or |x - y| of features l .. end - 1."""
+    """Add (x - y)² or |x - y| of features l .. end - 1, or find the largest |x - y|."""
     cdef vreal x[TILE_VECTORS]
     cdef vreal y, e
     cdef int m, j
@@ -67,6 +68,8 @@ cdef inline void differences(const real *tile, Py_ssize_t l, Py_ssize_t end, con
                 e = v_sub(x[m], y)
                 if form == MANHATTAN:
                     v.of[j][m] = v_add(v.of[j][m], v_abs(e))
+                elif form == CHEBYSHEV:
+                    v.of[j][m] = v_max(v.of[j][m], v_abs(e))
                 else:
                     v.of[j][m] = v_fma(e, e, v.of[j][m])
         l += 1
@@ -141,6 +144,22 @@ cdef inline void from_products(const Packed *p, Py_ssize_t t, Py_ssize_t place, 
                                        direct.of[j][m], v.of[j][m])
 
 
+cdef inline void roots(int width, Distance *v) noexcept nogil:
+    cdef vreal least = v.of[0][0]
+    cdef int m, j
+    for j in range(width):
+        for m in range(TILE_VECTORS):
+            least = v_min(least, v.of[j][m])
+    if v_less(least, v_set1(REAL_MIN)):
+        for j in range(width):
+            for m in range(TILE_VECTORS):
+                v.of[j][m] = v_sqrt(v.of[j][m])
+    else:
+        for j in range(width):
+            for m in range(TILE_VECTORS):
+                v.of[j][m] = v_root(v.of[j][m])
+
+
 cdef inline void measure(const Packed *p, Py_ssize_t t, Py_ssize_t place, int width,
                          Distance *v) noexcept nogil:
     """Distances of the rows of tile t to those at `place` .. place + width - 1, all in one tile.
@@ -154,15 +173,19 @@ cdef inline void measure(const Packed *p, Py_ssize_t t, Py_ssize_t place, int wi
     if p.form == MANHATTAN:
         add_up(tile, p.d, others, width, MANHATTAN, False, v)
         return
+    if p.form == CHEBYSHEV:
+        for j in range(width):
+            for m in range(TILE_VECTORS):
+                v.of[j][m] = v_set1(0)
+        differences(tile, 0, p.d, others, width, CHEBYSHEV, v)
+        return
     if p.products:
         add_up(tile, p.d, others, width, EUCLIDEAN, True, v)
         from_products(p, t, place, width, tile, others, v)
     else:
         add_up(tile, p.d, others, width, EUCLIDEAN, False, v)
     if p.form == EUCLIDEAN:
-        for j in range(width):
-            for m in range(TILE_VECTORS):
-                v.of[j][m] = v_sqrt(v.of[j][m])
+        roots(width, v)
 
 
 cdef inline int together(Py_ssize_t place, Py_ssize_t stop) noexcept nogil:

@@ -20,21 +20,21 @@ and 0 for a cluster of one, or where max(a, b) = 0. Five kernels find the sums:
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY, fabs, sqrt
+from libc.math cimport INFINITY, NAN, fabs, sqrt
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
-from shoal.kernels.pair_tile cimport PAIRS, Distance, measure, together
+from shoal.kernels.pair_tile cimport PAIRS, Distance, measure
 from shoal.kernels.silhouette_structs cimport Clusters, Distances, Means, Tiling, Pairs
 from shoal.kernels.vec cimport (
-    DL, LANE_VECTORS, LANES, TILE_ROWS, TILE_VECTORS, VL, d_load, d_muladd, d_set1, d_store, d_sub,
-    real, v_fma, v_load, v_set1, v_store, vdouble, vreal,
+    DL, LANE_VECTORS, LANES, PIECE, REAL_INF, TILE_ROWS, TILE_VECTORS, VL, d_load, d_muladd,
+    d_set1, d_store, d_sub, d_widen, real, v_fma, v_load, v_min, v_set1, v_store, v_turn, vdouble,
+    vreal,
 )
 
 cdef enum:
     COLUMNS = 256     # rows broadcast before sums in `real` are added to those in float64,
     CACHED = 1 << 17  # or fewer, if they take more bytes
-    TOGETHER = 8      # rows of distances that are added up side by side
 
 
 cdef void pair_tiles(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -92,24 +92,33 @@ cdef inline void settle(const Clusters *c, Py_ssize_t i, const Nearest *v) noexc
     c.out[i] = value if fabs(value) < INFINITY else 0  # 0 / 0 above all
 
 
-cdef inline void add_columns(const Pairs *a, Py_ssize_t t, Py_ssize_t place, int width,
-                             const vreal *lane_weights, vreal *row_sums,
+cdef inline void add_columns(const Pairs *a, Py_ssize_t t, Py_ssize_t place, Py_ssize_t stop,
+                             int width, const vreal *lane_weights, vreal *row_sums,
                              real *column_sums) noexcept nogil:
-    """Distances of a tile to `width` rows, added for the tile and, where wanted, for them."""
+    """Distances of a tile to rows, added for the tile and, where wanted, for them.
+
+    `width` rows at a time, which is a constant where inlined, as many as there are. That this
+    function has the loop lets compilers keep distances in registers: loops of a constant length
+    are unrolled soon enough for that if they lie within another.
+    """
     cdef Distance v
     cdef vreal w, s
     cdef int m, j
     cdef const real *weights = <const real *> a.place_weights
-    measure(&a.packed, t, place, width, &v)
-    for j in range(width):
-        w = v_set1(weights[place + j])
-        for m in range(TILE_VECTORS):
-            row_sums[m] = v_fma(v.of[j][m], w, row_sums[m])
-        if column_sums != NULL:
-            s = v_load(column_sums + j * VL)
+    while place < stop:
+        measure(&a.packed, t, place, width, &v)
+        for j in range(width):
+            w = v_set1(weights[place + j])
             for m in range(TILE_VECTORS):
-                s = v_fma(v.of[j][m], lane_weights[m], s)
-            v_store(column_sums + j * VL, s)
+                row_sums[m] = v_fma(v.of[j][m], w, row_sums[m])
+            if column_sums != NULL:
+                s = v_load(column_sums + j * VL)
+                for m in range(TILE_VECTORS):
+                    s = v_fma(v.of[j][m], lane_weights[m], s)
+                v_store(column_sums + j * VL, s)
+        if column_sums != NULL:
+            column_sums += width * VL
+        place += width
 
 
 cdef void add_tile(const Pairs *a, Py_ssize_t t, Py_ssize_t place, Py_ssize_t stop,
@@ -117,19 +126,20 @@ cdef void add_tile(const Pairs *a, Py_ssize_t t, Py_ssize_t place, Py_ssize_t st
     """rows[r] = Σ w d of the tile's rows to places `place` .. stop - 1."""
     cdef vreal lane_weights[TILE_VECTORS]
     cdef vreal row_sums[TILE_VECTORS]
-    cdef int m, width
+    cdef Py_ssize_t first, last
+    cdef int m
     for m in range(TILE_VECTORS):
         lane_weights[m] = v_load(lanes + m * VL)
         row_sums[m] = v_set1(0)
-    while place < stop:
-        width = together(place, stop)
-        if width == PAIRS:
-            add_columns(a, t, place, PAIRS, lane_weights, row_sums, column_sums)
-        else:
-            add_columns(a, t, place, 1, lane_weights, row_sums, column_sums)
-        if column_sums != NULL:
-            column_sums += width * VL
-        place += width
+    first = min(stop, (place + PAIRS - 1) // PAIRS * PAIRS)
+    last = first + (stop - first) // PAIRS * PAIRS
+    add_columns(a, t, place, first, 1, lane_weights, row_sums, column_sums)
+    if column_sums != NULL:
+        column_sums += (first - place) * VL
+    add_columns(a, t, first, last, PAIRS, lane_weights, row_sums, column_sums)
+    if column_sums != NULL:
+        column_sums += (last - first) * VL
+    add_columns(a, t, last, stop, 1, lane_weights, row_sums, column_sums)
     for m in range(TILE_VECTORS):
         v_store(rows + m * VL, row_sums[m])
 
@@ -373,56 +383,93 @@ cdef void silhouette_means(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
         settle(c, i, &v)
 
 
-cdef inline void add_given(const Distances *a, Py_ssize_t i, int count,
-                           double *sums) noexcept nogil:
-    """sums[cluster, r] of rows i .. i + count - 1; `count` is a constant where inlined."""
-    cdef Py_ssize_t n = a.rows.d, j
+cdef inline void add_given(const Distances *a, Py_ssize_t i, Py_ssize_t j, double *sums,
+                           double *least) noexcept nogil:
+    """sums[cluster, parity of the column, 0] of row i, from column j on."""
+    cdef Py_ssize_t n = a.rows.d
     cdef const real *x = <const real *> a.rows.x + i * n
+    while j < n:
+        sums[(a.clusters.labels[j] * 2 + j % 2) * VL] += weight(&a.clusters, j) * x[j]
+        least[0] = min(least[0], <double> x[j])
+        j += 1
+
+
+cdef inline void add_together(const Distances *a, Py_ssize_t i, double *sums,
+                              double *least) noexcept nogil:
+    """sums[cluster, parity of the column, r] of rows i + r, r < VL.
+
+    Even and odd columns apart, since an addition waits for one to the same place before it.
+    """
+    cdef Py_ssize_t n = a.rows.d, j = 0
+    cdef const real *rows[VL]
+    cdef real columns[PIECE * VL]
     cdef const int32_t *labels = a.clusters.labels
-    cdef double w
+    cdef vreal low = v_set1(REAL_INF)
+    cdef vdouble w
     cdef double *sum
-    cdef int r
-    for j in range(n):
-        w = weight(&a.clusters, j)
-        sum = sums + labels[j] * TOGETHER
-        for r in range(count):
-            sum[r] += w * x[r * n + j]
+    cdef int r, c, m
+    for r in range(VL):
+        rows[r] = <const real *> a.rows.x + (i + r) * n
+    while j + PIECE <= n:
+        v_turn(rows, <const real *> a.rows.origin, j, columns, VL)
+        for c in range(PIECE):
+            low = v_min(low, v_load(columns + c * VL))
+            w = d_set1(weight(&a.clusters, j + c))
+            sum = sums + (labels[j + c] * 2 + (j + c) % 2) * VL
+            for m in range(VL // DL):
+                d_store(sum + m * DL, d_muladd(w, d_widen(columns + c * VL + m * DL),
+                                               d_load(sum + m * DL)))
+        j += PIECE
+    v_store(columns, low)
+    for r in range(VL):
+        least[0] = min(least[0], <double> columns[r])
+        add_given(a, i + r, j, sums + r, least)
 
 
-cdef inline void add_stored(const Distances *a, Py_ssize_t i, double *sums) noexcept nogil:
-    """sums[cluster, 0] of one CSR row."""
+cdef inline void add_stored(const Distances *a, Py_ssize_t i, double *sums,
+                            double *least) noexcept nogil:
+    """sums[cluster, 0, 0] of one CSR row."""
     cdef const real *x = <const real *> a.rows.x
     cdef Py_ssize_t s, j
     for s in range(a.rows.indptr[i], a.rows.indptr[i + 1]):
         j = a.rows.indices[s]
-        sums[a.clusters.labels[j] * TOGETHER] += weight(&a.clusters, j) * x[s]
+        least[0] = min(least[0], <double> x[s])
+        sums[a.clusters.labels[j] * 2 * VL] += weight(&a.clusters, j) * x[s]
 
 
 cdef void silhouette_distances(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                                void *scratch) noexcept nogil:
-    """Silhouettes of rows start .. stop - 1 of the distances; scratch: k·TOGETHER doubles."""
+    """Silhouettes of rows start .. stop - 1 of the distances; scratch: 2·k·VL doubles.
+
+    least[block] is the least of the distances, or NaN where one may not be finite.
+    """
     cdef Distances *a = <Distances *> args
     cdef Clusters *c = &a.clusters
     cdef Py_ssize_t i = start, j
     cdef double *sums = <double *> scratch
+    cdef double least = INFINITY, sum
     cdef Nearest v
     cdef int r, count
+    cdef bint finite = True
     while i < stop:
-        memset(sums, 0, c.k * TOGETHER * sizeof(double))
+        memset(sums, 0, 2 * c.k * VL * sizeof(double))
         count = 1
         if a.rows.indptr != NULL:
-            add_stored(a, i, sums)
-        elif i + TOGETHER <= stop:
-            count = TOGETHER
-            add_given(a, i, TOGETHER, sums)
+            add_stored(a, i, sums, &least)
+        elif i + VL <= stop:
+            count = VL
+            add_together(a, i, sums, &least)
         else:
-            add_given(a, i, 1, sums)
+            add_given(a, i, 0, sums, &least)
         for r in range(count):
             v.own, v.other = 0, INFINITY
             for j in range(c.k):
-                meet(c, a.first + i + r, j, sums[j * TOGETHER + r], &v)
+                sum = sums[2 * j * VL + r] + sums[(2 * j + 1) * VL + r]
+                finite &= fabs(sum) < INFINITY
+                meet(c, a.first + i + r, j, sum, &v)
             settle(c, a.first + i + r, &v)
         i += count
+    a.least[block] = least if finite else NAN
 
 
 # What _run.py hands to threads: name -> address.

@@ -11,6 +11,7 @@ cdef enum:
     EUCLIDEAN = 0      # forms of a distance: see pair_tile.pxd
     MANHATTAN = 1
     SQEUCLIDEAN = 2
+    CHEBYSHEV = 3
 
 
 ctypedef struct Packed:
@@ -72,6 +73,7 @@ ctypedef struct Distances:
     Rows rows
     Clusters clusters
     Py_ssize_t first           # the row that they begin with
+    double *least              # [n_blocks]: the least distance; NaN: one may not be finite
 
 
 ctypedef struct Affinity:
@@ -89,4 +91,4 @@ ctypedef struct Graph:
     void *out                  # real[n, width]
     double *degrees            # [n]: Σ_j a_ij without the diagonal
     double *least              # [n_blocks]: the least value
-    int32_t *uneven            # [n_blocks]: whether some a_ij is not a_ji
+    int32_t *uneven            # [n_blocks]: whether some a_ij is not a_ji; 1: by rounding, 2: more

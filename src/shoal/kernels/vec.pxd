@@ -50,6 +50,7 @@ cdef extern from "vec.h" nogil:
     vreal v_max(vreal a, vreal b)
     vreal v_div(vreal a, vreal b)
     vreal v_sqrt(vreal a)
+    vreal v_root(vreal a)
     vreal v_abs(vreal a)
     vreal v_fma(vreal a, vreal b, vreal c)
     vreal v_if_less(vreal a, vreal b, vreal x, vreal y)
