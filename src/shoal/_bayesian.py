@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from shoal._covariances import (
+    ROUNDING,
     Estimates,
     check_definite,
     check_shape,
@@ -248,7 +249,11 @@ default='dirichlet_process'
         mean_precision = prior + nk
         mean_prior = self.mean_prior_.astype(np.float64)
         means = (prior * mean_prior + nk[:, None] * xk) / mean_precision[:, None]
-        freedom, covariances = self._wishart(nk, xk - mean_prior, sk, mean_precision)
+        away = xk - mean_prior
+        # what the weights' eps and rounding make of a feature that is constant
+        eps = self._weight_eps(np.float64) / np.maximum(nk, 1.0)[:, None]
+        away[np.abs(away) <= (eps + ROUNDING) * np.abs(mean_prior)] = 0
+        freedom, covariances = self._wishart(nk, away, sk, mean_precision)
         factors = precisions_cholesky(covariances, self.covariance_type, dtype)
         return Fit(means, factors, covariances, (concentration, mean_precision, freedom))
 

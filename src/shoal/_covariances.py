@@ -21,6 +21,7 @@ from shoal import _run
 from shoal._mixture_args import FactorArgs
 
 EPS = float(np.finfo(float).eps)
+ROUNDING = 4 * EPS  # of a mean: what it makes of a constant feature is no variance
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
     "ill-defined empirical covariance (for instance caused by singleton "
@@ -84,8 +85,7 @@ def estimate(
     means = (s + n[:, None] * reference) / nk[:, None]
     delta = (s - eps * reference) / nk[:, None]
     added = np.where(n < 1, eps, 0.0)
-    # deviations that a mean's rounding makes of a constant feature
-    nothing = nk[:, None] * (4 * EPS * means) ** 2
+    nothing = nk[:, None] * (ROUNDING * means) ** 2
     lost = False
     if moments.second is None:
         origin = reference[0]

@@ -8,12 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from shoal._callbacks import Task
-from shoal._covariances import (
-    Estimates,
-    Moments,
-    estimate,
-    tied_covariance,
-)
+from shoal._covariances import ROUNDING, Estimates, Moments, estimate, tied_covariance
 from shoal._expectation import Components, Pass
 from shoal._kmeans import KMeans, _count_clusters
 from shoal._lloyd import Lloyd
@@ -73,15 +68,28 @@ class Data:
         return overall.reference[0] + overall.first[0] / overall.weight[0]
 
     def sample_covariance(self) -> Any:
-        """With n - 1 degrees of freedom: a matrix, variances, or the mean of these."""
+        """With n - 1 degrees of freedom: a matrix, variances, or the mean of these.
+
+        A feature that varies by its mean's rounding alone has no variance.
+        """
         overall, freedom = self.overall, self.total - 1
+        if freedom <= 0:
+            raise ValueError(
+                "Weights count rows: a sample_weight whose sum is not more than 1 gives no "
+                f"sample covariance, and needs a covariance_prior. Got a sum of {self.total:.5g}."
+            )
         step = overall.first[0] / overall.weight[0]
         second = overall.second[0]
+        nothing = (ROUNDING * self.weighted_mean) ** 2
         if self.covariance_type in ("full", "tied"):
-            return (second - overall.weight[0] * np.outer(step, step)) / freedom
+            found = (second - overall.weight[0] * np.outer(step, step)) / freedom
+            constant = found.diagonal() <= nothing
+            found[constant] = found[:, constant] = 0
+            return found
         if second.ndim == 2:
             second = second.diagonal()
         found = (second - overall.weight[0] * step**2) / freedom
+        found[found <= nothing] = 0
         found = found.astype(self.rows.dtype)
         return found if self.covariance_type == "diag" else found.mean()
 
