@@ -230,6 +230,9 @@ default='dirichlet_process'
         check_definite(given, kind)
         return given
 
+    def _computed_in(self, dtype: Any) -> Any:
+        return np.float64
+
     def _weight_eps(self, dtype: Any) -> float:
         return 10 * float(np.finfo(np.float64).eps)
 
