@@ -235,6 +235,8 @@ ANSWERS = ("weights_", "means_", "covariances_", "lower_bounds_", "scores")
 
 def why(trial, X, ours, theirs):
     """The reason of a difference; "BUG..." is ours."""
+    if _only_basis(trial, ours, theirs):
+        return "basis: a covariance has equal eigenvalues, and samples use its vectors"
     if trial.dtype == "f4":
         wide = fitted(sklearn.mixture, trial, X.astype("f8"))
         if not _numbers_differ(ours, wide, RTOL["f4"]):
@@ -243,7 +245,7 @@ def why(trial, X, ours, theirs):
     if not _numbers_differ(ours, careful, RTOL[trial.dtype], ANSWERS):
         return "cancelled: ours is scikit-learn's answer where it sums deviations"
     if _sides(ours, theirs, careful):
-        return "cancelled: where it sums deviations, scikit-learn's answer is 100 times nearer ours"
+        return "cancelled: where it sums deviations, scikit-learn's answer is ten times nearer ours"
     if trial.dtype == "f4":
         ours_wide = fitted(shoal, trial, X.astype("f8"))
         if not differences_of(ours_wide, wide, "f8") and _numbers_differ(theirs, wide, 1e-4):
@@ -252,8 +254,6 @@ def why(trial, X, ours, theirs):
         bounds = (np.ravel(each.value["lower_bound_"])[0] for each in (ours, theirs))
         if np.isclose(*bounds, rtol=1e-9, atol=1e-12):
             return "tie: runs end at the same bound"
-    if _only_basis(trial, ours, theirs):
-        return "basis: a covariance has equal eigenvalues, and samples use its vectors"
     for seed in range(8):
         other = moved(X, seed)
         if differences_of(fitted(sklearn.mixture, trial, other), theirs, trial.dtype):
@@ -264,13 +264,13 @@ def why(trial, X, ours, theirs):
 
 
 def _sides(ours, theirs, careful):
-    """Whether a third outcome is that of ours, but for a hundredth of what theirs is away."""
+    """Whether a third outcome is that of ours, but for a tenth of what theirs is away."""
     if _numbers_differ(ours, careful, np.inf, ()) or theirs.error is not None:
         return False
     if theirs.value["n_iter_"] != careful.value["n_iter_"]:
         return False
     return all(
-        np.abs(a - c).max() <= 0.01 * np.abs(b - c).max() or np.allclose(a, c, 1e-8, 0)
+        np.abs(a - c).max() <= 0.1 * np.abs(b - c).max() or np.allclose(a, c, 1e-8, 0)
         for a, b, c in (
             [np.ravel(each.value[name]) for each in (ours, theirs, careful)] for name in ANSWERS
         )

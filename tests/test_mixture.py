@@ -100,6 +100,26 @@ def test_one_row_many_times_is_singular(covariance_type, dtype, value, k):
     assert np.isfinite(ours.lower_bound_)
 
 
+@pytest.mark.parametrize("d", [2, 7])
+def test_bayesian_float32_is_computed_in_float64(covariance_type, d):
+    """The tolerance is of a sum over all rows, which rounding to float32 would not meet."""
+    X = blobs(4000, d, 4, dtype="float32")
+    params = {
+        "n_components": 5,
+        "max_iter": 40,
+        "covariance_type": covariance_type,
+        "random_state": 0,
+    }
+    narrow, wide = (shoal.BayesianGaussianMixture(**params) for _ in range(2))
+    narrow.fit(X)
+    wide.fit(X.astype("float64"))
+    assert narrow.n_iter_ == wide.n_iter_
+    np.testing.assert_allclose(narrow.lower_bounds_, wide.lower_bounds_, rtol=1e-8)
+    np.testing.assert_allclose(narrow.means_, wide.means_, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(narrow.predict(X), narrow.predict(X.astype("float64")))
+    assert narrow.predict_proba(X).dtype == narrow.score_samples(X).dtype == np.float64
+
+
 @pytest.mark.parametrize("d", [2, 5])
 def test_weight_of_two_is_a_row_twice(name, covariance_type, d, dtype):
     """From the same first parameters, weights count rows; a weight of 0 is a row less."""
