@@ -200,7 +200,7 @@ def _estimates(eps, X, resp, reg_covar, covariance_type, xp=None):
     inner = sums / np.where(n > 0, n, 1)[:, None]
     away = [X - mean for mean in inner]
     step = np.sqrt(n)[:, None] * (inner * eps / nk[:, None])
-    added = np.where((n < 1) & (covariance_type != "full"), eps, 0)
+    added = np.where((n < 0.5) & (covariance_type != "full"), eps, 0)
     if covariance_type in ("full", "tied"):
         about = np.array([(r * x.T) @ x for r, x in zip(resp.T, away, strict=True)])
         about += step[:, :, None] * step[:, None, :]

@@ -21,6 +21,7 @@ from shoal import _run
 from shoal._mixture_args import FactorArgs
 
 EPS = float(np.finfo(float).eps)
+HALF = 0.5  # of a row: a component of one row may weigh a rounding less than 1
 ROUNDING = 4 * EPS  # of a mean: what it makes of a constant feature is no variance
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
@@ -87,7 +88,7 @@ def estimate(
     means = reference + delta
     half = s - 0.5 * of_row * delta  # S - half deltaᵀ - delta halfᵀ = A
     nothing = of_all * (ROUNDING * means) ** 2
-    added = eps * (n < 1)
+    added = eps * (n < HALF)
     lost = False
     if moments.second is None:
         origin = reference[0]

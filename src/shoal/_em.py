@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from shoal._callbacks import Task
-from shoal._covariances import ROUNDING, Estimates, Moments, estimate, tied_covariance
+from shoal._covariances import HALF, ROUNDING, Estimates, Moments, estimate, tied_covariance
 from shoal._expectation import Components, Pass, kernel_for
 from shoal._kmeans import KMeans, _count_clusters
 from shoal._lloyd import Lloyd
@@ -233,7 +233,7 @@ class EM:
         moments = Moments(weights, np.zeros((k, d)), second, points)
         found = estimate(moments, data.covariance_type, self.reg_covar, eps, None, 1e30)
         if data.covariance_type == "tied":  # of all rows all the same
-            nk = found.nk + eps * (weights >= 1)  # eps has no share: see _covariances.py
+            nk = found.nk + eps * (weights >= HALF)  # eps has no share: see _covariances.py
             tied = tied_covariance(data.overall, nk, found.means, self.reg_covar)
             found = found._replace(covariances=tied)
         return found
