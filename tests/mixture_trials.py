@@ -283,7 +283,7 @@ def _only_basis(trial, ours, theirs):
     if any(not word.startswith("sample") for word in differences_of(ours, theirs, trial.dtype)):
         return False
     covariances = theirs.value["covariances_"]
-    if covariances.ndim < 2 or covariances.shape[-1] == 1:
+    if dict(trial.params)["covariance_type"] not in ("full", "tied"):
         return False
     values = np.linalg.eigvalsh(covariances.reshape(-1, *covariances.shape[-2:]))
     return bool((np.diff(values, axis=1) < 1e-6 * values[:, -1:]).any())
