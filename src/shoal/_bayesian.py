@@ -63,7 +63,8 @@ default='dirichlet_process'
         Of the Wishart prior; by default the number of features.
     covariance_prior : float or array-like, default=None
         Of the Wishart prior: of shape (n_features, n_features) for 'full' and 'tied',
-        (n_features,) for 'diag', a number for 'spherical'; by default the covariance of X.
+        (n_features,) for 'diag', a number for 'spherical'; by default the covariance of X,
+        for which a `sample_weight` must sum to more than 1.
     random_state : int, RandomState instance or None, default=None
         Draws first responsibilities, and samples.
     warm_start : bool, default=False
@@ -123,7 +124,9 @@ default='dirichlet_process'
     Notes
     -----
     The iteration is [1]_, chapter 10.2, with the Dirichlet process of [2]_; it costs what
-    one of GaussianMixture does. Parameters are float64 whatever the dtype of X.
+    one of GaussianMixture does on float64 rows. Parameters and arithmetic are float64
+    whatever the dtype of X, because `tol` is of a bound summed over all rows; float32 rows
+    are widened a few at a time.
 
     References
     ----------

@@ -14,7 +14,7 @@ LOW = 3  # features up to which the kernels unroll
 COLUMNS = 6  # of a factor in a panel, see kernels/expect.pyx
 CHUNK_BYTES = 2**19  # of a chunk, which should stay in the cache next to a core
 LARGEST_CHUNK = 512  # rows
-SPARE = 16  # values beyond a chunk of widened rows
+SPARE = 16  # values beyond a chunk of widened rows, as in kernels/responsible.pxd
 SHARE = 20  # partial sums may take one part in so many of the data's memory
 FEWEST = 4  # blocks at a time, however little memory that leaves
 
