@@ -337,6 +337,7 @@ def test_log(name, dtype):
 def test_arguments_are_checked():
     rows = Rows(np.zeros((10, 2)))
     forms = {
+        "origin": np.zeros(10),
         "reference": np.zeros((3, 10)),
         "factors": np.zeros((3, 4)),
         "shifts": np.zeros((4, 2)),
@@ -345,8 +346,9 @@ def test_arguments_are_checked():
         "n_factors": 4,
         "n_moments": 8,
     }
-    MixtureArgs(rows.args, 3, 32, 1, **forms)
+    MixtureArgs("f8", rows.args, 3, 32, 1, **forms)
     for name, wrong in [
+        ("origin", np.zeros(9)),
         ("reference", np.zeros((3, 9))),
         ("shifts", np.zeros((3, 2))),
         ("totals", np.zeros(3)),
@@ -358,6 +360,8 @@ def test_arguments_are_checked():
         ("posterior", np.zeros((9, 3))),
     ]:
         with pytest.raises(ValueError, match="expected"):
-            MixtureArgs(rows.args, 3, 32, 1, **forms | {name: wrong})
+            MixtureArgs("f8", rows.args, 3, 32, 1, **forms | {name: wrong})
     with pytest.raises(ValueError, match="float64"):
-        MixtureArgs(rows.args, 3, 32, 1, **forms, assigned=np.zeros(10, np.int64))
+        MixtureArgs("f8", rows.args, 3, 32, 1, **forms, assigned=np.zeros(10, np.int64))
+    with pytest.raises(ValueError, match="not narrowed"):
+        MixtureArgs("f4", rows.args, 3, 32, 1, **forms)
