@@ -73,6 +73,7 @@ def arguments():
     quick = options.quick
     options.rounds = options.rounds or (3 if quick else 9)
     options.limit, options.least = (0.2, 2) if quick else (40.0, 3)  # seconds, rounds
+    options.rest = 0.02 if quick else 0.1  # seconds
     options.matrix = 1500 if quick else 3000  # rows of the product that measures flops
     return options
 
@@ -113,7 +114,7 @@ def measure(group, row, threads, options):
     with limited(threads):
         runs, work = agreeing(group, problem, result)
         if "shoal" in runs:
-            times = timing.in_turn(runs, options.rounds, options.limit, options.least)
+            times = timing.in_turn(runs, options.rounds, options.limit, options.least, options.rest)
             result["times"] = {name: timing.summary(each) for name, each in times.items()}
     result |= {"passes": work.passes, "data_bytes": work.data_bytes}
     result["limit"] = machine.limit(work, threads, options.matrix)

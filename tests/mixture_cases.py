@@ -34,10 +34,10 @@ class Problem:
     def w(self):
         return np.ones(len(self.X)) if self.weights is None else self.weights.astype(np.float64)
 
-    def run(self, points=None, **wanted):
+    def run(self, points=None, dtype=None, **wanted):
         """A pass of the kernel that these components ask for, and its totals."""
         rows = Rows(self.X, self.weights, self.origin)
-        components = Components(self.covariance_type, len(self.means), rows)
+        components = Components(self.covariance_type, len(self.means), rows, dtype)
         components.refer(self.means if points is None else points)
         components.pack(self.means, self.factors, self.constants)
         one = Pass(rows, components, **wanted)

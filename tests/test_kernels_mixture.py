@@ -117,6 +117,27 @@ def test_moments(problem, name):
 
 
 @ORDINARY
+@given(problems(dtype="f4"), levels)
+def test_widened_rows(problem, name):
+    """float32 rows that are computed with in float64 give the bits of float64 rows."""
+    n, k = len(problem.X), len(problem.means)
+    found = []
+    with level(name):
+        for _ in range(2):
+            log_norm, posterior, assigned = np.zeros(n), np.zeros((n, k)), np.zeros(n, np.int64)
+            one, totals = problem.run(moments=True, dtype=np.float64)
+            problem.run(dtype=np.float64, log_norm=log_norm, posterior=posterior)
+            problem.run(dtype=np.float64, assigned=assigned)
+            found.append((*one.moments(), np.array(totals), log_norm, posterior, assigned))
+            problem.X = problem.X.astype(np.float64)
+            for words in ("weights", "origin"):
+                values = getattr(problem, words)
+                setattr(problem, words, None if values is None else values.astype(np.float64))
+    for narrow, wide in zip(*found, strict=True):
+        assert (narrow is None and wide is None) or np.array_equal(narrow, wide)
+
+
+@ORDINARY
 @given(problems(), st.sampled_from(["labels", "given"]), levels)
 def test_given_responsibilities(problem, how, name):
     n, k = len(problem.X), len(problem.means)
@@ -316,6 +337,7 @@ def test_log(name, dtype):
 def test_arguments_are_checked():
     rows = Rows(np.zeros((10, 2)))
     forms = {
+        "origin": np.zeros(10),
         "reference": np.zeros((3, 10)),
         "factors": np.zeros((3, 4)),
         "shifts": np.zeros((4, 2)),
@@ -324,8 +346,9 @@ def test_arguments_are_checked():
         "n_factors": 4,
         "n_moments": 8,
     }
-    MixtureArgs(rows.args, 3, 32, 1, **forms)
+    MixtureArgs("f8", rows.args, 3, 32, 1, **forms)
     for name, wrong in [
+        ("origin", np.zeros(9)),
         ("reference", np.zeros((3, 9))),
         ("shifts", np.zeros((3, 2))),
         ("totals", np.zeros(3)),
@@ -337,6 +360,8 @@ def test_arguments_are_checked():
         ("posterior", np.zeros((9, 3))),
     ]:
         with pytest.raises(ValueError, match="expected"):
-            MixtureArgs(rows.args, 3, 32, 1, **forms | {name: wrong})
+            MixtureArgs("f8", rows.args, 3, 32, 1, **forms | {name: wrong})
     with pytest.raises(ValueError, match="float64"):
-        MixtureArgs(rows.args, 3, 32, 1, **forms, assigned=np.zeros(10, np.int64))
+        MixtureArgs("f8", rows.args, 3, 32, 1, **forms, assigned=np.zeros(10, np.int64))
+    with pytest.raises(ValueError, match="not narrowed"):
+        MixtureArgs("f4", rows.args, 3, 32, 1, **forms)

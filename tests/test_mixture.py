@@ -53,6 +53,83 @@ def test_likelihood_never_decreases(name, covariance_type):
     assert (np.diff(bounds) > -1e-9 * abs(bounds).max()).all()
 
 
+@pytest.mark.parametrize("value", [3.7, -1e5 / 3, 1e-30 / 7])
+@pytest.mark.parametrize("n", [3, 8, 1001])
+def test_constant_features_have_no_variance(covariance_type, dtype, value, n):
+    """The prior's variances are 0 there, not what the mean's rounding makes of them."""
+    X = blobs(n, 5, dtype=dtype)
+    X[:, [0, 3]] = value
+    model = shoal.BayesianGaussianMixture(covariance_type=covariance_type, max_iter=0)
+    prior = model.fit(X).covariance_prior_
+    expected = np.cov(X.T.astype("float64"))
+    if covariance_type == "diag":
+        expected = expected.diagonal()
+    elif covariance_type == "spherical":
+        expected = expected.diagonal().mean()
+    rtol = 1e-9 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(prior, expected, rtol=rtol, atol=rtol)
+    if covariance_type in ("full", "tied"):
+        assert (prior[[0, 3]] == 0).all() and (prior[:, [0, 3]] == 0).all()
+        assert (prior.diagonal()[[1, 2, 4]] > 0).all()
+    elif covariance_type == "diag":
+        assert (prior[[0, 3]] == 0).all() and (prior[[1, 2, 4]] > 0).all()
+
+
+def test_weights_of_one_row_give_no_prior_covariance(covariance_type):
+    X = blobs(30)
+    weights = np.full(30, 1 / 32)
+    model = shoal.BayesianGaussianMixture(covariance_type=covariance_type)
+    with pytest.raises(ValueError, match=r"needs a covariance_prior. Got a sum of 0\.9375"):
+        model.fit(X, sample_weight=weights)
+    prior = {"full": np.eye(4), "tied": np.eye(4), "diag": np.ones(4), "spherical": 1.0}
+    model.set_params(covariance_prior=prior[covariance_type]).fit(X, sample_weight=weights)
+    assert np.isfinite(model.lower_bound_)
+
+
+@pytest.mark.parametrize("value", [1.0, 3.7, -1e5 / 3, 1e-30 / 7])
+@pytest.mark.parametrize("k", [1, 2])
+def test_one_row_many_times_is_singular(covariance_type, dtype, value, k):
+    """Nothing but reg_covar makes its covariance positive, whatever rounding leaves."""
+    X = np.full((8, 4), value, dtype) * np.arange(1, 5, dtype=dtype)
+    params = {"covariance_type": covariance_type, "init_params": "random", "n_components": k}
+    ours = shoal.BayesianGaussianMixture(**params, random_state=0, max_iter=2, tol=0)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        ours.set_params(reg_covar=0.0).fit(X)
+    with pytest.warns(ConvergenceWarning):
+        ours.set_params(reg_covar=1e-6).fit(X)
+    assert np.isfinite(ours.lower_bound_)
+
+
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+def test_a_component_of_one_row_has_no_variance(kind):
+    """It may weigh a rounding less than 1 after an E-step: eps still has no share in it."""
+    X = np.array([[-9.6, 0.01, -2.7], [-1.2, -1.6, -5.8], [1.1, -1.0, 6.3]])
+    model = shoal.GaussianMixture(2, covariance_type=kind, random_state=0).fit(X)
+    alone = model.predict(X[-1:])[0]
+    assert (model.predict(X) == alone).sum() == 1
+    np.testing.assert_allclose(model.covariances_[alone], 1e-6, rtol=1e-12)
+
+
+@pytest.mark.parametrize("d", [2, 7])
+def test_bayesian_float32_is_computed_in_float64(covariance_type, d):
+    """The tolerance is of a sum over all rows, which rounding to float32 would not meet."""
+    X = blobs(4000, d, 4, dtype="float32")
+    params = {
+        "n_components": 5,
+        "max_iter": 40,
+        "covariance_type": covariance_type,
+        "random_state": 0,
+    }
+    narrow, wide = (shoal.BayesianGaussianMixture(**params) for _ in range(2))
+    narrow.fit(X)
+    wide.fit(X.astype("float64"))
+    assert narrow.n_iter_ == wide.n_iter_
+    np.testing.assert_allclose(narrow.lower_bounds_, wide.lower_bounds_, rtol=1e-8)
+    np.testing.assert_allclose(narrow.means_, wide.means_, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(narrow.predict(X), narrow.predict(X.astype("float64")))
+    assert narrow.predict_proba(X).dtype == narrow.score_samples(X).dtype == np.float64
+
+
 @pytest.mark.parametrize("d", [2, 5])
 def test_weight_of_two_is_a_row_twice(name, covariance_type, d, dtype):
     """From the same first parameters, weights count rows; a weight of 0 is a row less."""
@@ -115,7 +192,7 @@ def test_bad_weights(name, weights, words):
 def bad_input(d=3):
     """Words, parameters and data that no mixture takes."""
     X = blobs(40, d)
-    yield "singular", {"reg_covar": 0.0, "n_components": 2}, np.ones((20, d))
+    yield "singular", {"reg_covar": 0.0, "n_components": 2}, np.full((20, d), 3.7)
     yield "fewer rows than features", {"reg_covar": 0.0}, X[:2]
     yield "more components than rows", {"n_components": 50}, X
     yield "one row", {}, X[:1]

@@ -5,11 +5,10 @@ import math
 import time
 from statistics import median
 
-REST = 0.02  # seconds: thread pools go on spinning for some milliseconds after their work
 SAMPLE = 0.005  # seconds: shorter calls are repeated to make up one sample
 
 
-def in_turn(runs, rounds, limit, least):
+def in_turn(runs, rounds, limit, least, rest):
     """Time every run once a round, so that all of them meet the same moods of the machine.
 
     Parameters
@@ -18,23 +17,26 @@ def in_turn(runs, rounds, limit, least):
         Each has been called once already.
     rounds, limit, least : int, float, int
         Stop after `rounds` rounds, or after `limit` seconds but not before `least` rounds.
+    rest : float
+        Seconds between two samples. Thread pools go on spinning when their work is done,
+        OpenBLAS's for 70 ms, and take a core from whoever comes next.
 
     Returns
     -------
     dict of {name: list of seconds a call}
     """
     times = {name: [] for name in runs}
-    calls = {name: math.ceil(SAMPLE / sample(run, 1, rest=0)) for name, run in runs.items()}
+    calls = {name: math.ceil(SAMPLE / sample(run, 1, 0)) for name, run in runs.items()}
     deadline = time.perf_counter() + limit
     for done in range(rounds):
         if done >= least and time.perf_counter() > deadline:
             break
         for name, run in runs.items():
-            times[name].append(sample(run, calls[name]))
+            times[name].append(sample(run, calls[name], rest))
     return times
 
 
-def sample(run, calls, rest=REST):
+def sample(run, calls, rest):
     """Return the seconds that one of `calls` calls takes."""
     time.sleep(rest)
     gc.disable()

@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from shoal._covariances import (
+    ROUNDING,
     Estimates,
     check_definite,
     check_shape,
@@ -62,7 +63,8 @@ default='dirichlet_process'
         Of the Wishart prior; by default the number of features.
     covariance_prior : float or array-like, default=None
         Of the Wishart prior: of shape (n_features, n_features) for 'full' and 'tied',
-        (n_features,) for 'diag', a number for 'spherical'; by default the covariance of X.
+        (n_features,) for 'diag', a number for 'spherical'; by default the covariance of X,
+        for which a `sample_weight` must sum to more than 1.
     random_state : int, RandomState instance or None, default=None
         Draws first responsibilities, and samples.
     warm_start : bool, default=False
@@ -122,7 +124,9 @@ default='dirichlet_process'
     Notes
     -----
     The iteration is [1]_, chapter 10.2, with the Dirichlet process of [2]_; it costs what
-    one of GaussianMixture does. Parameters are float64 whatever the dtype of X.
+    one of GaussianMixture does on float64 rows. Parameters and arithmetic are float64
+    whatever the dtype of X, because `tol` is of a bound summed over all rows; float32 rows
+    are widened a few at a time.
 
     References
     ----------
@@ -229,6 +233,9 @@ default='dirichlet_process'
         check_definite(given, kind)
         return given
 
+    def _computed_in(self, dtype: Any) -> Any:
+        return np.float64
+
     def _weight_eps(self, dtype: Any) -> float:
         return 10 * float(np.finfo(np.float64).eps)
 
@@ -248,7 +255,11 @@ default='dirichlet_process'
         mean_precision = prior + nk
         mean_prior = self.mean_prior_.astype(np.float64)
         means = (prior * mean_prior + nk[:, None] * xk) / mean_precision[:, None]
-        freedom, covariances = self._wishart(nk, xk - mean_prior, sk, mean_precision)
+        away = xk - mean_prior
+        # what the weights' eps and rounding make of a feature that is constant
+        eps = self._weight_eps(np.float64) / np.maximum(nk, 1.0)[:, None]
+        away[np.abs(away) <= (eps + ROUNDING) * np.abs(mean_prior)] = 0
+        freedom, covariances = self._wishart(nk, away, sk, mean_precision)
         factors = precisions_cholesky(covariances, self.covariance_type, dtype)
         return Fit(means, factors, covariances, (concentration, mean_precision, freedom))
 

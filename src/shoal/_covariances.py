@@ -21,6 +21,8 @@ from shoal import _run
 from shoal._mixture_args import FactorArgs
 
 EPS = float(np.finfo(float).eps)
+HALF = 0.5  # of a row: a component of one row may weigh a rounding less than 1
+ROUNDING = 4 * EPS  # of a mean: what it makes of a constant feature is no variance
 ILL_DEFINED = (
     "Fitting the mixture model failed because some components have "
     "ill-defined empirical covariance (for instance caused by singleton "
@@ -81,38 +83,39 @@ def estimate(
     """
     n, s, reference = moments.weight, moments.first, moments.reference
     nk = n + eps
-    means = (s + n[:, None] * reference) / nk[:, None]
-    delta = (s - eps * reference) / nk[:, None]
-    added = np.where(n < 1, eps, 0.0)
-    # deviations that a mean's rounding makes of a constant feature
-    nothing = nk[:, None] * (4 * EPS * means) ** 2
+    of_row, of_all = n[:, None], nk[:, None]
+    delta = (s - eps * reference) / of_all
+    means = reference + delta
+    half = s - 0.5 * of_row * delta  # S - half deltaᵀ - delta halfᵀ = A
+    nothing = of_all * (ROUNDING * means) ** 2
+    added = eps * (n < HALF)
     lost = False
     if moments.second is None:
         origin = reference[0]
-        cross = (s - 0.5 * n[:, None] * delta).T @ delta
+        cross = half.T @ delta
         total = overall.second[0] + _moved(overall, origin) - cross - cross.T
         total += (added * means.T) @ means
         covariances = total / nk.sum()
     elif moments.second.ndim == 2:
-        about = moments.second - (2 * s - n[:, None] * delta) * delta
+        about = moments.second - 2 * half * delta
         about[about <= nothing] = 0
-        covariances = (about + added[:, None] * means**2) / nk[:, None]
-        lost = _lost(about, n, delta, reference, digits)
+        covariances = (about + added[:, None] * means**2) / of_all
+        lost = _lost(about, of_row, delta, reference, digits)
     else:
-        cross = (s - 0.5 * n[:, None] * delta)[:, :, None] * delta[:, None, :]
+        cross = half[:, :, None] * delta[:, None, :]
         about = moments.second  # in place: these arrays are large
         about -= cross
         about -= cross.transpose(0, 2, 1)
         variances = np.einsum("jll->jl", about)  # a view
         variances[variances <= nothing] = 0
-        lost = _lost(variances, n, delta, reference, digits)
-        if covariance_type == "tied":
-            covariances = (about.sum(axis=0) + (added * means.T) @ means) / nk.sum()
-        elif covariance_type == "full":
-            about /= nk[:, None, None]
+        lost = _lost(variances, of_row, delta, reference, digits)
+        if covariance_type == "full":
+            about /= of_all[:, None]
             covariances = about
+        elif covariance_type == "tied":
+            covariances = (about.sum(axis=0) + (added * means.T) @ means) / nk.sum()
         else:
-            covariances = (variances + added[:, None] * means**2) / nk[:, None]
+            covariances = (variances + added[:, None] * means**2) / of_all
     if covariance_type == "spherical":
         covariances = covariances.mean(axis=1)
     covariances = regular(covariances, covariance_type, reg_covar)
@@ -154,7 +157,7 @@ def tied_covariance(
 
 def _lost(about: Any, n: Any, delta: Any, reference: Any, digits: float) -> bool:
     """Whether the steps from the references dwarf what is left about the means."""
-    gone = n[:, None] * delta**2 > digits * np.abs(about)
+    gone = n * delta**2 > digits * about
     return bool(gone.any()) and bool((gone & (np.abs(delta) > 1e-12 * np.abs(reference))).any())
 
 

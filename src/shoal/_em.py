@@ -8,13 +8,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from shoal._callbacks import Task
-from shoal._covariances import (
-    Estimates,
-    Moments,
-    estimate,
-    tied_covariance,
-)
-from shoal._expectation import Components, Pass
+from shoal._covariances import HALF, ROUNDING, Estimates, Moments, estimate, tied_covariance
+from shoal._expectation import Components, Pass, kernel_for
 from shoal._kmeans import KMeans, _count_clusters
 from shoal._lloyd import Lloyd
 from shoal._rows import Rows
@@ -36,15 +31,16 @@ class Data:
         Of the rows without weights.
     total : float
         Sum of the weights.
+    dtype : dtype
+        What is computed in.
     """
 
-    def __init__(self, X: Any, sample_weight: Any, covariance_type: str) -> None:
+    def __init__(self, X: Any, sample_weight: Any, covariance_type: str, dtype: Any) -> None:
         plain = Rows(X, sample_weight)
         self.mean, self.variance = plain.moments()
-        self.covariance_type = covariance_type
-        components = Components(covariance_type, 1, plain)
+        self.covariance_type, self.dtype = covariance_type, np.dtype(dtype)
         self.rows = plain
-        if components.kernel == "tied":
+        if kernel_for(covariance_type, plain.d) == "tied":
             self.rows = Rows(X, sample_weight, self.mean)
         weights = sample_weight
         self.total = float(plain.n if weights is None else weights.sum(dtype=np.float64))
@@ -55,7 +51,7 @@ class Data:
         """Moments of all rows about their mean; second ones for each pair of features, or each."""
         if self._overall is None:
             full = self.covariance_type in ("full", "tied")
-            components = Components("full" if full else "diag", 1, self.rows)
+            components = Components("full" if full else "diag", 1, self.rows, self.dtype)
             components.refer(self.mean - components.origin)
             one = Pass(self.rows, components, moments=True)
             one.run()
@@ -66,22 +62,33 @@ class Data:
 
     @property
     def weighted_mean(self) -> np.ndarray:
-        """Mean of the rows by their weights."""
-        if self.rows.sample_weight is None:
-            return self.mean
+        """Mean of the rows by their weights; that of a constant feature is its value."""
         overall = self.overall
         return overall.reference[0] + overall.first[0] / overall.weight[0]
 
     def sample_covariance(self) -> Any:
-        """With n - 1 degrees of freedom: a matrix, variances, or the mean of these."""
+        """With n - 1 degrees of freedom: a matrix, variances, or the mean of these.
+
+        A feature that varies by its mean's rounding alone has no variance.
+        """
         overall, freedom = self.overall, self.total - 1
+        if freedom <= 0:
+            raise ValueError(
+                "Weights count rows: a sample_weight whose sum is not more than 1 gives no "
+                f"sample covariance, and needs a covariance_prior. Got a sum of {self.total:.5g}."
+            )
         step = overall.first[0] / overall.weight[0]
         second = overall.second[0]
+        nothing = (ROUNDING * self.weighted_mean) ** 2
         if self.covariance_type in ("full", "tied"):
-            return (second - overall.weight[0] * np.outer(step, step)) / freedom
+            found = (second - overall.weight[0] * np.outer(step, step)) / freedom
+            constant = found.diagonal() <= nothing
+            found[constant] = found[:, constant] = 0
+            return found
         if second.ndim == 2:
             second = second.diagonal()
         found = (second - overall.weight[0] * step**2) / freedom
+        found[found <= nothing] = 0
         found = found.astype(self.rows.dtype)
         return found if self.covariance_type == "diag" else found.mean()
 
@@ -126,7 +133,7 @@ class EM:
     ) -> None:
         self.data, self.k, self.reg_covar, self.eps = data, k, reg_covar, eps
         self._maximise, self._constants, self._bound = maximise, constants, bound
-        self.components = Components(data.covariance_type, k, data.rows)
+        self.components = Components(data.covariance_type, k, data.rows, data.dtype)
         self._pass: Pass | None = None
 
     def step(self, fit: Fit) -> tuple[Fit, float]:
@@ -150,7 +157,7 @@ class EM:
         """What responsibilities that sum to 1 in every row say."""
         data = self.data
         overall = data.overall if moments.second is None else None
-        digits = DIGITS[data.rows.type]
+        digits = DIGITS[self.components.type]
         return estimate(moments, data.covariance_type, self.reg_covar, eps, overall, digits)
 
     def start(self, init_params: str, random_state: np.random.RandomState) -> Estimates:
@@ -202,13 +209,14 @@ class EM:
 
     def _random(self, random_state: np.random.RandomState) -> Moments:
         """Moments of uniform random responsibilities, a block of rows after the other."""
-        rows, found = self.data.rows, None
-        self.components.refer(np.broadcast_to(self.data.mean, (self.k, rows.d)))
+        data, rows, found = self.data, self.data.rows, None
+        self.components.refer(np.broadcast_to(data.mean, (self.k, rows.d)))
         step = max(1, UNIFORMS // self.k)
         for start in range(0, rows.n, step):
             part = rows.part(start, min(rows.n, start + step))
             given = random_state.uniform(size=(part.n, self.k)).astype(rows.dtype, copy=False)
             given /= given.sum(axis=1)[:, None]
+            given = given.astype(data.dtype, copy=False)
             one = Pass(part, self.components, moments=True, given=given)
             one.run()
             moments = one.moments()
@@ -225,6 +233,7 @@ class EM:
         moments = Moments(weights, np.zeros((k, d)), second, points)
         found = estimate(moments, data.covariance_type, self.reg_covar, eps, None, 1e30)
         if data.covariance_type == "tied":  # of all rows all the same
-            tied = tied_covariance(data.overall, found.nk, found.means, self.reg_covar)
+            nk = found.nk + eps * (weights >= HALF)  # eps has no share: see _covariances.py
+            tied = tied_covariance(data.overall, nk, found.means, self.reg_covar)
             found = found._replace(covariances=tied)
         return found

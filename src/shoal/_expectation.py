@@ -1,6 +1,7 @@
 """Components in the form that kernels read, and passes over rows with them."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ LOW = 3  # features up to which the kernels unroll
 COLUMNS = 6  # of a factor in a panel, see kernels/expect.pyx
 CHUNK_BYTES = 2**19  # of a chunk, which should stay in the cache next to a core
 LARGEST_CHUNK = 512  # rows
+SPARE = 16  # values beyond a chunk of widened rows, as in kernels/responsible.pxd
 SHARE = 20  # partial sums may take one part in so many of the data's memory
 FEWEST = 4  # blocks at a time, however little memory that leaves
 
@@ -63,12 +65,18 @@ class Components:
     k, d : int
     rows : Rows
         The rows they will meet.
+    dtype : dtype, default=None
+        What is computed in: that of the rows, or float64, to which they are widened then.
     """
 
-    def __init__(self, covariance_type: str, k: int, rows: Rows) -> None:
-        self.covariance_type, self.k, self.d, self.dtype = covariance_type, k, rows.d, rows.dtype
+    def __init__(self, covariance_type: str, k: int, rows: Rows, dtype: Any = None) -> None:
+        self.covariance_type, self.k, self.d = covariance_type, k, rows.d
+        self.dtype = np.dtype(rows.dtype if dtype is None else dtype)
+        self.type = self.dtype.str[1:]
         self.kernel = kernel_for(covariance_type, rows.d)
         d, fours = rows.d, -(-k // SQUARE) * SQUARE
+        self._origin = np.zeros(d + 8, self.dtype)
+        self._origin[:d] = rows.origin
         self.origin = rows.origin.astype(np.float64)
         self._padded = np.zeros((k, d + 8), self.dtype)
         self._shifts = np.zeros((fours, d), self.dtype)
@@ -137,6 +145,7 @@ class Components:
     def forms(self) -> dict:
         """What MixtureArgs asks for; pack() fills the same arrays anew."""
         return {
+            "origin": self._origin,
             "reference": self._padded,
             "factors": self._factors,
             "shifts": self._shifts,
@@ -163,17 +172,20 @@ class Components:
         return self.d if self.covariance_type in ("diag", "spherical") else self.d**2
 
 
-def chunk_rows(rows: Rows, k: int) -> tuple[int, int]:
+def chunk_rows(rows: Rows, k: int, dtype: np.dtype) -> tuple[int, int]:
     """Rows of a chunk, and bytes of scratch memory for it."""
-    tile = _run.tile_size(rows.type)[0]
+    tile = _run.tile_size(dtype.str[1:])[0]
     width = -(-(rows.d + 1) // SQUARE) * SQUARE + SQUARE
     fours = -(-k // SQUARE) * SQUARE
     values = 2 * width + fours + 2  # of each row
-    size = rows.dtype.itemsize
+    size = dtype.itemsize
     chunk = int(CHUNK_BYTES // (values * size) // tile * tile)
     most = -(-rows.n // tile) * tile
     chunk = max(tile, min(chunk, LARGEST_CHUNK, most))
-    return chunk, size * (chunk * values + tile * (width + fours))
+    scratch = size * (chunk * values + tile * (width + fours))
+    if size > rows.dtype.itemsize:
+        scratch += size * (chunk * rows.d + SPARE)
+    return chunk, scratch
 
 
 class Pass:
@@ -197,7 +209,7 @@ class Pass:
     ) -> None:
         k, d = components.k, rows.d
         self.components, self._kernel = components, components.kernel
-        self._chunk, self._scratch = chunk_rows(rows, k)
+        self._chunk, self._scratch = chunk_rows(rows, k, components.dtype)
         if self._kernel == "tied":
             n = -(-(d + 1) // SQUARE) * -(-k // SQUARE) * SQUARE**2
             self._n_moments = -(-n // k)
@@ -222,6 +234,7 @@ class Pass:
             stop = min(rows.n, start + step)
             part = rows if step >= rows.n else rows.part(start, stop)
             args = MixtureArgs(
+                components.type,
                 part.args,
                 k,
                 self._chunk,
@@ -244,7 +257,8 @@ class Pass:
         totals = np.zeros(4)
         self._sums = None
         for part, args in self._runs:
-            _run.run(f"expect_{self._kernel}", part.type, args, part.n, self._size, self._scratch)
+            kernel, type = f"expect_{self._kernel}", self.components.type
+            _run.run(kernel, type, args, part.n, self._size, self._scratch)
             blocks = -(-part.n // self._size)
             totals += self._totals[:blocks].sum(axis=0)
             if self._moments is not None:

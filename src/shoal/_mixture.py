@@ -212,8 +212,8 @@ class GaussianMixture(BaseMixture):
     def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
         return log_likelihood / data.total
 
-    def _bound_type(self, dtype: Any) -> type:
-        return dtype.type
+    def _computed_in(self, dtype: Any) -> Any:
+        return dtype
 
     def _attributes(self, fit: Fit, dtype: Any) -> dict:
         found = {
@@ -240,7 +240,7 @@ class GaussianMixture(BaseMixture):
 
     def _log_likelihood(self, X: Any) -> tuple[float, int]:
         """Of all rows together, and their number."""
-        rows, components, _ = self._rows_and_components(X)
+        rows, components = self._rows_and_components(X)
         return self._compute(rows, components), rows.n
 
     def bic(self, X: Any) -> float:

@@ -33,29 +33,34 @@ cdef class ExactArgs:
 cdef class MixtureArgs(Args):
     cdef Mixture struct
 
-    def __init__(self, RowArgs rows, Py_ssize_t k, Py_ssize_t chunk, Py_ssize_t n_blocks, *,
-                 reference, factors, shifts, constants, totals, Py_ssize_t n_factors,
-                 Py_ssize_t n_moments, labels=None, given=None, moments=None, log_norm=None,
-                 posterior=None, assigned=None, ExactArgs exact=None):
+    def __init__(self, str type, RowArgs rows, Py_ssize_t k, Py_ssize_t chunk,
+                 Py_ssize_t n_blocks, *, origin, reference, factors, shifts, constants, totals,
+                 Py_ssize_t n_factors, Py_ssize_t n_moments, labels=None, given=None,
+                 moments=None, log_norm=None, posterior=None, assigned=None,
+                 ExactArgs exact=None):
         cdef Mixture *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d, fours = (k + 3) // 4 * 4
         self.set_rows(rows, &a.rows, sizeof(Mixture))
         if assigned is not None and exact is None:
             raise ValueError("to assign rows takes the components in float64")
+        if (rows.type, type) == ("f8", "f4"):
+            raise ValueError("float64 rows are not narrowed")
+        a.narrow = rows.type != type
+        a.rows.origin = address(origin, type, d + 8, self.kept)
         a.k = k
         a.chunk = chunk
         a.n_factors = n_factors
         a.n_moments = n_moments
-        a.reference = address(reference, rows.type, k * (d + 8), self.kept)
-        a.factors = address(factors, rows.type, factors.size, self.kept)
-        a.shifts = address(shifts, rows.type, fours * d, self.kept)
-        a.constants = address(constants, rows.type, fours, self.kept)
+        a.reference = address(reference, type, k * (d + 8), self.kept)
+        a.factors = address(factors, type, factors.size, self.kept)
+        a.shifts = address(shifts, type, fours * d, self.kept)
+        a.constants = address(constants, type, fours, self.kept)
         a.labels = <const int32_t *> address(labels, "i4", n, self.kept)
-        a.given = address(given, rows.type, n * k, self.kept)
+        a.given = address(given, type, n * k, self.kept)
         a.moments = <double *> address(moments, "f8", n_blocks * k * n_moments, self.kept, True)
         a.totals = <double *> address(totals, "f8", 4 * n_blocks, self.kept, True)
-        a.log_norm = address(log_norm, rows.type, n, self.kept, True)
-        a.posterior = address(posterior, rows.type, n * k, self.kept, True)
+        a.log_norm = address(log_norm, type, n, self.kept, True)
+        a.posterior = address(posterior, type, n * k, self.kept, True)
         a.assigned = <int64_t *> address(assigned, "i8", n, self.kept, True)
         if exact is not None:
             a.exact = exact.struct

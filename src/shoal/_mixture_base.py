@@ -18,7 +18,7 @@ from shoal._callbacks import CallbackSupportMixin, Task, begin_fit
 from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_finite
 from shoal._covariances import ILL_DEFINED, Estimates, check_shape, shape_of
 from shoal._em import EM, Data, Fit
-from shoal._expectation import Components, Pass
+from shoal._expectation import Components, Pass, kernel_for
 from shoal._files import File
 from shoal._rows import Rows
 
@@ -195,7 +195,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         self, em: EM, fit: Fit, bound: float, bounds: list, part: Task, told: "_Progress"
     ) -> tuple[Fit, bool]:
         """EM until the lower bound changes by less than `tol`; whether it did."""
-        real = self._bound_type(em.data.rows.dtype)
+        real = em.data.dtype.type
         for n_iter in range(1, self.max_iter + 1):
             task = part.part("iteration")
             fit, found = em.step(fit)
@@ -211,8 +211,9 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
                 break
         return fit, False
 
-    def _bound_type(self, dtype: Any) -> type:
-        return np.float64
+    def _computed_in(self, dtype: Any) -> Any:
+        """The dtype of the arithmetic, and of lower bounds, for data of this dtype."""
+        raise NotImplementedError
 
     def _take_data(self, X: Any, sample_weight: Any) -> Data:
         X = check_dense(self, X, reset=True, least=2)
@@ -222,7 +223,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
                 f"Expected n_samples >= n_components but got n_components = {k}, n_samples = {n}"
             )
         weights = check_mixture_weights(sample_weight, X, k)
-        data = Data(X, weights, self.covariance_type)
+        data = Data(X, weights, self.covariance_type, self._computed_in(X.dtype))
         if not np.isfinite(data.mean).all():
             refuse_non_finite(self, X)
         return data
@@ -237,20 +238,19 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
 
     # -- what a fitted mixture answers
 
-    def _rows_and_components(
-        self, X: Any, sample_weight: Any = None
-    ) -> tuple[Rows, Components, np.dtype]:
-        """New data, the fitted components, and the dtype of results."""
+    def _rows_and_components(self, X: Any, sample_weight: Any = None) -> tuple[Rows, Components]:
+        """New data and the fitted components, which compute in the dtype of both."""
         check_is_fitted(self)
         X = check_dense(self, X, reset=False)
         fit = self._fitted()
         origin = fit.means.mean(axis=0)
-        tied = Components(self.covariance_type, 1, Rows(X)).kernel == "tied"
+        tied = kernel_for(self.covariance_type, X.shape[1]) == "tied"
         rows = Rows(X, check_mixture_weights(sample_weight, X, 1), origin if tied else None)
-        components = Components(self.covariance_type, len(fit.means), rows)
+        dtype = np.result_type(X.dtype, self.means_.dtype)
+        components = Components(self.covariance_type, len(fit.means), rows, dtype)
         components.refer(fit.means)
         components.pack(fit.means, fit.factors, self._log_constants(fit))
-        return rows, components, np.result_type(X.dtype, self.means_.dtype)
+        return rows, components
 
     def _compute(self, rows: Rows, components: Components, **wanted: Any) -> float:
         """One pass that writes what is wanted; Σ w log p(x), or what tells that it is finite."""
@@ -272,10 +272,10 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         log_prob : ndarray of shape (n_samples,)
             Logarithm of the density at each row.
         """
-        rows, components, dtype = self._rows_and_components(X)
-        found = np.empty(rows.n, rows.dtype)
+        rows, components = self._rows_and_components(X)
+        found = np.empty(rows.n, components.dtype)
         self._compute(rows, components, log_norm=found)
-        return found.astype(dtype, copy=False)
+        return found
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean log-likelihood of the rows.
@@ -294,7 +294,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         log_likelihood : float
             Mean of ``score_samples(X)``.
         """
-        rows, components, _ = self._rows_and_components(X, sample_weight)
+        rows, components = self._rows_and_components(X, sample_weight)
         weights = rows.sample_weight
         total = rows.n if weights is None else weights.sum(dtype=np.float64)
         return float(self._compute(rows, components) / total)
@@ -315,7 +315,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         return self._assign(X)
 
     def _assign(self, X: Any) -> np.ndarray:
-        rows, components, _ = self._rows_and_components(X)
+        rows, components = self._rows_and_components(X)
         found = np.empty(rows.n, np.int64)
         self._compute(rows, components, assigned=found)
         return found
@@ -333,10 +333,10 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         resp : ndarray of shape (n_samples, n_components)
             Posterior probabilities of the components, which sum to 1 in each row.
         """
-        rows, components, dtype = self._rows_and_components(X)
-        found = np.empty((rows.n, components.k), rows.dtype)
+        rows, components = self._rows_and_components(X)
+        found = np.empty((rows.n, components.k), components.dtype)
         self._compute(rows, components, posterior=found)
-        return found.astype(dtype, copy=False)
+        return found
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.

@@ -135,7 +135,6 @@ cdef inline Py_ssize_t scale_rows(const Mixture *a, const Chunk *c, Py_ssize_t j
     """
     cdef Py_ssize_t d = a.rows.d, step = squares(d) * TILE_ROWS, used = 0, i, n = c.count
     cdef const real *reference = <const real *> a.reference + j * (d + 8)
-    cdef const real *x = <const real *> a.rows.x + c.first * d
     cdef const real *rows[TILE_ROWS]
     cdef real roots[TILE_ROWS]
     cdef real *root = c.logs + j * c.stride
@@ -153,7 +152,7 @@ cdef inline Py_ssize_t scale_rows(const Mixture *a, const Chunk *c, Py_ssize_t j
     used = 0
     for i in range(n + 1):
         if i < n and root[i] != 0:
-            rows[r] = x + i * d
+            rows[r] = c.x + i * d
             roots[r] = root[i]
             followed = i + PIECE < n
             r += 1

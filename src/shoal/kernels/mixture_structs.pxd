@@ -26,6 +26,7 @@ ctypedef struct Mixture:
     # the factor of the precision over √2, and shift_j what the reference, which is the mean
     # as the data's type can hold it, still lacks.
     Rows rows
+    bint narrow                # rows and weights are float32, to be widened as they are taken
     Py_ssize_t k
     Py_ssize_t chunk           # rows whose responsibilities are held together: whole tiles
     const void *reference      # real[k, d + 8]

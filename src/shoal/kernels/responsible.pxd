@@ -23,6 +23,10 @@ from shoal.kernels.vec cimport (
 )
 
 
+cdef enum:
+    SPARE = 16                 # at least PIECE, which may be read beyond a row
+
+
 ctypedef struct Chunk:
     # What a kernel holds of `count` rows from row `first` on.
     Py_ssize_t first
@@ -30,6 +34,8 @@ ctypedef struct Chunk:
     Py_ssize_t n_tiles         # of TILE_ROWS rows; the last repeats the last row
     Py_ssize_t width           # features in a tile's room: see room()
     Py_ssize_t stride          # from one component's row of `logs` to the next one's
+    const real *x              # [count, d]: the rows as they are
+    real *widened              # [chunk, d] and SPARE more: room for them if they are narrow
     real *tiles                # [n_tiles, width, TILE_ROWS]: rows less their origin
     real *logs                 # [k rounded up to 4, stride]
     real *root                 # [chunk]: √w, then √(w / Σ_j exp(l_j - max l))
@@ -57,33 +63,41 @@ cdef inline real *lay_out(const Mixture *a, void *scratch, Chunk *c) noexcept no
     at += (a.k + 3) // 4 * 4 * c.stride
     c.root = at
     c.norm = at + a.chunk
-    return at + 2 * a.chunk
+    at += 2 * a.chunk
+    c.widened = at
+    return at + (a.chunk * a.rows.d + SPARE if a.narrow else 0)
 
 
 cdef inline void take_rows(const Mixture *a, Py_ssize_t first, Py_ssize_t stop,
                            Chunk *c) noexcept nogil:
     """Turn the next rows of a block, and take the roots of their weights."""
     cdef Py_ssize_t d = a.rows.d, t, i
-    cdef const real *x = <const real *> a.rows.x
-    cdef const real *weights = <const real *> a.rows.weights
+    cdef const float *narrow = <const float *> a.rows.x + first * d
     cdef const real *rows[TILE_ROWS]
     cdef int r
     c.first = first
     c.count = min(a.chunk, stop - first)
     c.n_tiles = (c.count + TILE_ROWS - 1) // TILE_ROWS
+    c.x = <const real *> a.rows.x + first * d
+    if a.narrow:
+        for i in range(c.count * d):
+            c.widened[i] = narrow[i]
+        c.x = c.widened
     for t in range(c.n_tiles):
         i = first + t * TILE_ROWS
         for r in range(TILE_ROWS):
-            rows[r] = x + min(i + r, stop - 1) * d
+            rows[r] = c.x + min(i + r - first, c.count - 1) * d
         turn_rows(rows, <const real *> a.rows.origin, d, i + TILE_ROWS + PIECE <= stop,
                   c.tiles + t * c.width * TILE_ROWS)
     for i in range(c.n_tiles * TILE_ROWS):
         if i >= c.count:
             c.root[i] = 0
-        elif weights == NULL:
+        elif a.rows.weights == NULL:
             c.root[i] = 1
+        elif a.narrow:
+            c.root[i] = REAL_SQRT((<const float *> a.rows.weights)[first + i])
         else:
-            c.root[i] = REAL_SQRT(weights[first + i])
+            c.root[i] = REAL_SQRT((<const real *> a.rows.weights)[first + i])
 
 
 cdef inline void take_given(const Mixture *a, const Chunk *c) noexcept nogil:
@@ -207,8 +221,8 @@ cdef inline double doubt(const Mixture *a, const real *x, double best) noexcept 
 
 cdef inline void assign_rows(const Mixture *a, const Chunk *c, double *totals) noexcept nogil:
     """assigned[i] = argmax_j l_ij."""
-    cdef const real *x = <const real *> a.rows.x
-    cdef Py_ssize_t i, j, r, t, row
+    cdef const real *x
+    cdef Py_ssize_t i, j, r, t
     cdef vreal l, best, second, place
     cdef real bests[VL]
     cdef real seconds[VL]
@@ -227,9 +241,9 @@ cdef inline void assign_rows(const Mixture *a, const Chunk *c, double *totals) n
         v_store(seconds, second)
         v_store(places, place)
         for r in range(min(<Py_ssize_t> VL, c.count - i)):
-            row = c.first + i + r
+            x = c.x + (i + r) * a.rows.d
             totals[0] += bests[r]
-            if seconds[r] < bests[r] - doubt(a, x + row * a.rows.d, bests[r]):
-                a.assigned[row] = <Py_ssize_t> places[r]
+            if seconds[r] < bests[r] - doubt(a, x, bests[r]):
+                a.assigned[c.first + i + r] = <Py_ssize_t> places[r]
             else:
-                a.assigned[row] = decide_component(a, x + row * a.rows.d)
+                a.assigned[c.first + i + r] = decide_component(a, x)
