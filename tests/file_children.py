@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 import time
@@ -148,6 +149,7 @@ def die(path, checkpoint, dies_after):
 def long_fit(path):
     """Fit a file for far longer than a test may take; an interrupt must leave all as it was."""
     model = shoal.KMeans(40, init="random", n_init=1000, tol=0, random_state=0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run unattended
     print("ready", flush=True)
     try:
         model.fit(path)

@@ -50,6 +50,9 @@ def plan(rows: Rows, k: int) -> Plan:
                            2 groups          a few (Elkan, grouped) keep memory O(n)
     =====================  ================  ==============================================
 
+    With one group, passes are those of assign while too many labels change for bounds to
+    pay (`Lloyd._use_bounds`).
+
     The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
     more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
     after the pass. Distances among k centers are worth taking where k is far below n.

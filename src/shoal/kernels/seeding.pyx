@@ -10,10 +10,11 @@ Two filters leave out pairs that can't gain; as these add nothing, no bit depend
 them. A row whose nearest seed s has |x - s| <= |s - candidate| / 2 is not read (triangle
 inequality; Raff 2021, arXiv:2105.02936, section 3): distances are sums of squares with
 relative error (d + 4)·u in float64 and u once more when rounded; `reach` leaves 1e-6
-for it. The others go through the register tile, in the data's type (`look`).
+for it. The others go through the register tile, in the data's type (`look`). Rows of few
+features are sooner measured than left out (`look_short`).
 
 Cost: 12 bytes a settled row; 2·d flops of the data's type for each open row and
-candidate; 4·d in float64 for each pair that gains.
+candidate; 4·d in float64 for each pair that gains, of short rows for every pair.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -26,15 +27,21 @@ from shoal.kernels.row cimport weight
 from shoal.kernels.tile cimport Ahead, Values, evaluate, prepare, square_rows, turn_rows
 from shoal.kernels.vec cimport (
     CANDIDATE_VECTORS, CANDIDATES, DL, PIECE, REAL_INF, REAL_MAX, TILE_ROWS, TILE_VECTORS, VL,
-    d_add, d_load, d_mul, d_round, d_set1, d_store, d_sub, d_widen, lowest, real,
-    v_load, v_not_greater, vdouble,
+    d_add, d_if_less, d_less, d_load, d_mul, d_round, d_set1, d_store, d_sub, d_widen, lowest,
+    real, v_load, v_not_greater, vdouble,
 )
 
 cdef enum:
-    SHORT = 8         # rows of fewer features are sooner read than left out
+    SHORT = 8         # rows of fewer features are sooner measured than left out
+    CHUNK = 64        # of these are turned together
     SUMS = 8          # of a distance
     SUM_VECTORS = SUMS // DL
     FILTER_WIDTH = 4  # candidates at once in the tile; divides CANDIDATES
+
+
+cdef inline double add_eight(const double *sums) noexcept nogil:
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (
+        (sums[4] + sums[5]) + (sums[6] + sums[7]))
 
 
 cdef inline double dense_distance(const Seeding *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
@@ -64,8 +71,7 @@ cdef inline double dense_distance(const Seeding *a, Py_ssize_t i, Py_ssize_t j) 
             l += SUMS
         for m in range(SUM_VECTORS):
             d_store(sums + m * DL, acc[m])
-        squared = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (
-            (sums[4] + sums[5]) + (sums[6] + sums[7]))
+        squared = add_eight(sums)
     while l < d:
         e = <double> x[l] - <double> origin[l]
         if a.rounded:
@@ -175,6 +181,83 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, Py_ssi
         j += FILTER_WIDTH
 
 
+cdef inline uint64_t spread(uint64_t bits) noexcept nogil:
+    """Byte r of the result is bit r, 0 or 1, of eight bits."""
+    cdef uint64_t apart = bits * <uint64_t> 0x0101010101010101 & <uint64_t> 0x8040201008040201
+    return (apart + <uint64_t> 0x00406070787c7e7f) >> 7 & <uint64_t> 0x0101010101010101
+
+
+cdef inline void look_short(const Seeding *a, Py_ssize_t start, Py_ssize_t count, Py_ssize_t d,
+                            double *parts) noexcept nogil:
+    """Hold the candidates against `count` rows, a multiple of SUMS up to CHUNK; parts[j, r] sums
+    what row r of every eight gains.
+    """
+    cdef const real *x = <const real *> a.rows.x + start * d
+    cdef const real *origin = <const real *> a.rows.origin
+    cdef double turned[SHORT * CHUNK]
+    cdef double weights[CHUNK]
+    cdef double lower[DL]
+    cdef double e
+    cdef vdouble gained[SUM_VECTORS]
+    cdef vdouble squared, closest, t
+    cdef uint64_t bits, eight
+    cdef Py_ssize_t i, j, l, m, at
+    for l in range(d):
+        for i in range(count):
+            e = <double> x[i * d + l] - <double> origin[l]
+            turned[l * CHUNK + i] = <double> (<real> e) if a.rounded else e
+    for i in range(count):
+        weights[i] = weight(&a.rows, start + i)
+    for j in range(a.n_candidates):
+        for m in range(SUM_VECTORS):
+            gained[m] = d_load(parts + j * SUMS + m * DL)
+        i = 0
+        while i < count:
+            bits = 0
+            for m in range(SUM_VECTORS):
+                at = i + m * DL
+                squared = d_set1(0)
+                for l in range(d):
+                    t = d_sub(d_load(turned + l * CHUNK + at), d_set1(a.points[j * d + l]))
+                    squared = d_add(squared, d_mul(t, t))
+                if a.rounded:
+                    squared = d_round(squared)
+                closest = d_load(a.closest + start + at)
+                bits |= <uint64_t> d_less(squared, closest) << (m * DL)
+                t = d_mul(d_load(weights + at), d_sub(closest, squared))
+                gained[m] = d_add(gained[m], d_if_less(squared, closest, t, d_set1(0)))
+                if a.columns != NULL:
+                    d_store(lower, d_if_less(squared, closest, squared, closest))
+                    for l in range(DL):
+                        (<real *> a.columns)[j * a.rows.n + start + at + l] = <real> lower[l]
+            memcpy(&eight, a.nearer + start + i, 8)
+            eight |= spread(bits) << j
+            memcpy(a.nearer + start + i, &eight, 8)
+            i += SUMS
+        for m in range(SUM_VECTORS):
+            d_store(parts + j * SUMS + m * DL, gained[m])
+
+
+cdef Py_ssize_t seed_short(const Seeding *a, Py_ssize_t start, Py_ssize_t stop,
+                           double *gains) noexcept nogil:
+    """Gains over rows of few features; returns where those that make no eight begin."""
+    cdef Py_ssize_t i = start, d = a.rows.d, count, j
+    cdef double parts[CANDIDATES * SUMS]
+    memset(parts, 0, sizeof(parts))
+    while i + SUMS <= stop:
+        count = min(<Py_ssize_t> CHUNK, (stop - i) // SUMS * SUMS)
+        if d == 2:  # constants, for the compiler to unroll
+            look_short(a, i, count, 2, parts)
+        elif d == 3:
+            look_short(a, i, count, 3, parts)
+        else:
+            look_short(a, i, count, d, parts)
+        i += count
+    for j in range(a.n_candidates):
+        gains[j] = add_eight(parts + j * SUMS)
+    return i
+
+
 cdef void seed(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                void *scratch) noexcept nogil:
     """Gains over rows start .. stop - 1; scratch holds one turned tile."""
@@ -191,7 +274,10 @@ cdef void seed(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
         for j in range(a.n_candidates):
             for i in range(start, stop):
                 columns[j * a.rows.n + i] = <real> a.closest[i]
-    for i in range(start, stop):
+    i = start
+    if not prune:
+        i = seed_short(a, start, stop, gains)
+    for i in range(i, stop):
         if prune and a.nearest[i] >= 0 and a.closest[i] <= a.reach[a.nearest[i]]:
             continue
         if a.rows.indptr != NULL:
@@ -224,8 +310,7 @@ cdef inline double total(const Seeding *a, Py_ssize_t start, Py_ssize_t stop) no
     while i < stop:
         sums[(i - start) & 7] += weight(&a.rows, i) * a.closest[i]
         i += 1
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + (
-        (sums[4] + sums[5]) + (sums[6] + sums[7]))
+    return add_eight(sums)
 
 
 cdef void accept(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

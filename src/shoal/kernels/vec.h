@@ -229,7 +229,8 @@ static inline void v_turn(const real *const *rows, const real *origin, intptr_t 
 #endif
 
 /* Vectors of double whatever `real` is, for the few sums that need the digits.
- * d_fused rounds once everywhere, d_muladd once or twice; d_less gives a bit a lane;
+ * d_fused rounds once everywhere, d_muladd once or twice; d_less gives a bit a lane,
+ * d_if_less(a, b, x, y) x where a < b, else y;
  * d_round rounds to `real` and back; d_widen reads DL values of `real`; d_total adds up
  * the lanes, halves first. */
 #if defined(PREFIX)
@@ -278,6 +279,17 @@ static inline int d_less(vdouble a, vdouble b)
     return _mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ));
 #else
     return _mm_movemask_pd(_mm_cmplt_pd(a, b));
+#endif
+}
+static inline vdouble d_if_less(vdouble a, vdouble b, vdouble x, vdouble y)
+{
+#if VBYTES == 64
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), y, x);
+#elif VBYTES == 32
+    return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_LT_OQ));
+#else
+    vdouble m = _mm_cmplt_pd(a, b);
+    return _mm_or_pd(_mm_and_pd(m, x), _mm_andnot_pd(m, y));
 #endif
 }
 #if SHOAL_REAL == 8
@@ -332,6 +344,10 @@ static inline int d_less(vdouble a, vdouble b)
     uint64x2_t m = vcltq_f64(a, b);
     return (int)((vgetq_lane_u64(m, 0) & 1) | (vgetq_lane_u64(m, 1) & 2));
 }
+static inline vdouble d_if_less(vdouble a, vdouble b, vdouble x, vdouble y)
+{
+    return vbslq_f64(vcltq_f64(a, b), x, y);
+}
 #if SHOAL_REAL == 8
 static inline vdouble d_round(vdouble a) { return a; }
 static inline vdouble d_widen(const real *p) { return vld1q_f64(p); }
@@ -356,6 +372,7 @@ static inline vdouble d_max(vdouble a, vdouble b) { return a > b ? a : b; }
 static inline vdouble d_div(vdouble a, vdouble b) { return a / b; }
 static inline vdouble d_sqrt(vdouble a) { return sqrt(a); }
 static inline int d_less(vdouble a, vdouble b) { return a < b; }
+static inline vdouble d_if_less(vdouble a, vdouble b, vdouble x, vdouble y) { return a < b ? x : y; }
 static inline vdouble d_round(vdouble a) { return (real)a; }
 static inline vdouble d_widen(const real *p) { return *p; }
 static inline double d_total(vdouble a) { return a; }

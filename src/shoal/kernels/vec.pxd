@@ -40,6 +40,7 @@ cdef extern from "vec.h" nogil:
     vdouble d_round(vdouble a)
     double d_total(vdouble a)
     int d_less(vdouble a, vdouble b)
+    vdouble d_if_less(vdouble a, vdouble b, vdouble x, vdouble y)
     vreal v_load(const real *p)
     void v_store(real *p, vreal a)
     vreal v_set1(real a)
