@@ -231,11 +231,13 @@ class Pass:
             _lloyd.AssignmentArgs = self._note
             _lloyd.FollowingArgs = self._note_following
             self.lloyd = _lloyd.Lloyd(rows, problem.centers, algorithm)
+            if kernel == "assign_bounded":  # from the first pass to the last
+                self.lloyd._bounding = True
+                self.lloyd._use_bounds = lambda changed: None
+                if n_groups > 1:
+                    self.lloyd._group_centers()
         finally:
             _lloyd.plan, _lloyd.AssignmentArgs, _lloyd.FollowingArgs = plan, take_args, follow
-        if kernel == "assign_bounded":  # from the first pass to the last
-            self.lloyd._bounding = True
-            self.lloyd._use_bounds = lambda changed: None
 
     def _note(self, *args, **buffers):
         self.buffers = buffers

@@ -196,8 +196,9 @@ def test_sums_that_overflow():
 
 
 @pytest.mark.parametrize("weights", ["none", "random"])
+@pytest.mark.parametrize("n_groups", [1, 3])
 @pytest.mark.parametrize("sums_by", ["block", "cluster"])
-def test_bounds_come_and_go(sums_by, weights, dtype, algorithm):
+def test_bounds_come_and_go(sums_by, n_groups, weights, dtype, algorithm):
     """Plain passes, and passes with bounds, in any order are one fit."""
     for seed in range(6):
         problem = make_problem(
@@ -205,7 +206,7 @@ def test_bounds_come_and_go(sums_by, weights, dtype, algorithm):
         )
         problem.centers = problem.x[problem.rng.choice(3000, 12, replace=False)]
         plain = Pass(problem, algorithm, "assign", 1, sums_by)
-        other = Pass(problem, algorithm, "assign_bounded", 1, sums_by)
+        other = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by)
         for _ in range(15):
             assert_passes_agree(plain, other)
             if problem.rng.random() < 0.5:

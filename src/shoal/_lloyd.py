@@ -50,8 +50,8 @@ def plan(rows: Rows, k: int) -> Plan:
                            2 groups          a few (Elkan, grouped) keep memory O(n)
     =====================  ================  ==============================================
 
-    With one group, passes are those of assign while too many labels change for bounds to
-    pay (`Lloyd._use_bounds`).
+    Passes are those of assign while too many labels change for bounds to pay
+    (`Lloyd._use_bounds`).
 
     The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
     more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
@@ -100,44 +100,63 @@ class Lloyd:
     def __init__(self, rows: Rows, centers: np.ndarray, algorithm: str) -> None:
         n, d, k = rows.n, rows.d, len(centers)
         self.rows, self.plan, self.algorithm = rows, plan(rows, k), algorithm
-        self.centers = Centers(centers, rows, group_centers(centers, self.plan.n_groups))
         self.labels = np.full(n, -1, np.int32)
         self.shifts = np.zeros(k)
         self._old = np.empty((k, d))
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
         self._counts = np.empty((n_blocks, COUNTS), np.int64)
-        sums = np.empty((n_blocks, k, d + 1)) if self.plan.sums_by == "block" else None
-        self._following = self._dirty = None
+        self._sums = None
+        if self.plan.sums_by == "block":
+            self._sums = np.empty((n_blocks, k, d + 1))
+        self._bounds = self._following = self._dirty = None
+        if self.plan.kernel == "assign_bounded":
+            self._dirty = np.empty((n_blocks, k), np.uint8)
+            self._bounds = {
+                "gap": np.zeros(n, np.float32),
+                "dirty": self._dirty,
+                "fresh": np.ones(n_blocks, np.uint8),
+                "moved": np.zeros(n_blocks, np.int64),
+            }
         self._bounding = False  # whether bounds are kept by now
+        self._grouped = self.plan.n_groups == 1  # whether centers are as bounds want them
         self._tried = n + 1  # labels that changed when bounds were last given up
         self._relocated = False  # in the last update
-        bounds = {}
-        if self.plan.kernel == "assign_bounded":
-            bounds = self._make_bounds()
-            self._bounding = self.centers.n_groups > 1  # a plain pass searches one group
-        self._assignment = AssignmentArgs(
+        self._reduction = ReductionArgs(
             rows.args,
-            self.centers.args,
+            k,
             n_blocks,
-            elkan=algorithm == "elkan",
+            self._totals,
+            sums=self._sums,
+            dirty=self._dirty,
+            labels=self.labels,
+        )
+        self._set_centers(Centers(centers, rows))
+
+    def _set_centers(self, centers: Centers) -> None:
+        """Take centers in some grouping, with bounds that know nothing."""
+        k, d = self._old.shape
+        self.centers = centers
+        bounds = {}
+        if self._bounds is not None:
+            bounds = self._bounds | self._follow_from_here()
+        self._assignment = AssignmentArgs(
+            self.rows.args,
+            centers.args,
+            self.plan.n_blocks,
+            elkan=self.algorithm == "elkan",
             labels=self.labels,
             counts=self._counts,
-            sums=sums,
+            sums=self._sums,
             **bounds,
         )
-        self._reduction = ReductionArgs(
-            rows.args, k, n_blocks, self._totals, sums=sums, dirty=self._dirty, labels=self.labels
-        )
-        self._update = UpdateArgs(k, d, self._totals, self._old, self.centers.rows, self.shifts)
+        self._update = UpdateArgs(k, d, self._totals, self._old, centers.rows, self.shifts)
 
-    def _make_bounds(self) -> dict:
-        """What a bounded pass keeps of each row and of each center."""
+    def _follow_from_here(self) -> dict:
+        """What a bounded pass keeps of the centers, and of rows beside their gaps."""
         n, (k, d), groups = self.rows.n, self._old.shape, self.centers.n_groups
-        n_blocks, padded = self.plan.n_blocks, self.centers.padded
-        self._drift = np.zeros((groups, padded), self.rows.dtype)
-        self._gap = np.zeros(n, np.float32)
-        self._dirty = np.empty((n_blocks, k), np.uint8)
+        self._drift = np.zeros((groups, self.centers.padded), self.rows.dtype)
+        self._bounds["gap"][:] = 0
         shared = {
             "fall": np.zeros((k, N_BUCKETS), np.float32),
             "sink": np.zeros((groups, k, N_BUCKETS), np.float32),
@@ -154,19 +173,15 @@ class Lloyd:
             sunk=np.zeros((groups, k, N_BUCKETS)),
             **shared,
         )
-        return shared | {
-            "gap": self._gap,
-            "lower": np.empty((n, groups), np.float32) if self.plan.tighten else None,
-            "dirty": self._dirty,
-            "fresh": np.ones(n_blocks, np.uint8),
-            "moved": np.zeros(n_blocks, np.int64),
-        }
+        return shared | {"lower": np.empty((n, groups), np.float32) if self.plan.tighten else None}
 
     def assign(self) -> int:
         """E-step; the number of labels that changed."""
         kernel = self.plan.kernel
         if kernel == "assign_bounded" and not self._bounding:
             kernel = "assign"
+        elif not self._grouped:
+            self._group_centers()
         _run.run(
             kernel,
             self.rows.type,
@@ -178,9 +193,16 @@ class Lloyd:
         self._assignment.first = False
         changed = int(self._counts[:, 0].sum())
         self._reduction.everything |= not self._bounding
-        if self._following is not None and self.centers.n_groups == 1:
+        if self._bounds is not None:
             self._use_bounds(changed)
         return changed
+
+    def _group_centers(self) -> None:
+        first, values = self._assignment.first, self.centers.rows
+        group = group_centers(values, self.plan.n_groups)
+        self._set_centers(Centers(values, self.rows, group))
+        self._assignment.first = first
+        self._grouped = True
 
     def _use_bounds(self, changed: int) -> None:
         """Choose the kind of the next pass: bounds pay while they leave few rows open."""
@@ -194,7 +216,10 @@ class Lloyd:
 
     def _give_up_bounds(self) -> None:
         self._bounding = False
-        self._gap[:] = 0  # nothing is known of any row when bounds are taken up again
+        self._bounds["gap"][:] = 0  # nothing is known of any row when bounds are taken up again
+        if self.centers.n_groups > 1:  # which a plain pass does not know
+            self._set_centers(Centers(self.centers.rows, self.rows))
+            self._assignment.first = self._grouped = False
 
     def update(self) -> float:
         """M-step; the sum of the squared shifts of the centers."""
@@ -214,7 +239,7 @@ class Lloyd:
         Sums that rows came to and left are rounded in their own way; so centers in the end
         depend on the labels alone, whatever way led there.
         """
-        rows_moved = self._following is not None and self.plan.sums_by == "block"
+        rows_moved = self._bounds is not None and self.plan.sums_by == "block"
         if rows_moved and not self._relocated:
             _run.run("sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.size)
             self._run_over_clusters("add_blocks", self._reduction)
