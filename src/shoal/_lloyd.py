@@ -18,6 +18,7 @@ from shoal._rows import Rows
 
 N_GROUPS = 2  # more cost as much as they save
 OVERHEAD = {True: 1600, False: 150}  # of open rows, in float32 products; True: tightened first
+FOLLOW = 4  # float32 products in the time of one operation of follow.pyx
 OPEN = 12  # rows that bounds leave open for each label that changed, about
 
 
@@ -206,8 +207,10 @@ class Lloyd:
 
     def _use_bounds(self, changed: int) -> None:
         """Choose the kind of the next pass: bounds pay while they leave few rows open."""
-        n, search = self.rows.n, self._old.size * self.rows.dtype.itemsize / 4
-        worth = n * search / (search + OVERHEAD[self.plan.tighten])
+        n, (k, d) = self.rows.n, self._old.shape
+        search = k * d * self.rows.dtype.itemsize / 4  # float32 products a row, as the others
+        follow = FOLLOW * k * k * (3 * d + 10) / n if self.plan.local else 0
+        worth = n * (search - follow) / (search + OVERHEAD[self.plan.tighten])
         if not self._bounding:
             self._bounding = changed < min(worth / OPEN, self._tried / 2)
         elif worth * 1.25 < self._counts[:, 1].sum() < n:  # n: in the first of such passes
