@@ -166,7 +166,7 @@ def count_differing(a, b):
     return int(np.count_nonzero(a != b))
 
 
-def race(models, X, seconds=0.5, least=2, most=30):
+def race(models, X, seconds=0.3, least=2, most=30):
     """Fit the models in turn for about `seconds`; return each one's fastest time and labels."""
     best = dict.fromkeys(models, math.inf)
     labels = {}
