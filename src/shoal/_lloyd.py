@@ -209,7 +209,7 @@ class Lloyd:
         """Choose the kind of the next pass: bounds pay while they leave few rows open."""
         n, (k, d) = self.rows.n, self._old.shape
         search = k * d * self.rows.dtype.itemsize / 4  # float32 products a row, as the others
-        follow = FOLLOW * k * k * (3 * d + 10) / n if self.plan.local else 0
+        follow = FOLLOW * k * self._work_to_follow / n if self.plan.local else 0
         worth = n * (search - follow) / (search + OVERHEAD[self.plan.tighten])
         if not self._bounding:
             self._bounding = changed < min(worth / OPEN, self._tried / 2)
@@ -217,10 +217,17 @@ class Lloyd:
             self._give_up_bounds()
             self._tried = changed
 
+    @property
+    def _work_to_follow(self) -> int:
+        """Operations of follow.pyx for one center."""
+        k, d = self._old.shape
+        return k * (3 * d + 10)
+
     def _give_up_bounds(self) -> None:
         self._bounding = False
-        self._bounds["gap"][:] = 0  # nothing is known of any row when bounds are taken up again
-        if self.centers.n_groups > 1:  # which a plain pass does not know
+        if self.centers.n_groups == 1:
+            self._bounds["gap"][:] = 0  # nothing is known of any row when they are taken up again
+        else:  # groups, which a plain pass does not know
             self._set_centers(Centers(self.centers.rows, self.rows))
             self._assignment.first = self._grouped = False
 
@@ -274,11 +281,11 @@ class Lloyd:
 
     def _follow(self) -> None:
         """Let the bounds follow the centers."""
-        k, d = self._old.shape
+        k = len(self._old)
         with np.errstate(over="ignore"):  # infinity leaves every row open
             self._drift[self.centers.group, np.arange(k)] = self.shifts * (1 + 1e-6)  # rounded up
         self._following.everything = self._counts[:, 1].sum() == self.rows.n
-        clusters = _run.cut(k, k * (3 * d + 10))[1]
+        clusters = _run.cut(k, self._work_to_follow)[1]
         scratch = self.centers.padded * self.rows.dtype.itemsize
         _run.run("follow", self.rows.type, self._following, k, clusters, scratch)
 

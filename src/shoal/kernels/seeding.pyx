@@ -270,14 +270,13 @@ cdef void seed(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     cdef bint prune = a.rows.indptr != NULL or a.rows.d >= SHORT
     memset(gains, 0, CANDIDATES * sizeof(double))
     memset(a.nearer + start, 0, stop - start)
+    if not prune:
+        start = seed_short(a, start, stop, gains)
     if columns != NULL:
         for j in range(a.n_candidates):
             for i in range(start, stop):
                 columns[j * a.rows.n + i] = <real> a.closest[i]
-    i = start
-    if not prune:
-        i = seed_short(a, start, stop, gains)
-    for i in range(i, stop):
+    for i in range(start, stop):
         if prune and a.nearest[i] >= 0 and a.closest[i] <= a.reach[a.nearest[i]]:
             continue
         if a.rows.indptr != NULL:

@@ -17,7 +17,8 @@ from shoal.kernels.row cimport add_rows
 
 
 cdef inline bint begin_sums(const Assignment *a, Py_ssize_t block, bint anew) noexcept nogil:
-    """Whether a block's sums are taken anew in this pass, wanted or not; they begin at 0 then."""
+    """Whether a block's sums are taken anew, and so begin at 0: where that is asked for, or the
+    pass before chose it."""
     cdef Py_ssize_t length = a.centers.k * (a.rows.d + 1)
     cdef bint fresh = anew or a.first or a.fresh == NULL or a.fresh[block]
     if a.sums != NULL and fresh:
