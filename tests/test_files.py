@@ -12,7 +12,7 @@ import shoal
 from outcomes import assert_state, public_attributes, snapshot
 from problems import blobs
 from processes import finish, start
-from shoal import _lloyd, _run
+from shoal import _lloyd, _run, _sources
 from shoal._sources import as_file
 
 MIB = 2**20
@@ -71,6 +71,7 @@ def test_as_in_memory(name, shape, weighted, dtype, on_disk, monkeypatch):
     n, d, k = shape
     monkeypatch.setattr(_run, "BLOCK_BYTES", 64 * d * 8)
     X = problem(n, d, dtype)
+    monkeypatch.setattr(_sources, "HELD_BYTES", X.nbytes // 2)
     weight = np.random.default_rng(1).random(n) if weighted else None
     there = on_disk(X)
     assert isinstance(as_file(there), File)
@@ -86,6 +87,7 @@ def test_as_in_memory(name, shape, weighted, dtype, on_disk, monkeypatch):
 @pytest.mark.parametrize("kernel", ["assign", "assign_bounded"])
 def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
     """Sums of clusters are those of an array, however they are taken."""
+    monkeypatch.setattr(_sources, "HELD_BYTES", 0)
     X = problem(900, 9, dtype)
     np.save(tmp_path / "rows.npy", X)
     plan = _lloyd.Plan(kernel, 1, sums_by, 8, 128)
@@ -97,9 +99,12 @@ def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
 OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">f8", ">f2", "g"]
 
 
+@pytest.mark.parametrize("held", [0, 2000, 2**20])
 @pytest.mark.parametrize("dtype", OTHERS)
-def test_other_types(dtype, tmp_path):
+def test_other_types(dtype, held, tmp_path, monkeypatch):
     """What scikit-learn converts is converted a block at a time."""
+    monkeypatch.setattr(_sources, "HELD_BYTES", held)
+    monkeypatch.setattr(_run, "BLOCK_BYTES", 1000)
     X = problem(200, 5, dtype)
     np.save(tmp_path / "rows.npy", X)
     np.testing.assert_array_equal(as_file(tmp_path / "rows.npy")[:], X.astype(np.float64))
@@ -284,7 +289,7 @@ def test_out_is_checked():
 @pytest.mark.parametrize(
     ("kind", "method", "words"),
     [
-        ("KMeans", "fit", 24),
+        ("KMeans", "fit", 12),
         ("KMeans", "predict", 4),
         ("KMeans", "transform", 0),
         ("MiniBatchKMeans", "fit", 0),
@@ -292,11 +297,15 @@ def test_out_is_checked():
     ],
 )
 def test_memory(kind, method, words, tmp_path):
-    """Resident memory does not grow with the file, but for labels and bounds."""
+    """Resident memory does not grow with the file, but for labels and bounds.
+
+    A fit of many passes holds the first rows besides, up to a size of its own.
+    """
     n = 4_000_000
     path = tmp_path / "rows.npy"
     X = np.lib.format.open_memmap(path, "w+", "f4", (n, 32))
     X[::1000] = np.random.default_rng(0).random((n // 1000, 32))
     del X
     added = finish(start(file_children, "memory", path, kind, method, OMP_NUM_THREADS="2"))["added"]
-    assert added <= words * n + 120 * MIB, f"{added / MIB:.0f} MiB of a file of 488"
+    most = 256 if method == "fit" and kind == "KMeans" else 120
+    assert added <= words * n + most * MIB, f"{added / MIB:.0f} MiB of a file of 488"

@@ -72,3 +72,21 @@ def test_some_rows(path, problem, name):
         np.testing.assert_array_equal(
             half.moments(), problem.rows.part(rows.n // 2, rows.n).moments()
         )
+
+
+def test_held_rows(tmp_path, monkeypatch):
+    """Rows that are held come from memory, and the others from the file, whole or in part."""
+    monkeypatch.setattr(_run, "BLOCK_BYTES", 40)  # a row
+    X = np.arange(1, 501, dtype=">i4").reshape(100, 5)
+    path = tmp_path / "rows.npy"
+    np.save(path, X)
+    file = open_npy(str(path))
+    file.hold(60 * 40 + 39)
+    np.save(path, np.zeros_like(X))
+    for first, last in ((0, 100), (10, 90), (70, 90)):
+        rows = Rows(file.part(first, last))
+        found = np.empty(rows.n)
+        labels = np.zeros(rows.n, np.int32)
+        inertia(rows, Centers(np.zeros((1, 5)), rows), labels, out=found)
+        expected = (X.astype(float) ** 2).sum(axis=1) * (np.arange(100) < 60)
+        np.testing.assert_array_equal(found, expected[first:last])

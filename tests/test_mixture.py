@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 import shoal
 from kernel_cases import level
 from outcomes import assert_same_complaint, assert_state, outcome, snapshot
-from shoal import _cpu, _run
+from shoal import _cpu, _run, _sources
 from shoal._covariances import ILL_DEFINED
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -371,6 +371,7 @@ def test_files(name, covariance_type, dtype, tmp_path, monkeypatch):
     """Rows in a file: the same bits as in memory, from every method."""
     monkeypatch.setattr(_run, "BLOCK_BYTES", 2**12)
     X = blobs(900, 5, dtype=dtype)
+    monkeypatch.setattr(_sources, "HELD_BYTES", X.nbytes // 2)
     path = tmp_path / "rows.npy"
     np.save(path, X)
     params = {"n_components": 3, "covariance_type": covariance_type, "random_state": 0}

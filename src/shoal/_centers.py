@@ -97,9 +97,9 @@ def scratch_for(rows: Rows) -> int:
     return _run.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
 
 
-def cut_rows(rows: Rows, k: int, most: int = _run.MAX_BLOCKS) -> tuple[int, int]:
+def cut_rows(rows: Rows, k: int, most: int = _run.MAX_BLOCKS, **how: bool) -> tuple[int, int]:
     """Blocks for a pass that compares every row with k centers."""
-    return rows.cut(20 + 8 * (k + rows.d) + 2 * k * rows.stored, most)
+    return rows.cut(20 + 8 * (k + rows.d) + 2 * k * rows.stored, most, **how)
 
 
 def nearest(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:

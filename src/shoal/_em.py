@@ -14,6 +14,7 @@ from shoal._kmeans import KMeans, _count_clusters
 from shoal._lloyd import Lloyd
 from shoal._rows import Rows
 from shoal._seeding import draw_seeds
+from shoal._sources import hold_rows
 
 UNIFORMS = 2**18  # random responsibilities that are held at a time
 # N delta² / A beyond which the second moments are taken anew about the new means
@@ -36,6 +37,7 @@ class Data:
     """
 
     def __init__(self, X: Any, sample_weight: Any, covariance_type: str, dtype: Any) -> None:
+        hold_rows(X)
         plain = Rows(X, sample_weight)
         self.mean, self.variance = plain.moments()
         self.covariance_type, self.dtype = covariance_type, np.dtype(dtype)

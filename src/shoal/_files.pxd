@@ -11,6 +11,8 @@ ctypedef struct Source:
     Py_ssize_t real            # bytes of a value in memory: 4 or 8
     char kind                  # what values are: f, i, u; 0: as in memory
     bint swapped               # their bytes lie the other way round
+    const char *held           # the first rows as they are in memory; NULL: none
+    Py_ssize_t n_held
 
 
 cdef class File:
@@ -20,6 +22,7 @@ cdef class File:
     cdef readonly tuple shape
     cdef readonly object dtype
     cdef readonly object stored    # dtype of the values in the file
+    cdef object memory         # of the rows that are held
 
 
 cdef Py_ssize_t read_cached(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,

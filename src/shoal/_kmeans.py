@@ -20,7 +20,7 @@ from shoal._checks import all_or_nothing, check_rows, check_weights, refuse_non_
 from shoal._kmeans_base import BaseKMeans
 from shoal._lloyd import Lloyd
 from shoal._rows import Rows
-from shoal._sources import takes_files
+from shoal._sources import hold_rows, takes_files
 
 
 def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
@@ -168,8 +168,9 @@ class KMeans(BaseKMeans):
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
             anything else is converted once. The path of a .npy file, or an array mapped
-            from one, is read a block at a time in every pass, whatever its size: the
-            answer has the same bits as that of the array in memory.
+            from one, is read a block at a time in every pass, whatever its size, but for
+            its first 160 MiB, which are read once: the answer has the same bits as that of
+            the array in memory.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -181,6 +182,7 @@ class KMeans(BaseKMeans):
             The fitted estimator. One whose fit fails stays as it was.
         """
         X = check_rows(self, X, reset=True, finite=False, files=True)
+        hold_rows(X)
         mean, tol = self._mean_and_tolerance(X)
         n_init = self._count_runs(X, 10)
         algorithm = self._rule_for_ties()

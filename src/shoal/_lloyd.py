@@ -64,7 +64,7 @@ def plan(rows: Rows, k: int) -> Plan:
     most = int(room // slot)
     sums_by = "block" if most >= min(n_blocks, 8) else "cluster"
     if sums_by == "block" and most < n_blocks:
-        n_blocks, size = cut_rows(rows, k, most)
+        n_blocks, size = cut_rows(rows, k, most, few=True)
         if most < n_blocks:
             sums_by = "cluster"
     if rows.sparse:

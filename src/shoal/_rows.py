@@ -16,7 +16,8 @@ class Rows:
     Parameters
     ----------
     X : ndarray (C order), CSR matrix or File, float32 or float64
-        The rows of a File are read anew, a block at a time, in each run over them.
+        The rows of a File that it does not hold are read anew, a block at a time, in each
+        run over them.
     sample_weight : ndarray of X's dtype, or None where all are 1
     origin : ndarray of shape (n_features,) and X's dtype, or None
         Subtracted from every dense row as it is read; zero by default.
@@ -44,9 +45,12 @@ class Rows:
                 self.origin[:] = origin
             self.args = RowArgs(X.shape, X, sample_weight, padded)
 
-    def cut(self, work: float, most: int = _run.MAX_BLOCKS) -> tuple[int, int]:
+    def cut(
+        self, work: float, most: int = _run.MAX_BLOCKS, *, few: bool = False
+    ) -> tuple[int, int]:
         """Number of blocks and rows in each, the same for an array and for a file."""
-        return _run.cut(self.n, work, most, 1 if self.sparse else self.d * self.dtype.itemsize)
+        row = 1 if self.sparse else self.d * self.dtype.itemsize
+        return _run.cut(self.n, work, most, row, few=few)
 
     def part(self, start: int, stop: int) -> "Rows":
         """Rows start .. stop - 1, not copied."""

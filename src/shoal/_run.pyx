@@ -30,6 +30,7 @@ from shoal._files cimport (
 from shoal.kernels.structs cimport Rows, kernel_t
 
 from shoal import _cpu
+from shoal._files import BEYOND
 
 cdef extern from *:
     """
@@ -82,11 +83,9 @@ MODULES = (
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C
-BLOCK_BYTES = 2**24    # of rows in a block at most, which is what a thread reads at once
+BLOCK_BYTES = 2**22    # of rows in a block: what a thread reads at once, and has in its cache
+LARGE_BLOCK = 2**24    # where results of a block are so large that there must be few
 TURN = 0.1             # seconds between two looks at pending signals
-
-cdef enum:
-    BEYOND = 256       # bytes that kernels may read beyond a row: see tile.pxd
 
 _kernels = {}          # (name, type) -> capsule
 _sizes = {}            # what Python must know of the kernels' constants
@@ -143,14 +142,17 @@ def threads() -> int:
     return max(1, min(omp_get_max_threads(), _cpus, allowed))
 
 
-def cut(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1) -> tuple[int, int]:
+def cut(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1, *,
+        few: bool = False) -> tuple[int, int]:
     """Number of blocks and items in each, for n items of `work` operations apiece.
 
     There are at most `most` blocks unless they would be too long to wait for, or, for
-    rows of `row` bytes, to hold in memory where the others lie in a file.
+    rows of `row` bytes, to hold in memory where the others lie in a file. With `few`,
+    they may be larger.
     """
+    block = LARGE_BLOCK if few else BLOCK_BYTES
     size = max(-(-n // most), int(MIN_WORK / work) + 1)
-    size = min(size, int(MAX_WORK / work) + 1, max(1, BLOCK_BYTES // row))
+    size = min(size, int(MAX_WORK / work) + 1, max(1, block // row))
     if size > 64:
         size = -(-size // 64) * 64
     return max(1, -(-n // size)), size
@@ -192,21 +194,24 @@ ctypedef struct Reader:
 
 cdef int read_and_run(Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
                       Py_ssize_t n, char *memory) noexcept nogil:
-    """Read a block, and run the kernel with a struct of its own that points there."""
-    cdef Py_ssize_t start = b * size, stop = min(n, (b + 1) * size)
+    """Read a block that is not held, and run the kernel with a struct that points there."""
+    cdef Py_ssize_t start = b * size, stop = min(n, (b + 1) * size), done
     cdef char *x = memory + r.args_size
     cdef char *raw = x + r.block_bytes
-    cdef Py_ssize_t done = read_cached(r.source, start, stop, x, raw)
     cdef int error
-    if done < (stop - start) * r.source.d * r.source.itemsize:
-        omp_set_lock(&r.disk)
-        error = read_rest(r.source, start, stop, x, raw, done)
-        omp_unset_lock(&r.disk)
-        if error:
-            return error
-    convert_rows(r.source, start, stop, x, raw)
     memcpy(memory, r.args, r.args_size)
-    (<Rows *> memory).x = x - start * r.source.d * r.source.real
+    if stop <= r.source.n_held:
+        (<Rows *> memory).x = r.source.held
+    else:
+        done = read_cached(r.source, start, stop, x, raw)
+        if done < (stop - start) * r.source.d * r.source.itemsize:
+            omp_set_lock(&r.disk)
+            error = read_rest(r.source, start, stop, x, raw, done)
+            omp_unset_lock(&r.disk)
+            if error:
+                return error
+        convert_rows(r.source, start, stop, x, raw)
+        (<Rows *> memory).x = x - start * r.source.d * r.source.real
     kernel(memory, b, start, stop, raw + r.raw_size)
     return 0
 

@@ -14,7 +14,7 @@ from shoal._centers import scratch_for
 from shoal._checks import check_plain, check_weights, refuse_non_finite
 from shoal._kmeans_args import SearchArgs, SeedingArgs
 from shoal._rows import Rows
-from shoal._sources import takes_files
+from shoal._sources import hold_rows, takes_files
 
 # Up to this many float32 rows, distances are rounded and added up in float32 as in
 # scikit-learn (potentials by the same BLAS), because that rounding decides draws.
@@ -273,6 +273,7 @@ def kmeans_plusplus(
                 f"be equal to the length of n_samples {n}."
             )
     random_state = check_random_state(random_state)
+    hold_rows(data)
     rows = Rows(data, weights)
     if not (rows.in_memory or np.isfinite(rows.moments()[0]).all()):
         refuse_non_finite(None, data)

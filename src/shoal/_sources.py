@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from shoal._files import File
 
 READ_BYTES = 2**23  # of a file in one reading
+HELD_BYTES = 5 * 2**25  # of a file, which a fit of many passes reads once
 
 # Of files that are mapped: asking the system takes a millisecond.
 _inodes: WeakKeyDictionary[mmap.mmap, int | None] = WeakKeyDictionary()
@@ -39,6 +40,12 @@ def as_file(X: Any) -> Any:
     if isinstance(X, np.memmap):
         return _mapped(X)
     return X
+
+
+def hold_rows(X: Any) -> None:
+    """Keep the first rows of a file in memory, for the passes of a fit."""
+    if isinstance(X, File):
+        X.hold(HELD_BYTES)
 
 
 def takes_files(function: Callable) -> Callable:
