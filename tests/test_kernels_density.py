@@ -108,12 +108,14 @@ def test_rotate_rows(problem, name):
     np.testing.assert_allclose(axes[:, :d].T @ axes[:, :d], np.eye(d), atol=1e-12)
 
 
-@given(problems(), levels)
-def test_steps(problem, name):
+@given(problems(), levels, st.sampled_from([0, 1, 4]))
+def test_steps(problem, name, patience):
     """Each kernel of a fit, from the cells to the borders."""
     n = len(problem.X)
     near = problem.near()
     with level(name), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_density, "PATIENCE", patience)
+        patch.setattr(_density, "PATIENT", 1 if patience < 4 else 8)
         made = []
         taken = _density.TreeArgs
         patch.setattr(_density, "TreeArgs", lambda *a, **k: made.append(k) or taken(*a, **k))
@@ -138,6 +140,12 @@ def test_steps(problem, name):
         core = reference.count_neighbors(near, problem.min_samples, problem.weights)
         bits = np.unpackbits(arrays["core"].view(np.uint8), bitorder="little")[:n].astype(bool)
         np.testing.assert_array_equal(bits, core[order])
+        left = np.unpackbits(arrays["open"].view(np.uint8), bitorder="little")[:n].astype(bool)
+        counts = np.where(left, np.minimum(arrays["numbers"], problem.min_samples), 0)
+        expected = reference.count_open(near[np.ix_(order, order)], left, problem.min_samples)
+        np.testing.assert_array_equal(counts, expected)
+        closed = reference.close_counts(counts, problem.min_samples)
+        np.testing.assert_array_equal(closed[left], core[order][left])
 
         clusters._run("find_lows", 1, 1)
         clusters._run("join_cells", clusters._cells, 3)

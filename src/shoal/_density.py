@@ -30,6 +30,8 @@ ROOTS = 64  # subtrees that threads grow on their own
 EIGEN = 128  # features of which all components are found
 LEADING = 32  # components that are found of more
 SAMPLE = 2**20  # values of the rows that axes are taken from
+PATIENCE = 4  # tiles that rows meet before they wait for the pass that halves the products,
+PATIENT = 8  # unless they have so few features that boxes leave few tiles
 BOXES = 24  # bytes a row that boxes may take beyond what narrower tiles save
 MOST = np.iinfo(np.int32).max
 
@@ -188,6 +190,7 @@ class Clusters:
             "cells": np.empty((leaves, 3), np.int32),
             "n_cells": np.zeros(1, np.int64),
             "core": np.zeros(self._tree.n_tiles, np.int32),
+            "open": np.zeros(self._tree.n_tiles, np.int32),
             "hits": np.zeros(n, np.int64),
             "parent": np.arange(n, dtype=np.int32),
             "whole": np.zeros(leaves, np.int32),
@@ -201,6 +204,7 @@ class Clusters:
             self._min_samples,
             weights=weights,
             grows=weights is None or bool(weights.min() >= 0),
+            patience=PATIENCE if self.d > PATIENT else self._tree.n_tiles,
             **self._arrays,
         )
         if weights is not None:
@@ -211,6 +215,10 @@ class Clusters:
     def count(self) -> None:
         """Which rows are core samples."""
         self._run("count_neighbors", self._cells, self._far(self._cells))
+        if self._arrays["open"].any():
+            tiles = self._tree.n_tiles
+            self._run("count_open", tiles, self._far(tiles))
+            self._run("close_counts", tiles, _run.cut(tiles, TILE_SIZE)[1])
 
     def unite(self) -> np.ndarray:
         """Label core samples by their cluster; their indices."""

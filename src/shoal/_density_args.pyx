@@ -90,8 +90,9 @@ cdef class MetricArgs:
 cdef class DensityArgs(Args):
     cdef Density struct
 
-    def __init__(self, TreeArgs tree, MetricArgs metric, min_samples, *, weights, grows, sums,
-                 clique, cells, n_cells, core, hits, parent, whole, low, numbers, labels):
+    def __init__(self, TreeArgs tree, MetricArgs metric, min_samples, *, weights, grows, patience,
+                 sums, clique, cells, n_cells, core, open, hits, parent, whole, low, numbers,
+                 labels):
         cdef Density *a = &self.struct
         cdef Py_ssize_t n = tree.struct.n, leaves = tree.struct.n_leaves, nodes = 2 * leaves - 1
         if metric.n != n or not (metric.struct.wide or tree.type == "f4"):
@@ -111,11 +112,14 @@ cdef class DensityArgs(Args):
         a.cells = <int32_t *> address(cells, "i4", 3 * leaves, self.kept, True)
         a.n_cells = <int64_t *> address(n_cells, "i8", 1, self.kept, True)
         a.core = <uint32_t *> address(core, "i4", tree.n_tiles, self.kept, True)
+        a.open = <uint32_t *> address(open, "i4", tree.n_tiles, self.kept, True)
+        a.patience = patience
         a.hits = <uint64_t *> address(hits, "i8", n, self.kept, True)
         a.parent = <int32_t *> address(parent, "i4", n, self.kept, True)
         a.whole = <int32_t *> address(whole, "i4", leaves, self.kept, True)
         a.low = <int32_t *> address(low, "i4", nodes, self.kept, True)
         a.numbers = <int32_t *> address(numbers, "i4", n, self.kept, True)
+        a.counts = a.numbers
         a.labels = <int64_t *> address(labels, "i8", n, self.kept, True)
         a.numbered = False
 

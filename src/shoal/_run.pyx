@@ -64,6 +64,7 @@ MODULES = (
     "assign",
     "bounds",
     "density",
+    "density_numbers",
     "density_tree",
     "expect",
     "expect_low",

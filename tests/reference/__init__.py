@@ -24,8 +24,10 @@ from ._agglomerative import (
 from ._batches import assign_batch, step
 from ._density import (
     border_labels,
+    close_counts,
     count_given,
     count_neighbors,
+    count_open,
     dbscan,
     fill_tiles,
     find_cells,
@@ -75,7 +77,8 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "add_blocks", "add_members", "add_in_order", "average", "pack", "sum_block",
     "assign_batch", "step",
     "rotate_rows", "split_nodes", "grow_subtrees", "fill_tiles",
-    "neighbors", "sum_weights", "find_cells", "count_neighbors", "join_cells", "unite_cells",
+    "neighbors", "sum_weights", "find_cells", "count_neighbors", "count_open",
+    "close_counts", "join_cells", "unite_cells",
     "find_roots", "number_clusters", "spread_numbers", "find_lows", "border_labels", "dbscan",
     "count_given", "follow_given", "nearest_core",
     "inertia", "moments", "transform",

@@ -77,6 +77,16 @@ def count_neighbors(near, min_samples, weights=None):
     return np.array([math.fsum(weights[row]) >= min_samples for row in near], bool)
 
 
+def count_open(near, open_rows, enough):
+    """Neighbours of the rows that are open, `enough` of them where there are more."""
+    return np.where(open_rows, np.minimum(near.sum(axis=1), enough), 0)
+
+
+def close_counts(counts, enough):
+    """Which of the rows that were open are core samples."""
+    return counts >= enough
+
+
 def count_given(near, min_samples, weights=None):
     """count_neighbors of rows that need not be symmetric."""
     return count_neighbors(near, min_samples, weights)

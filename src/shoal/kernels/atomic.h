@@ -18,6 +18,8 @@ static inline int shared_swap(int32_t *p, int32_t expected, int32_t wanted)
     return __atomic_compare_exchange_n(p, &expected, wanted, 0, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
 }
+static inline void shared_add(int32_t *p, int32_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
+static inline void shared_or(uint64_t *p, uint64_t v) { __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }
 static inline int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 #elif defined(_MSC_VER)
 #include <intrin.h>
@@ -26,6 +28,14 @@ static inline void shared_store(int32_t *p, int32_t v) { *(volatile int32_t *)p 
 static inline int shared_swap(int32_t *p, int32_t expected, int32_t wanted)
 {
     return _InterlockedCompareExchange((volatile long *)p, wanted, expected) == expected;
+}
+static inline void shared_add(int32_t *p, int32_t v)
+{
+    _InterlockedExchangeAdd((volatile long *)p, v);
+}
+static inline void shared_or(uint64_t *p, uint64_t v)
+{
+    _InterlockedOr64((volatile __int64 *)p, (__int64)v);
 }
 static inline int count_bits(uint32_t bits)
 {

@@ -8,7 +8,9 @@ First the cells: the greatest nodes whose box is so small that all their rows ar
 (cliques), and the leaves that lie in none. A clique of enough rows is all core and one cluster
 without looking at a distance, as the cells of a grid are in Gan & Tao (2015), but fitted to
 the data. Elsewhere tile goes against tile (density_bounds.pxd), near ones first, until every
-row has enough neighbours (`count_neighbors`). Then core samples are joined within cells, then
+row has enough neighbours (`count_neighbors`); rows that have not after many tiles, as noise
+in many dimensions, are left for a second pass, in which two tiles meet once for both of them
+(`count_open`). Then core samples are joined within cells, then
 between them, where they are not known to be of one cluster already; of two cells that are one
 cluster each, the first pair of neighbours settles it (`join_cells`, `unite_cells`).
 
@@ -17,12 +19,14 @@ as a rule a small part of it.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from shoal.kernels.density_bounds cimport (
     Panel, add_exactly, apart, rows_near, tile_hits, valid, within,
 )
-from shoal.kernels.density_count cimport count_rows, end_of, noted, parts, weigh_rows
+from shoal.kernels.density_count cimport (
+    count_pairs, count_rows, end_of, enough_rows, noted, parts, weigh_rows,
+)
 from shoal.kernels.density_structs cimport TILE, Density, Tree
 from shoal.kernels.density_walk cimport (
     Node, Walk, box_of, descend, find, pop, push, push_children, shared_load, shared_store, unite,
@@ -120,6 +124,29 @@ cdef void count_neighbors(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
                 a.core[tile] = count_rows(a, &panel, tile)
             else:
                 a.core[tile] = weigh_rows(a, &panel, tile)
+
+
+cdef void count_open(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                     void *scratch) noexcept nogil:
+    """Neighbours of the rows that count_neighbors left open in tiles start .. stop - 1."""
+    cdef Density *a = <Density *> args
+    cdef Panel panel
+    cdef Py_ssize_t tile
+    panel.rows = <real *> scratch
+    panel.tile = -1
+    for tile in range(start, stop):
+        if a.open[tile]:
+            count_pairs(a, &panel, tile)
+
+
+cdef void close_counts(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                       void *scratch) noexcept nogil:
+    """The core samples among the rows that were open."""
+    cdef Density *a = <Density *> args
+    cdef Py_ssize_t tile
+    for tile in range(start, stop):
+        if a.open[tile]:
+            a.core[tile] |= enough_rows(a, tile)
 
 
 cdef inline int32_t first_core(const Density *a, Py_ssize_t first,
@@ -366,48 +393,6 @@ cdef int32_t find_low(Density *a, Py_ssize_t number, Py_ssize_t first,
     return low
 
 
-cdef void find_roots(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                     void *scratch) noexcept nogil:
-    """labels: for each row the root of its cluster; -1 for what is not core."""
-    cdef Density *a = <Density *> args
-    cdef Py_ssize_t p
-    for p in range(start, stop):
-        if a.core[p // TILE] >> (p % TILE) & 1:
-            a.labels[a.tree.order[p]] = find(a.parent, <int32_t> p)
-        else:
-            a.labels[a.tree.order[p]] = -1
-        a.numbers[p] = -1
-
-
-cdef void number_clusters(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                          void *scratch) noexcept nogil:
-    """Number the roots in the order of the rows. Blocks come in order."""
-    cdef Density *a = <Density *> args
-    cdef Py_ssize_t i
-    cdef int64_t root
-    cdef int32_t next = <int32_t> a.n_cells[0]
-    if start == 0:
-        next = 0
-    for i in range(start, stop):
-        root = a.labels[i]
-        if root < 0:
-            continue
-        if a.numbers[root] < 0:
-            a.numbers[root] = next
-            next += 1
-        a.labels[i] = a.numbers[root]
-    a.n_cells[0] = next
-
-
-cdef void spread_numbers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                         void *scratch) noexcept nogil:
-    """parent: the number of each position's cluster, -1 for what is not core."""
-    cdef Density *a = <Density *> args
-    cdef Py_ssize_t p
-    for p in range(start, stop):
-        a.parent[p] = <int32_t> a.labels[a.tree.order[p]]
-
-
 cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                         void *scratch) noexcept nogil:
     """Labels of rows that are not core, in tiles start .. stop - 1."""
@@ -487,11 +472,10 @@ kernels = {
     "sum_weights": PyCapsule_New(<void *> sum_weights, "shoal.kernel", NULL),
     "find_cells": PyCapsule_New(<void *> find_cells, "shoal.kernel", NULL),
     "count_neighbors": PyCapsule_New(<void *> count_neighbors, "shoal.kernel", NULL),
+    "count_open": PyCapsule_New(<void *> count_open, "shoal.kernel", NULL),
+    "close_counts": PyCapsule_New(<void *> close_counts, "shoal.kernel", NULL),
     "join_cells": PyCapsule_New(<void *> join_cells, "shoal.kernel", NULL),
     "unite_cells": PyCapsule_New(<void *> unite_cells, "shoal.kernel", NULL),
     "find_lows": PyCapsule_New(<void *> find_lows, "shoal.kernel", NULL),
-    "find_roots": PyCapsule_New(<void *> find_roots, "shoal.kernel", NULL),
-    "number_clusters": PyCapsule_New(<void *> number_clusters, "shoal.kernel", NULL),
-    "spread_numbers": PyCapsule_New(<void *> spread_numbers, "shoal.kernel", NULL),
     "border_labels": PyCapsule_New(<void *> border_labels, "shoal.kernel", NULL),
 }

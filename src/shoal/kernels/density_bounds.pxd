@@ -37,7 +37,7 @@ from shoal.kernels.density_structs cimport (
 from shoal.kernels.vec cimport (
     DL, REAL_EPS, STRETCH, TILE_CENTERS, TILE_VECTORS, VL, d_add, d_less, d_load, d_max, d_mul,
     d_set1, d_store, d_sub, d_widen, lowest, real, v_add, v_fma, v_less, v_load, v_max, v_mul,
-    v_not_greater, v_set1, v_sub, vdouble, vreal,
+    v_not_greater, v_set1, v_store, v_sub, vdouble, vreal,
 )
 
 cdef extern from "atomic.h" nogil:
@@ -416,10 +416,36 @@ cdef inline uint32_t rows_near(const Tree *tree, const Metric *metric, Py_ssize_
     return near_box(x, box, tree.d, SQUARES, metric.outside)
 
 
+cdef inline double least_turned(const real *a, const real *b, Py_ssize_t d) noexcept nogil:
+    """`least` of squares for boxes of fused tiles, in their own arithmetic, VL features at once."""
+    cdef vreal gap, sum = v_set1(0)
+    cdef real lanes[VL]
+    cdef real one
+    cdef double total = 0
+    cdef Py_ssize_t l = 0
+    cdef int m
+    while l + VL <= d:
+        gap = v_max(v_sub(v_load(b + l), v_load(a + d + l)),
+                    v_sub(v_load(a + l), v_load(b + d + l)))
+        gap = v_max(gap, v_set1(0))
+        sum = v_fma(gap, gap, sum)
+        l += VL
+    v_store(lanes, sum)
+    for m in range(VL):
+        total += lanes[m]
+    while l < d:
+        one = max(b[l] - a[d + l], a[l] - b[d + l])
+        total += one * one if one > 0 else 0
+        l += 1
+    return total
+
+
 cdef inline bint apart(const Tree *tree, const Metric *metric, const real *a,
                        const real *b) noexcept nogil:
     """Whether no row in box a can be a neighbour of one in box b."""
     cdef Py_ssize_t d = tree.d
+    if tree.norms != NULL:
+        return least_turned(a, b, d) > metric.outside
     if metric.kind == ABSOLUTES:
         return least(a, b, d, ABSOLUTES, metric.outside) > metric.outside
     if metric.kind == LARGEST:

@@ -2,9 +2,14 @@
 
 Counting ends where every row has enough. A row that never has enough has met all of its
 neighbours, so where they are is noted by parts of all tiles: later only those are looked at.
+
+Rows that have not enough after `patience` tiles are left open, unless nodes that are
+neighbours as a whole are met. Open rows count again, pairs of open tiles once for both: half
+the products. A pair is left out only where no row of either has too few, and counts only
+grow, so which rows have enough in the end does not depend on the order of the threads.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from shoal.kernels.density_bounds cimport (
@@ -13,6 +18,11 @@ from shoal.kernels.density_bounds cimport (
 from shoal.kernels.density_structs cimport GROUPS, TILE, Density, Tree
 from shoal.kernels.density_walk cimport Node, Walk, box_of, descend, pop, push_children
 from shoal.kernels.vec cimport lowest
+
+cdef extern from "atomic.h" nogil:
+    int32_t shared_load(const int32_t *p)
+    void shared_add(int32_t *p, int32_t v)
+    void shared_or(uint64_t *p, uint64_t v)
 
 
 cdef inline Py_ssize_t end_of(const Tree *t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
@@ -49,8 +59,17 @@ cdef inline uint32_t noted(const Density *a, Py_ssize_t tile, uint32_t rows,
     return found
 
 
-cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
-    """The core samples of a tile, all weights 1."""
+cdef inline void leave_open(Density *a, Py_ssize_t tile, uint32_t rows) noexcept nogil:
+    """Rows of a tile are to count from the beginning."""
+    cdef Py_ssize_t p
+    a.open[tile] = rows
+    for p in range(tile * TILE, min(a.tree.n, (tile + 1) * TILE)):
+        a.counts[p] = 0
+        a.hits[p] = 0
+
+
+cdef inline uint32_t count_rows(Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
+    """The core samples of a tile, all weights 1; those among rows left open are not known."""
     cdef const Tree *t = &a.tree
     cdef Walk w
     cdef Node node
@@ -60,9 +79,10 @@ cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile)
     cdef uint32_t wanted = valid(t.n, tile), core = 0, rows, near, some
     cdef int r
     cdef uint64_t where
-    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p
+    cdef Py_ssize_t own = t.leaf_node[tile // t.leaf_tiles], p, left = a.patience
     for p in range(tile * TILE, min(t.n, (tile + 1) * TILE)):
         a.hits[p] = 0
+    a.open[tile] = 0
     memset(counts, 0, sizeof(counts))
     descend(&w, t.n_leaves, tile // t.leaf_tiles)
     while w.depth > 0 and wanted:
@@ -73,6 +93,7 @@ cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile)
             size = end_of(t, node.first, node.count) - node.first * t.leaf_tiles * TILE
             for r in range(TILE):
                 counts[r] += size
+            left = t.n  # whole nodes cost nothing
             note(a, tile, wanted, parts(t, node.first, node.count))
         elif node.count > 1:
             push_children(&w, node)
@@ -81,9 +102,13 @@ cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile)
             near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & wanted
             if not near:
                 continue
+            if left <= 0:
+                leave_open(a, tile, wanted)
+                break
             where = parts(t, node.first, 1)
             for b in range(node.first * t.leaf_tiles,
                            (end_of(t, node.first, 1) + TILE - 1) // TILE):
+                left -= 1
                 some = tile_hits(t, &a.metric, panel, tile, wanted, near, b, masks)
                 rows = near if some else 0
                 while rows:
@@ -100,6 +125,98 @@ cdef inline uint32_t count_rows(const Density *a, Panel *panel, Py_ssize_t tile)
                 wanted ^= 1u << r
                 core |= 1u << r
     return core
+
+
+cdef inline uint32_t enough_rows(const Density *a, Py_ssize_t tile) noexcept nogil:
+    """Those of the open rows of a tile that have enough neighbours by now."""
+    cdef uint32_t rows = a.open[tile], found = 0
+    cdef int r
+    while rows:
+        r = lowest(rows)
+        rows &= rows - 1
+        found |= <uint32_t> (shared_load(a.counts + tile * TILE + r) >= a.enough) << r
+    return found
+
+
+cdef inline void add_hits(Density *a, Py_ssize_t tile, uint32_t wanted, const uint32_t *masks,
+                          uint32_t rows, uint32_t some, uint64_t where) noexcept nogil:
+    """Count what `rows` of a tile have among `some` of another, for the rows in `wanted`."""
+    cdef int32_t found
+    cdef int r
+    rows &= wanted
+    while rows:
+        r = lowest(rows)
+        rows &= rows - 1
+        found = count_bits(masks[r] & some)
+        if found:
+            shared_add(a.counts + tile * TILE + r, found)
+            shared_or(a.hits + tile * TILE + r, where)
+
+
+cdef inline void turn_masks(const uint32_t *masks, uint32_t rows, uint32_t some,
+                            uint32_t *turned) noexcept nogil:
+    """turned[q]: the rows whose mask has bit q, for the bits in `some`."""
+    cdef uint32_t bits
+    cdef int r
+    memset(turned, 0, TILE * sizeof(uint32_t))
+    while rows:
+        r = lowest(rows)
+        rows &= rows - 1
+        bits = masks[r] & some
+        while bits:
+            turned[lowest(bits)] |= 1u << r
+            bits &= bits - 1
+
+
+cdef inline bint met_from(const Density *a, Py_ssize_t tile, Py_ssize_t leaf) noexcept nogil:
+    """Whether the tiles of a leaf are all such as meet this one when their own turn comes."""
+    cdef Py_ssize_t b
+    for b in range(leaf * a.tree.leaf_tiles, (end_of(&a.tree, leaf, 1) + TILE - 1) // TILE):
+        if b >= tile or not a.open[b]:
+            return False
+    return True
+
+
+cdef inline void count_pairs(Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
+    """Count the neighbours of an open tile's rows, for those of later open tiles too."""
+    cdef const Tree *t = &a.tree
+    cdef Walk w
+    cdef Node node
+    cdef Py_ssize_t b, own = t.leaf_node[tile // t.leaf_tiles]
+    cdef uint32_t masks[TILE]
+    cdef uint32_t turned[TILE]
+    cdef uint32_t all = valid(t.n, tile), near, wanted, others, rows, some
+    cdef uint64_t here = parts(t, tile // t.leaf_tiles, 1), there
+    descend(&w, t.n_leaves, tile // t.leaf_tiles)
+    while w.depth > 0:
+        node = pop(&w)
+        if node.count == 1 and met_from(a, tile, node.first):
+            continue
+        if apart(t, &a.metric, box_of(t, own), box_of(t, node.number)):
+            continue
+        if node.count > 1:
+            push_children(&w, node)
+            continue
+        near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & all
+        if not near:
+            continue
+        there = parts(t, node.first, 1)
+        for b in range(node.first * t.leaf_tiles,
+                       (end_of(t, node.first, 1) + TILE - 1) // TILE):
+            if b < tile and a.open[b]:
+                continue
+            wanted = a.open[tile] & ~enough_rows(a, tile)
+            others = a.open[b] & ~enough_rows(a, b) if b > tile else 0
+            rows = near if others else near & wanted
+            if not rows:
+                continue
+            some = tile_hits(t, &a.metric, panel, tile, all if others else wanted, rows, b, masks)
+            if not some:
+                continue
+            add_hits(a, tile, wanted, masks, rows, some, there)
+            if others:
+                turn_masks(masks, rows, some & others, turned)
+                add_hits(a, b, others, turned, some, all, here)
 
 
 cdef inline uint32_t weigh_rows(const Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:

@@ -80,6 +80,9 @@ ctypedef struct Density:
     int32_t *cells             # [n_leaves, 3]: number, first leaf, leaves: cliques and other leaves
     int64_t *n_cells           # [1]
     uint32_t *core             # [n_tiles]: a bit for each core sample
+    uint32_t *open             # [n_tiles]: a bit for each row that counts in the second pass
+    int32_t *counts            # [n]: neighbours of such rows; later `numbers`
+    Py_ssize_t patience        # tiles that a row meets before it is left open
     uint64_t *hits             # [n]: a bit for each GROUPS-th part of the tiles with neighbours
     int32_t *parent            # [n]: a position of the same cluster, not greater; later its number
     int32_t *whole             # [n_leaves]: all core samples are known to be of one cluster
