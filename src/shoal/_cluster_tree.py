@@ -81,7 +81,7 @@ class ClusterTree:
         self.panels.transpose(0, 2, 1)[leaf, within] = x[order]
         self.where = leaf * PANEL + within  # the place of each point, in the order of places
         self.points[self.where] = order if numbers is None else numbers[order]
-        self.owners[self.where] = self.points[self.where]
+        self.owners[self.where] = np.arange(self.n)  # what lies together is numbered together
         self.active[self.where] = 1
         if sizes is not None:
             self.sizes[self.where] = sizes[order]
