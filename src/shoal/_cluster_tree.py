@@ -70,16 +70,18 @@ class ClusterTree:
         )
         for level in range(levels):
             nodes = 2**level
-            _, size = _run.cut(nodes, 10.0 * n * d / nodes)
-            _run.run("split", "f8", self._args.at(level), nodes, size, 16 * d)
+            # a node has as many panels as another, or one more
+            points = (n_panels(n) // nodes + 1) * PANEL
+            _, size = _run.cut(nodes, (10.0 * d + 300) * points)
+            _run.run("split", "f8", self._args.at(level), nodes, size, 16 * d + 8 * points)
         self._fill(x, order, numbers, sizes)
         self.enclose()
 
     def _fill(self, x: np.ndarray, order: np.ndarray, numbers: Any, sizes: Any) -> None:
-        panel, within = np.divmod(np.arange(self.n), PANEL)
-        leaf = ((panel + 1) * self.leaves - 1) // n_panels(self.n)
-        self.panels.transpose(0, 2, 1)[leaf, within] = x[order]
-        self.where = leaf * PANEL + within  # the place of each point, in the order of places
+        leaf = (np.arange(1, n_panels(self.n) + 1) * self.leaves - 1) // n_panels(self.n)
+        self.panels[leaf] = panels_of(x[order])
+        # the place of each point, in the order of places
+        self.where = (leaf[:, None] * PANEL + np.arange(PANEL)).ravel()[: self.n]
         self.points[self.where] = order if numbers is None else numbers[order]
         self.owners[self.where] = np.arange(self.n)  # what lies together is numbered together
         self.active[self.where] = 1

@@ -38,48 +38,55 @@ cdef double REACH = 1 + 2.0**-46
 cdef double LOOSE = 1 + 2.0**-48
 
 
-cdef inline void swap(int32_t *order, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    cdef int32_t t = order[i]
-    order[i] = order[j]
-    order[j] = t
-
-
 cdef inline double middle(double a, double b, double c) noexcept nogil:
     return max(min(a, b), min(max(a, b), c))
 
 
-cdef inline void part(const double *x, Py_ssize_t d, int32_t *order, Py_ssize_t low,
-                      Py_ssize_t high, Py_ssize_t k) noexcept nogil:
-    """Put the k-th of order[low:high] by x[., 0] in its place, lower ones before it.
+cdef inline double pivot_of(const double *keys, Py_ssize_t n) noexcept nogil:
+    """A value near the median of n, n > 0."""
+    cdef Py_ssize_t step = (n - 1) // 8
+    return middle(
+        middle(keys[0], keys[step], keys[2 * step]),
+        middle(keys[3 * step], keys[4 * step], keys[5 * step]),
+        middle(keys[6 * step], keys[7 * step], keys[n - 1]))
 
-    Hoare's selection; of equal values half go to each side, so it stays linear.
+
+cdef inline Py_ssize_t lower(double *keys, int32_t *order, Py_ssize_t low, Py_ssize_t high,
+                             double pivot, bint equal) noexcept nogil:
+    """Put keys below the pivot, or equal to it too, before the others; where those begin.
+
+    Every key is swapped, and only the end moves by whether it is low: there is no branch
+    to be mispredicted for half of the keys (Lomuto's partition).
     """
-    cdef Py_ssize_t i, j, step
+    cdef Py_ssize_t i, end = low
+    cdef double key
+    cdef int32_t point
+    for i in range(low, high):
+        key = keys[i]
+        point = order[i]
+        keys[i] = keys[end]
+        order[i] = order[end]
+        keys[end] = key
+        order[end] = point
+        end += (key <= pivot) if equal else (key < pivot)
+    return end
+
+
+cdef inline void part(double *keys, int32_t *order, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
+    """Put the k-th of n keys in its place, lower ones before it, and the order with them.
+
+    Hoare's selection; it ends where many keys are equal, so it stays linear.
+    """
+    cdef Py_ssize_t low = 0, high = n, end
     cdef double pivot
-    high -= 1
-    while low < high:
-        step = (high - low) // 8
-        pivot = middle(
-            middle(x[order[low] * d], x[order[low + step] * d], x[order[low + 2 * step] * d]),
-            middle(x[order[low + 3 * step] * d], x[order[low + 4 * step] * d],
-                   x[order[low + 5 * step] * d]),
-            middle(x[order[low + 6 * step] * d], x[order[low + 7 * step] * d], x[order[high] * d]))
-        i = low
-        j = high
-        while i <= j:
-            while x[order[i] * d] < pivot:
-                i += 1
-            while x[order[j] * d] > pivot:
-                j -= 1
-            if i <= j:
-                swap(order, i, j)
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
+    while high - low > 1:
+        pivot = pivot_of(keys + low, high - low)
+        end = lower(keys, order, low, high, pivot, False)
+        if k < end:
+            high = end
+            continue
+        low = lower(keys, order, end, high, pivot, True)
+        if k < low:
             return
 
 
@@ -95,7 +102,8 @@ cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                 void *scratch) noexcept nogil:
     """Halve the points of nodes start .. stop - 1 of a level along their widest feature.
 
-    Costs 2·d flops a point for the box, about 3 comparisons for the median.
+    Costs 2·d flops a point for the box, about 3 swaps for the median. Scratch: the box, and
+    as many numbers as a node has points.
     """
     cdef Tree *t = <Tree *> args
     cdef Py_ssize_t d = t.d, width = <Py_ssize_t> 1 << t.level, node, i, l, widest
@@ -103,6 +111,7 @@ cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     cdef const double *x
     cdef double *lows = <double *> scratch
     cdef double *highs = lows + d
+    cdef double *keys = highs + d
     for node in range(start, stop):
         low = begins(t, node, width)
         high = begins(t, node + 1, width)
@@ -121,7 +130,9 @@ cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
         for l in range(1, d):
             if highs[l] - lows[l] > highs[widest] - lows[widest]:
                 widest = l
-        part(t.x + widest, d, t.order, low, high, half)
+        for i in range(low, high):
+            keys[i - low] = t.x[t.order[i] * d + widest]
+        part(keys, t.order + low, high - low, half - low)
 
 
 cdef inline void combine(Tree *t, Py_ssize_t node) noexcept nogil:
@@ -267,6 +278,7 @@ cdef inline void found(Nearest *a, Py_ssize_t here, Py_ssize_t p, double square,
             q.shared = value
     elif value < a.second[here]:
         a.second[here] = value
+    q.reach[here % PANEL] = <real> (min(a.best[here], q.shared) * REACH)
 
 
 cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows, int count,
@@ -315,7 +327,10 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
                 while bits:
                     j = lowest(bits)
                     bits &= bits - 1
-                    if values[j] < REAL_INF:
+                    # what was found last may be nearer
+                    if values[j] <= q.reach[place[r]] * (
+                            q.lightness[place[r]] + lightness[first + v * VL + j]
+                    ) and values[j] < REAL_INF:
                         found(a, here, other * PANEL + first + v * VL + j, values[j], q)
         first += VECTORS * VL
 

@@ -128,7 +128,9 @@ cdef void unite_components(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
         for i in range(leaf * PANEL, filled(a, leaf)):
             if outward(a, i):
                 choose(a, <int32_t> a.owners[i], i)
-                choose(a, <int32_t> a.owners[a.place[i]], i)
+                # the other end knows better, if it has looked
+                if not outward(a, a.place[i]):
+                    choose(a, <int32_t> a.owners[a.place[i]], i)
     unite_all(a)
     # how far away another component is at most, seen from each
     for leaf in range(a.leaves):
