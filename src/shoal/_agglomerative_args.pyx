@@ -151,7 +151,7 @@ cdef class NearestArgs(Args):
         a.ward = ward
         a.sizes = <const double *> address(sizes, "f8", places, self.kept)
         a.active = <const uint8_t *> address(active, "u1", places, self.kept)
-        a.bounds = <const double *> address(bounds, "f8", n_owners, self.kept)
+        a.bounds = <double *> address(bounds, "f8", n_owners, self.kept, True)
         a.best = <double *> address(best, "f8", places, self.kept, True)
         a.second = <double *> address(second, "f8", places, self.kept, True)
         a.place = <int32_t *> address(place, "i4", places, self.kept, True)

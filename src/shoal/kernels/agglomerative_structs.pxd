@@ -100,7 +100,7 @@ ctypedef struct Nearest:
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [leaves, PANEL]
     const uint8_t *active      # [leaves, PANEL]
-    const double *bounds       # [owners]: how far to look; NULL: any distance
+    double *bounds             # [owners]: how far to look, less as more is found; NULL: any
     double *best               # [leaves, PANEL]
     double *second             # [leaves, PANEL]
     int32_t *place             # [leaves, PANEL]: of the nearest among all places; -1: none

@@ -18,6 +18,13 @@ static inline int shared_swap(int32_t *p, int32_t expected, int32_t wanted)
     return __atomic_compare_exchange_n(p, &expected, wanted, 0, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
 }
+static inline double shared_load_double(const double *p)
+{
+    double v;
+    __atomic_load(p, &v, __ATOMIC_RELAXED);
+    return v;
+}
+static inline void shared_store_double(double *p, double v) { __atomic_store(p, &v, __ATOMIC_RELAXED); }
 static inline int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 #elif defined(_MSC_VER)
 #include <intrin.h>
@@ -27,6 +34,8 @@ static inline int shared_swap(int32_t *p, int32_t expected, int32_t wanted)
 {
     return _InterlockedCompareExchange((volatile long *)p, wanted, expected) == expected;
 }
+static inline double shared_load_double(const double *p) { return *(const volatile double *)p; }
+static inline void shared_store_double(double *p, double v) { *(volatile double *)p = v; }
 static inline int count_bits(uint32_t bits)
 {
     bits -= bits >> 1 & 0x55555555u;
