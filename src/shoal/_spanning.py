@@ -28,6 +28,7 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Both ends and length of the edges of the tree, the shortest first; None where edges tie."""
     n = len(x)
     tree = ClusterTree(x)
+    tree.best[:] = 0  # nobody lies nearer
     bounds, following = np.full((2, n), np.inf)
     parents, live = np.empty((2, n), np.int32)
     parents[:] = live[:] = np.arange(n)

@@ -101,7 +101,7 @@ ctypedef struct Nearest:
     const double *sizes        # [leaves, PANEL]
     const uint8_t *active      # [leaves, PANEL]
     double *bounds             # [owners]: how far to look, less as more is found; NULL: any
-    double *best               # [leaves, PANEL]
+    double *best               # [leaves, PANEL]: with bounds, at the start less or equal
     double *second             # [leaves, PANEL]
     int32_t *place             # [leaves, PANEL]: of the nearest among all places; -1: none
 

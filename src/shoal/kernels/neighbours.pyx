@@ -24,6 +24,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
 
 from shoal.kernels.agglomerative_structs cimport PANEL, Nearest, Tree
+from shoal.kernels.select cimport part
 from shoal.kernels.vec cimport (
     REAL_INF, VL, lowest, real, v_abs, v_add, v_if_less, v_load, v_max, v_min, v_mul, v_not_greater,
     v_set1, v_store, v_sub, vreal,
@@ -48,59 +49,8 @@ cdef enum:
 
 cdef double REACH = 1 + 2.0**-46
 cdef double LOOSE = 1 + 2.0**-48
+cdef double FURTHER = 1.5  # times a bound: who has found somebody there looks less often later
 cdef double LEAST = 2.0**-1074  # so that what lies at a bound of zero is within it
-
-
-cdef inline double middle(double a, double b, double c) noexcept nogil:
-    return max(min(a, b), min(max(a, b), c))
-
-
-cdef inline double pivot_of(const double *keys, Py_ssize_t n) noexcept nogil:
-    """A value near the median of n, n > 0."""
-    cdef Py_ssize_t step = (n - 1) // 8
-    return middle(
-        middle(keys[0], keys[step], keys[2 * step]),
-        middle(keys[3 * step], keys[4 * step], keys[5 * step]),
-        middle(keys[6 * step], keys[7 * step], keys[n - 1]))
-
-
-cdef inline Py_ssize_t lower(double *keys, int32_t *order, Py_ssize_t low, Py_ssize_t high,
-                             double pivot, bint equal) noexcept nogil:
-    """Put keys below the pivot, or equal to it too, before the others; where those begin.
-
-    Every key is swapped, and only the end moves by whether it is low: there is no branch
-    to be mispredicted for half of the keys (Lomuto's partition).
-    """
-    cdef Py_ssize_t i, end = low
-    cdef double key
-    cdef int32_t point
-    for i in range(low, high):
-        key = keys[i]
-        point = order[i]
-        keys[i] = keys[end]
-        order[i] = order[end]
-        keys[end] = key
-        order[end] = point
-        end += (key <= pivot) if equal else (key < pivot)
-    return end
-
-
-cdef inline void part(double *keys, int32_t *order, Py_ssize_t n, Py_ssize_t k) noexcept nogil:
-    """Put the k-th of n keys in its place, lower ones before it, and the order with them.
-
-    Hoare's selection; it ends where many keys are equal, so it stays linear.
-    """
-    cdef Py_ssize_t low = 0, high = n, end
-    cdef double pivot
-    while high - low > 1:
-        pivot = pivot_of(keys + low, high - low)
-        end = lower(keys, order, low, high, pivot, False)
-        if k < end:
-            high = end
-            continue
-        low = lower(keys, order, end, high, pivot, True)
-        if k < low:
-            return
 
 
 cdef inline Py_ssize_t begins(const Tree *t, Py_ssize_t node, Py_ssize_t width) noexcept nogil:
@@ -227,7 +177,7 @@ ctypedef struct Query:
     real lightness[PANEL]
     double most                # the largest reach, and the largest reach times lightness
     double most_light
-    real limit[PANEL]          # the least bound of the owner that was seen
+    real limit[PANEL]          # how far to look by the owner's bounds that were seen
     int32_t only               # the owner of all points of the leaf; -1: several
     bint anew                  # something was found since the last measure
 
@@ -252,8 +202,8 @@ cdef inline void measure(Nearest *a, Py_ssize_t leaf, Query *q) noexcept nogil:
     if a.bounds != NULL:
         for i in range(PANEL):
             if q.cap[i] > 0:
-                q.limit[i] = min(q.limit[i], <real> shared_load_double(
-                    a.bounds + <Py_ssize_t> owners[i]))
+                q.limit[i] = min(q.limit[i], <real> (FURTHER * shared_load_double(
+                    a.bounds + <Py_ssize_t> owners[i])))
     while j < PANEL:
         reach = v_mul(v_min(v_min(v_load(best + j), v_load(q.limit + j)), v_load(q.cap + j)),
                       v_set1(<real> REACH))
@@ -473,16 +423,18 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                         void *scratch) noexcept nogil:
     """Nearest point of another owner for the active points of leaves start .. stop - 1.
 
-    Where an owner has bounds, only what lies within them is wanted: a point that finds
-    nothing gets the bound for its best, and no place. Only the nearest of all points of an
-    owner is wanted: what one of them finds is a bound for the others, in whatever thread.
-    So which points find nothing may depend on who comes first, but not who finds the nearest.
+    With bounds only the nearest of all points of an owner is wanted, and only within its
+    bound: what one of them finds is a bound for the others, in whatever thread. A point's
+    best says at the start how near it may find somebody: if beyond the bound, it doesn't
+    look. One that finds nobody gets how far it looked, and no place. So which points find
+    nobody may depend on who comes first, but not who finds the nearest.
     """
     cdef Nearest *a = <Nearest *> args
     cdef Tree *t = &a.tree
     cdef Py_ssize_t leaf, here
     cdef int i
     cdef bint looks
+    cdef double limit
     cdef Query q
     for leaf in range(start, stop):
         looks = False
@@ -492,12 +444,14 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
             q.limit[i] = REAL_INF
             q.lightness[i] = <real> t.lightness[here] if a.ward else 1
             if a.active[here]:
+                if a.bounds != NULL:
+                    limit = shared_load_double(a.bounds + <Py_ssize_t> t.owners[here])
+                    if a.best[here] > limit * LOOSE:
+                        continue
+                    q.limit[i] = <real> (FURTHER * limit)
                 looks = True
                 q.cap[i] = REAL_INF
-                a.best[here] = REAL_INF
-                if a.bounds != NULL:
-                    q.limit[i] = <real> shared_load_double(a.bounds + <Py_ssize_t> t.owners[here])
-                    a.best[here] = q.limit[i] * LOOSE + LEAST
+                a.best[here] = q.limit[i] * LOOSE + LEAST
                 a.second[here] = REAL_INF
                 a.place[here] = -1
         if not looks:
@@ -507,7 +461,7 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         search(a, leaf, &q)
         for i in range(PANEL):
             here = leaf * PANEL + i
-            if a.active[here] and a.best[here] > q.limit[i] * LOOSE:
+            if q.cap[i] > 0 and a.best[here] > q.limit[i] * LOOSE:
                 # nothing that is nearer than the limit was missed
                 a.best[here] = q.limit[i]
                 a.place[here] = -1
