@@ -181,7 +181,7 @@ def test_tree(x, ward, name):
         twin = reference.enclose if node >= tree.leaves else reference.enclose_nodes
         places = below(tree, node)
         expected = twin(coordinates[places], owners[places], tree.lightness[places])
-        found = (*tree._bounds[:, node], tree._lightest[node], tree._only[node])
+        found = (*tree._bounds[:, node], tree._lightest[node], tree.only[node])
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
         if node < tree.leaves:

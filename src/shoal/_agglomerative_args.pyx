@@ -160,7 +160,7 @@ cdef class NearestArgs(Args):
 cdef class UnionArgs(Args):
     cdef Union struct
 
-    def __init__(self, n, points, owners, best, second, place, active, bounds, following, chosen,
+    def __init__(self, n, points, owners, best, second, place, active, only, bounds, chosen,
                  parents, live, state, left, right, squares):
         cdef Union *a = &self.struct
         cdef Py_ssize_t places = len(points)
@@ -171,10 +171,10 @@ cdef class UnionArgs(Args):
         a.owners = <double *> address(owners, "f8", places, self.kept, True)
         a.best = <const double *> address(best, "f8", places, self.kept)
         a.second = <const double *> address(second, "f8", places, self.kept)
-        a.place = <const int32_t *> address(place, "i4", places, self.kept)
+        a.place = <int32_t *> address(place, "i4", places, self.kept, True)
         a.active = <uint8_t *> address(active, "u1", places, self.kept, True)
+        a.only = <int32_t *> address(only, "i4", 2 * a.leaves, self.kept, True)
         a.bounds = <double *> address(bounds, "f8", n, self.kept, True)
-        a.following = <double *> address(following, "f8", n, self.kept, True)
         a.chosen = <int32_t *> address(chosen, "i4", n, self.kept, True)
         a.parents = <int32_t *> address(parents, "i4", n, self.kept, True)
         a.live = <int32_t *> address(live, "i4", n, self.kept, True)

@@ -52,7 +52,7 @@ class ClusterTree:
         self.place = np.full(places, -1, np.int32)
         self._bounds = np.empty((2, 2 * self.leaves, d))
         self._lightest = np.empty(2 * self.leaves)
-        self._only = np.empty(2 * self.leaves, np.int32)
+        self.only = np.empty(2 * self.leaves, np.int32)
         order = np.arange(n, dtype=np.int32)
         self._args = TreeArgs(
             n,
@@ -66,7 +66,7 @@ class ClusterTree:
             self.lightness,
             *self._bounds,
             self._lightest,
-            self._only,
+            self.only,
         )
         for level in range(levels):
             nodes = 2**level
@@ -94,6 +94,10 @@ class ClusterTree:
         d = self.panels.shape[1]
         _, size = _run.cut(self.leaves, 2 * PANEL * d)
         _run.run("enclose", "f8", self._args, self.leaves, size)
+        self.enclose_nodes()
+
+    def enclose_nodes(self) -> None:
+        """The same, of inner nodes from the leaves."""
         _run.run("enclose_nodes", "f8", self._args, self.leaves - 1, 2**20, in_order=True)
 
     def search(self, bounds: np.ndarray | None = None) -> None:

@@ -29,7 +29,7 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     n = len(x)
     tree = ClusterTree(x)
     tree.best[:] = 0  # nobody lies nearer
-    bounds, following = np.full((2, n), np.inf)
+    bounds = np.full(n, np.inf)
     parents, live = np.empty((2, n), np.int32)
     parents[:] = live[:] = np.arange(n)
     left, right = np.empty((2, n - 1), np.int32)
@@ -42,8 +42,8 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         tree.second,
         tree.place,
         tree.active,
+        tree.only,
         bounds,
-        following,
         np.full(n, -1, np.int32),
         parents,
         live,
@@ -57,7 +57,7 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         _run.run("unite_components", "f8", step, 1, 1)
         if state[1]:
             return None
-        tree.enclose()
+        tree.enclose_nodes()
     order = np.argsort(squares)
     heights = np.sqrt(squares[order])
     if (heights[1:] == heights[:-1]).any():

@@ -114,10 +114,10 @@ ctypedef struct Union:
     double *owners             # [leaves, PANEL]
     const double *best         # [leaves, PANEL]
     const double *second       # [leaves, PANEL]
-    const int32_t *place       # [leaves, PANEL]
+    int32_t *place             # [leaves, PANEL]; -1 again where it has the same owner
     uint8_t *active            # [leaves, PANEL]
+    int32_t *only              # [2 leaves]: of leaves, as in Tree
     double *bounds             # [n]: the shortest edge that is known of an owner
-    double *following          # [n]: the next one; at the start infinity
     int32_t *chosen            # [n]: the place whose edge is the shortest; at the start -1
     int32_t *parents           # [n]: at the start each number itself
     int32_t *live              # [n]: the owners that are left; at the start all

@@ -7,8 +7,8 @@ found by any algorithm, and its merges then be turned to Prim's order:
 
 - `unite_components` is one step of Borůvka (1926): every component chooses its shortest
   edge to another one, from what `nearest_other` has found. A point looks again only where
-  what it found has become part of its own component, and where it may lie nearer than
-  another component is known to lie: what it found then is a lower bound ever after.
+  what it found has become part of its own component, and if it may lie nearer to another
+  one than that is known to lie: what it found then is a lower bound ever after.
 - `orient` turns the children of merges, three passes over n values. Prim's algorithm takes
   all points of a node before it leaves them, since the edges that lead out are longer than
   those within. So it takes the child it enters first and then the other one, which it
@@ -37,7 +37,6 @@ cdef enum:
     VECTORS = 2
 
 cdef double SAME = 1 + 2.0**-50
-cdef double AGAIN = 1 + 2.0**-46
 
 
 cdef inline int32_t root(int32_t *parents, int32_t i) noexcept nogil:
@@ -65,15 +64,14 @@ cdef inline bint same_edge(const Union *a, Py_ssize_t i, Py_ssize_t j) noexcept 
     return i == j or (a.place[i] == j and a.place[j] == i)
 
 
-cdef inline void choose(Union *a, int32_t owner, Py_ssize_t i) noexcept nogil:
-    """Take the edge at place i for an owner if it is the shortest; keep the next one's square."""
-    if a.best[i] < a.bounds[owner]:
-        if a.chosen[owner] >= 0 and not same_edge(a, a.chosen[owner], i):
-            a.following[owner] = a.bounds[owner]
-        a.bounds[owner] = a.best[i]
+cdef inline void choose(Union *a, Py_ssize_t owner, Py_ssize_t i) noexcept nogil:
+    """Take the edge at place i for an owner, if it is the shortest; note another as short."""
+    if a.best[i] > a.bounds[owner] * SAME:
+        return
+    if a.chosen[owner] < 0:
         a.chosen[owner] = <int32_t> i
-    elif a.best[i] < a.following[owner] and not same_edge(a, a.chosen[owner], i):
-        a.following[owner] = a.best[i]
+    elif not same_edge(a, a.chosen[owner], i):
+        a.state[1] += 1
 
 
 cdef inline bint tied(const Union *a, Py_ssize_t i) noexcept nogil:
@@ -85,10 +83,9 @@ cdef inline void unite(Union *a, Py_ssize_t owner) noexcept nogil:
     """Join an owner to the one at the other end of its edge."""
     cdef Py_ssize_t s = a.chosen[owner]
     cdef int32_t mine, other
-    if s < 0:
+    if s < 0 or tied(a, s) or tied(a, a.place[s]):
+        a.state[1] += 1  # without an edge there would be no end
         return
-    if a.following[owner] <= a.bounds[owner] * SAME or tied(a, s) or tied(a, a.place[s]):
-        a.state[1] += 1
     mine = root(a.parents, <int32_t> a.owners[s])
     other = root(a.parents, <int32_t> a.owners[a.place[s]])
     if mine != other:
@@ -107,7 +104,6 @@ cdef inline void unite_all(Union *a) noexcept nogil:
     for k in range(a.state[2]):
         a.parents[a.live[k]] = root(a.parents, a.live[k])
         a.bounds[a.live[k]] = INFINITY
-        a.following[a.live[k]] = INFINITY
         a.chosen[a.live[k]] = -1
     for k in range(a.state[2]):
         if a.parents[a.live[k]] == a.live[k]:
@@ -116,36 +112,39 @@ cdef inline void unite_all(Union *a) noexcept nogil:
     a.state[2] = left
 
 
+cdef inline void relabel(Union *a, Py_ssize_t leaf) noexcept nogil:
+    """The new owners of a leaf's points; what is known of other components' distance."""
+    cdef Py_ssize_t i
+    cdef int32_t mine, other, only = -2
+    for i in range(leaf * PANEL, filled(a, leaf)):
+        mine = a.parents[<Py_ssize_t> a.owners[i]]
+        a.owners[i] = mine
+        only = mine if only == -2 or only == mine else -1
+        if a.place[i] >= 0:
+            # of a point that comes later still the old owner
+            other = a.parents[<Py_ssize_t> a.owners[a.place[i]]]
+            if mine == other:
+                a.place[i] = -1
+            else:
+                a.bounds[mine] = min(a.bounds[mine], a.best[i])
+                a.bounds[other] = min(a.bounds[other], a.best[i])
+        a.active[i] = a.place[i] < 0
+    a.only[a.leaves + leaf] = only
+
+
 cdef void unite_components(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                            void *scratch) noexcept nogil:
-    """One step over all places: three passes over n values."""
+    """One step over all places, two passes over n values; `bounds` are the shortest edges."""
     cdef Union *a = <Union *> args
     cdef Py_ssize_t leaf, i
-    cdef int32_t mine, other
-    for i in range(a.state[2]):
-        a.bounds[a.live[i]] = INFINITY
     for leaf in range(a.leaves):
         for i in range(leaf * PANEL, filled(a, leaf)):
             if outward(a, i):
-                choose(a, <int32_t> a.owners[i], i)
-                # the other end knows better, if it has looked
-                if not outward(a, a.place[i]):
-                    choose(a, <int32_t> a.owners[a.place[i]], i)
+                choose(a, <Py_ssize_t> a.owners[i], i)
+                choose(a, <Py_ssize_t> a.owners[a.place[i]], i)
     unite_all(a)
-    # how far away another component is at most, seen from each
     for leaf in range(a.leaves):
-        for i in range(leaf * PANEL, filled(a, leaf)):
-            mine = a.parents[<Py_ssize_t> a.owners[i]]
-            a.owners[i] = mine
-            if a.place[i] >= 0:
-                other = a.parents[<Py_ssize_t> a.owners[a.place[i]]]
-                if mine != other:
-                    a.bounds[mine] = min(a.bounds[mine], a.best[i])
-                    a.bounds[other] = min(a.bounds[other], a.best[i])
-    for leaf in range(a.leaves):
-        for i in range(leaf * PANEL, filled(a, leaf)):
-            a.active[i] = (not outward(a, i)
-                           and a.best[i] <= a.bounds[<Py_ssize_t> a.owners[i]] * AGAIN)
+        relabel(a, leaf)
 
 
 cdef void count_points(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
