@@ -276,6 +276,15 @@ def test_one_step_of_components():
     assert pairs.shape[1] == len(np.unique(after[0])) == len(np.unique(expected))
 
 
+@pytest.mark.parametrize("d", [1, 2, 3, 5])
+def test_no_ties_from_threads(d, limit_threads):
+    """However threads come to share bounds, no edge looks as short as another one."""
+    x = KINDS["uniform"](np.random.default_rng(d), 3000, d)
+    for count in (1, 2, 3) * 5:
+        with limit_threads(count):
+            assert _spanning._boruvka(x) is not None
+
+
 @given(points(), levels)
 def test_prim(x, name):
     """Order and distances to the bit, ties by the lowest number."""

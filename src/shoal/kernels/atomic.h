@@ -8,6 +8,7 @@
 #define SHOAL_ATOMIC_H
 
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__GNUC__)
 static inline int32_t shared_load(const int32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
@@ -24,7 +25,14 @@ static inline double shared_load_double(const double *p)
     __atomic_load(p, &v, __ATOMIC_RELAXED);
     return v;
 }
-static inline void shared_store_double(double *p, double v) { __atomic_store(p, &v, __ATOMIC_RELAXED); }
+/* *p = v if that is lower */
+static inline void shared_lower(double *p, double v)
+{
+    double old = shared_load_double(p);
+    while (v < old && !__atomic_compare_exchange(p, &old, &v, 1, __ATOMIC_RELAXED,
+                                                 __ATOMIC_RELAXED))
+        ;
+}
 static inline int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 #elif defined(_MSC_VER)
 #include <intrin.h>
@@ -35,7 +43,19 @@ static inline int shared_swap(int32_t *p, int32_t expected, int32_t wanted)
     return _InterlockedCompareExchange((volatile long *)p, wanted, expected) == expected;
 }
 static inline double shared_load_double(const double *p) { return *(const volatile double *)p; }
-static inline void shared_store_double(double *p, double v) { *(volatile double *)p = v; }
+static inline void shared_lower(double *p, double v)
+{
+    double old = shared_load_double(p);
+    long long expected, wanted, was;
+    memcpy(&wanted, &v, sizeof v);
+    while (v < old) {
+        memcpy(&expected, &old, sizeof old);
+        was = _InterlockedCompareExchange64((volatile long long *)p, wanted, expected);
+        if (was == expected)
+            return;
+        memcpy(&old, &was, sizeof was);
+    }
+}
 static inline int count_bits(uint32_t bits)
 {
     bits -= bits >> 1 & 0x55555555u;

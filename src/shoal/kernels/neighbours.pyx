@@ -32,7 +32,7 @@ from shoal.kernels.vec cimport (
 
 cdef extern from "atomic.h" nogil:
     double shared_load_double(const double *p)
-    void shared_store_double(double *p, double v)
+    void shared_lower(double *p, double v)
     int count_bits(unsigned bits)
 
 cdef extern from *:
@@ -230,16 +230,6 @@ cdef inline bint nearer(const Nearest *a, Py_ssize_t p, double value,
     return old >= 0 and (points[p] ^ points[here]) < (points[old] ^ points[here])
 
 
-cdef inline void lower_bound(Nearest *a, Py_ssize_t p, double value) noexcept nogil:
-    """Tell all who search that the owner of p has an edge so short.
-
-    Another thread's bound may get lost on the way: then they search further than they must.
-    """
-    cdef double *bound = a.bounds + <Py_ssize_t> a.tree.owners[p]
-    if value < shared_load_double(bound):
-        shared_store_double(bound, value)
-
-
 cdef inline void found(Nearest *a, Py_ssize_t here, Py_ssize_t p, double square,
                        Query *q) noexcept nogil:
     """Point p lies within reach of the point at `here`."""
@@ -254,8 +244,9 @@ cdef inline void found(Nearest *a, Py_ssize_t here, Py_ssize_t p, double square,
         a.best[here] = value
         a.place[here] = <int32_t> p
         if a.bounds != NULL:
-            lower_bound(a, here, value)
-            lower_bound(a, p, value)
+            # both owners have an edge so short
+            shared_lower(a.bounds + <Py_ssize_t> a.tree.owners[here], value)
+            shared_lower(a.bounds + <Py_ssize_t> a.tree.owners[p], value)
     elif value < a.second[here]:
         a.second[here] = value
     q.reach[here % PANEL] = <real> (min(a.best[here], <double> q.limit[here % PANEL]) * REACH)
