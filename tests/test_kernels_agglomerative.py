@@ -137,7 +137,8 @@ def test_cut(x, n_clusters, name):
     """Labels of the nodes at the cut go to all leaves below."""
     n = len(x)
     n_clusters = min(n, n_clusters)
-    merges = _spanning.single(x)
+    joined, heights = _spanning._prim(x)
+    merges = Merges(np.append(np.int32(0), joined[:-1]), joined, heights)
     with level(name):
         children, _ = _dendrogram.children_of(merges, ordered=False)
         labels = _dendrogram.cut(n_clusters, children, n)
@@ -180,7 +181,7 @@ def test_tree(x, ward, name):
         twin = reference.enclose if node >= tree.leaves else reference.enclose_nodes
         places = below(tree, node)
         expected = twin(coordinates[places], owners[places], tree.lightness[places])
-        found = (*tree._bounds[:, node], tree._lightest[node], tree._only[node])
+        found = (*tree._bounds[:, node], tree._lightest[node], tree.only[node])
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
         if node < tree.leaves:
@@ -223,37 +224,43 @@ def test_components(x, name):
     if edges is None:
         assert len(np.unique(heights)) < len(heights)  # one feature has close distances
         return
-    left, right, squares = edges
-    np.testing.assert_array_equal(np.sort(np.sqrt(squares)), np.sort(heights))
-    np.testing.assert_array_equal(squares, reference.squares(x)[left, right])
-    owners, square = np.arange(len(x)), reference.squares(x)
+    left, right, lengths = edges
+    np.testing.assert_array_equal(lengths, np.sort(heights))
+    square = reference.squares(x)
+    np.testing.assert_array_equal(lengths, np.sqrt(square[left, right]))
+    owners = np.arange(len(x))
     steps = 0
     while owners.any():
         owners = reference.unite_components(square, owners)
         steps += 1
     assert steps <= 8
     with level(name):
-        again, far = _spanning._replayed(len(x), *edges)
-    np.testing.assert_array_equal(again, joined)
-    np.testing.assert_array_equal(far, heights)
-    if len(x) <= 65:
-        lengths = np.sqrt(squares)
-        twin = reference.replay(list(zip(left, right, lengths, strict=True)), len(x))
-        np.testing.assert_array_equal(twin[0], joined)
-        np.testing.assert_array_equal(twin[1], heights)
+        children, again = _spanning._oriented(*edges)
+    np.testing.assert_array_equal(again, lengths)
+    named = reference.name_nodes(left, right, False)
+    first = reference.lay_out(named, reference.count_points(named))
+    np.testing.assert_array_equal(children, reference.orient(left, right, named, first))
+    np.testing.assert_array_equal(children, children_by_prim(joined, heights))
+
+
+def children_by_prim(joined, heights):
+    order = np.argsort(heights, kind="stable")
+    before = np.append(0, joined[:-1])
+    return reference.name_nodes(before[order], joined[order], False)
 
 
 def test_one_step_of_components():
     """Components after one step are the twin's."""
     x = KINDS["uniform"](np.random.default_rng(0), 300, 2)
-    after = []
+    searches, after = [], []
 
     class Stop(Exception):
         pass
 
     class Tree(ClusterTree):
         def search(self, bounds=None):
-            if np.isfinite(bounds).any():
+            searches.append(bounds)
+            if len(searches) > 1:
                 found = np.empty(self.n, np.int64)
                 found[self.points[self.where]] = self.owners[self.where]
                 after.append(found)
@@ -265,7 +272,17 @@ def test_one_step_of_components():
         with pytest.raises(Stop):
             _spanning._boruvka(x)
     expected = reference.unite_components(reference.squares(x), np.arange(300))
-    np.testing.assert_array_equal(after[0], expected)
+    pairs = np.unique(np.stack([after[0], expected]), axis=1)  # they go by other numbers
+    assert pairs.shape[1] == len(np.unique(after[0])) == len(np.unique(expected))
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 5])
+def test_no_ties_from_threads(d, limit_threads):
+    """However threads come to share bounds, no edge looks as short as another one."""
+    x = KINDS["uniform"](np.random.default_rng(d), 3000, d)
+    for count in (1, 2, 3) * 5:
+        with limit_threads(count):
+            assert _spanning._boruvka(x) is not None
 
 
 @given(points(), levels)
@@ -273,12 +290,12 @@ def test_prim(x, name):
     """Order and distances to the bit, ties by the lowest number."""
     with level(name):
         joined, heights = _spanning._prim(x)
-        whole = _spanning.single(x)
+        children, ascending = _spanning.single(x)
     expected = reference.prim(x)
     np.testing.assert_array_equal(joined, expected[0])
     np.testing.assert_array_equal(heights, expected[1])
-    np.testing.assert_array_equal(whole.right, expected[0])
-    np.testing.assert_array_equal(whole.left, [0, *expected[0][:-1]])
+    np.testing.assert_array_equal(children, children_by_prim(*expected))
+    np.testing.assert_array_equal(ascending, np.sort(heights))
 
 
 def merges_of(x):

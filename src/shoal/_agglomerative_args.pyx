@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal._args cimport Args, address
 from shoal.kernels.agglomerative_structs cimport (
-    AVERAGE, COMPLETE, WARD, Chain, Contraction, Naming, Nearest, Painting, Pairs, Prim, Replay,
+    AVERAGE, COMPLETE, WARD, Chain, Contraction, Naming, Nearest, Orient, Painting, Pairs, Prim,
     Scan, Tree, Union,
 )
 from shoal.kernels.agglomerative_structs cimport PANEL as _PANEL
@@ -151,7 +151,7 @@ cdef class NearestArgs(Args):
         a.ward = ward
         a.sizes = <const double *> address(sizes, "f8", places, self.kept)
         a.active = <const uint8_t *> address(active, "u1", places, self.kept)
-        a.bounds = <const double *> address(bounds, "f8", n_owners, self.kept)
+        a.bounds = <double *> address(bounds, "f8", n_owners, self.kept, True)
         a.best = <double *> address(best, "f8", places, self.kept, True)
         a.second = <double *> address(second, "f8", places, self.kept, True)
         a.place = <int32_t *> address(place, "i4", places, self.kept, True)
@@ -160,23 +160,25 @@ cdef class NearestArgs(Args):
 cdef class UnionArgs(Args):
     cdef Union struct
 
-    def __init__(self, n, points, owners, best, second, place, active, bounds, chosen, parents,
-                 state, left, right, squares):
+    def __init__(self, n, points, owners, best, second, place, active, only, bounds, chosen,
+                 parents, live, state, left, right, squares):
         cdef Union *a = &self.struct
         cdef Py_ssize_t places = len(points)
         self.pointer = a
         a.n = n
-        a.places = places
+        a.leaves = places // PANEL
         a.points = <const int32_t *> address(points, "i4", places, self.kept)
         a.owners = <double *> address(owners, "f8", places, self.kept, True)
         a.best = <const double *> address(best, "f8", places, self.kept)
         a.second = <const double *> address(second, "f8", places, self.kept)
-        a.place = <const int32_t *> address(place, "i4", places, self.kept)
+        a.place = <int32_t *> address(place, "i4", places, self.kept, True)
         a.active = <uint8_t *> address(active, "u1", places, self.kept, True)
+        a.only = <int32_t *> address(only, "i4", 2 * a.leaves, self.kept, True)
         a.bounds = <double *> address(bounds, "f8", n, self.kept, True)
         a.chosen = <int32_t *> address(chosen, "i4", n, self.kept, True)
         a.parents = <int32_t *> address(parents, "i4", n, self.kept, True)
-        a.state = <int64_t *> address(state, "i8", 2, self.kept, True)
+        a.live = <int32_t *> address(live, "i4", n, self.kept, True)
+        a.state = <int64_t *> address(state, "i8", 3, self.kept, True)
         a.left = <int32_t *> address(left, "i4", n - 1, self.kept, True)
         a.right = <int32_t *> address(right, "i4", n - 1, self.kept, True)
         a.squares = <double *> address(squares, "f8", n - 1, self.kept, True)
@@ -198,19 +200,15 @@ cdef class PrimArgs(Args):
         a.heights = <double *> address(heights, "f8", len(heights), self.kept, True)
 
 
-cdef class ReplayArgs(Args):
-    cdef Replay struct
+cdef class OrientArgs(Args):
+    cdef Orient struct
 
-    def __init__(self, n, starts, ends, lengths, done, keys, nodes, state, joined, heights):
-        cdef Replay *a = &self.struct
+    def __init__(self, n, left, right, children, first, entered):
+        cdef Orient *a = &self.struct
         self.pointer = a
         a.n = n
-        a.starts = <const int32_t *> address(starts, "i4", n + 1, self.kept)
-        a.ends = <const int32_t *> address(ends, "i4", 2 * (n - 1), self.kept)
-        a.lengths = <const double *> address(lengths, "f8", 2 * (n - 1), self.kept)
-        a.done = <uint8_t *> address(done, "u1", n, self.kept, True)
-        a.keys = <double *> address(keys, "f8", 2 * n, self.kept, True)
-        a.nodes = <int32_t *> address(nodes, "i4", 2 * n, self.kept, True)
-        a.state = <int64_t *> address(state, "i8", 2, self.kept, True)
-        a.joined = <int32_t *> address(joined, "i4", n - 1, self.kept, True)
-        a.heights = <double *> address(heights, "f8", n - 1, self.kept, True)
+        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
+        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
+        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
+        a.first = <int32_t *> address(first, "i4", 2 * n - 1, self.kept, True)
+        a.entered = <int32_t *> address(entered, "i4", 2 * n - 1, self.kept, True)

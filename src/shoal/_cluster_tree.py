@@ -52,7 +52,7 @@ class ClusterTree:
         self.place = np.full(places, -1, np.int32)
         self._bounds = np.empty((2, 2 * self.leaves, d))
         self._lightest = np.empty(2 * self.leaves)
-        self._only = np.empty(2 * self.leaves, np.int32)
+        self.only = np.empty(2 * self.leaves, np.int32)
         order = np.arange(n, dtype=np.int32)
         self._args = TreeArgs(
             n,
@@ -66,22 +66,24 @@ class ClusterTree:
             self.lightness,
             *self._bounds,
             self._lightest,
-            self._only,
+            self.only,
         )
         for level in range(levels):
             nodes = 2**level
-            _, size = _run.cut(nodes, 10.0 * n * d / nodes)
-            _run.run("split", "f8", self._args.at(level), nodes, size, 16 * d)
+            # a node has as many panels as another, or one more
+            points = (n_panels(n) // nodes + 1) * PANEL
+            _, size = _run.cut(nodes, (10.0 * d + 300) * points)
+            _run.run("split", "f8", self._args.at(level), nodes, size, 16 * d + 8 * points)
         self._fill(x, order, numbers, sizes)
         self.enclose()
 
     def _fill(self, x: np.ndarray, order: np.ndarray, numbers: Any, sizes: Any) -> None:
-        panel, within = np.divmod(np.arange(self.n), PANEL)
-        leaf = ((panel + 1) * self.leaves - 1) // n_panels(self.n)
-        self.panels.transpose(0, 2, 1)[leaf, within] = x[order]
-        self.where = leaf * PANEL + within  # the place of each point, in the order of places
+        leaf = (np.arange(1, n_panels(self.n) + 1) * self.leaves - 1) // n_panels(self.n)
+        self.panels[leaf] = panels_of(x[order])
+        # the place of each point, in the order of places
+        self.where = (leaf[:, None] * PANEL + np.arange(PANEL)).ravel()[: self.n]
         self.points[self.where] = order if numbers is None else numbers[order]
-        self.owners[self.where] = self.points[self.where]
+        self.owners[self.where] = np.arange(self.n)  # what lies together is numbered together
         self.active[self.where] = 1
         if sizes is not None:
             self.sizes[self.where] = sizes[order]
@@ -92,6 +94,10 @@ class ClusterTree:
         d = self.panels.shape[1]
         _, size = _run.cut(self.leaves, 2 * PANEL * d)
         _run.run("enclose", "f8", self._args, self.leaves, size)
+        self.enclose_nodes()
+
+    def enclose_nodes(self) -> None:
+        """The same, of inner nodes from the leaves."""
         _run.run("enclose_nodes", "f8", self._args, self.leaves - 1, 2**20, in_order=True)
 
     def search(self, bounds: np.ndarray | None = None) -> None:

@@ -28,13 +28,18 @@ def children_of(merges: Merges, *, ordered: bool) -> tuple[np.ndarray, np.ndarra
     Where `ordered`, the lower number of each pair comes first.
     """
     order = np.argsort(merges.heights, kind="stable")
-    left, right = merges.left[order], merges.right[order]
-    n = len(order) + 1
+    children = named(merges.left[order], merges.right[order], ordered)
+    return children.astype(np.intp, copy=False), merges.heights[order]
+
+
+def named(left: np.ndarray, right: np.ndarray, ordered: bool) -> np.ndarray:
+    """Children of merges in ascending order of height."""
+    n = len(left) + 1
     children = np.empty((n - 1, 2), np.int64)
     parents = np.arange(2 * n - 1, dtype=np.int32)
     args = NamingArgs(n, left, right, parents, children, ordered=ordered)
     _run.run("name_nodes", "f8", args, n - 1, 2**20, in_order=True)
-    return children.astype(np.intp, copy=False), merges.heights[order]
+    return children
 
 
 def cut(n_clusters: int, children: np.ndarray, n_leaves: int) -> np.ndarray:

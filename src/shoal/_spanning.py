@@ -3,32 +3,37 @@
 import numpy as np
 
 from shoal import _run
-from shoal._agglomerative_args import PANEL, PrimArgs, ReplayArgs, UnionArgs, n_panels
+from shoal._agglomerative_args import PANEL, OrientArgs, PrimArgs, UnionArgs, n_panels
 from shoal._cluster_tree import ClusterTree, panels_of
-from shoal._dendrogram import Merges
+from shoal._dendrogram import Merges, children_of, named
 
 FEW = 512  # points for which Prim's algorithm is as fast as a tree
 
 
-def single(X: np.ndarray) -> Merges:
-    """Merges of the rows by Prim's order from row 0, as scikit-learn has them.
+def single(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Children and heights, as scikit-learn has them from Prim's order from row 0.
 
-    The distances' bits are scikit-learn's. Where edges tie, Prim's algorithm decides.
+    The heights' bits are scikit-learn's. Where edges tie, Prim's algorithm decides.
     """
     x = np.ascontiguousarray(X, dtype=np.float64)
     edges = _boruvka(x) if len(x) > FEW else None
-    joined, heights = _prim(x) if edges is None else _replayed(len(x), *edges)
-    return Merges(np.concatenate([np.zeros(1, np.int32), joined[:-1]]), joined, heights)
+    if edges is not None:
+        return _oriented(*edges)
+    joined, heights = _prim(x)
+    before = np.concatenate([np.zeros(1, np.int32), joined[:-1]])
+    return children_of(Merges(before, joined, heights), ordered=False)
 
 
 def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Both ends and squared length of the edges of the tree; None where edges tie."""
+    """Both ends and length of the edges of the tree, the shortest first; None where edges tie."""
     n = len(x)
     tree = ClusterTree(x)
+    tree.best[:] = 0  # nobody lies nearer
     bounds = np.full(n, np.inf)
-    chosen, parents = np.empty(n, np.int32), np.arange(n, dtype=np.int32)
+    parents, live = np.empty((2, n), np.int32)
+    parents[:] = live[:] = np.arange(n)
     left, right = np.empty((2, n - 1), np.int32)
-    squares, state = np.empty(n - 1), np.zeros(2, np.int64)
+    squares, state = np.empty(n - 1), np.array([0, 0, n])
     step = UnionArgs(
         n,
         tree.points,
@@ -37,9 +42,11 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         tree.second,
         tree.place,
         tree.active,
+        tree.only,
         bounds,
-        chosen,
+        np.full(n, -1, np.int32),
         parents,
+        live,
         state,
         left,
         right,
@@ -50,42 +57,34 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         _run.run("unite_components", "f8", step, 1, 1)
         if state[1]:
             return None
-        tree.enclose()
-    heights = np.sort(np.sqrt(squares))
+        tree.enclose_nodes()
+    order = np.argsort(squares)
+    heights = np.sqrt(squares[order])
     if (heights[1:] == heights[:-1]).any():
         return None
-    return left, right, squares
+    return left[order], right[order], heights
 
 
-def _replayed(
-    n: int, left: np.ndarray, right: np.ndarray, squares: np.ndarray
+def _oriented(
+    left: np.ndarray, right: np.ndarray, heights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points in Prim's order, and how far each is from those before."""
-    ends = np.concatenate([left, right])
-    order = np.argsort(ends, kind="stable")
-    others = np.concatenate([right, left])[order]
-    lengths = np.sqrt(np.concatenate([squares, squares])[order])
-    starts = np.zeros(n + 1, np.int32)
-    starts[1:] = np.cumsum(np.bincount(ends, minlength=n))
-    joined, heights = np.empty(n - 1, np.int32), np.empty(n - 1)
-    args = ReplayArgs(
-        n,
-        starts,
-        others,
-        lengths,
-        np.zeros(n, np.uint8),
-        np.empty(2 * n),
-        np.empty(2 * n, np.int32),
-        np.zeros(2, np.int64),
-        joined,
-        heights,
-    )
-    _run.run("replay", "f8", args, n - 1, 2**17, in_order=True)
-    return joined, heights
+    """Children in Prim's order, and heights, of the edges of a tree, the shortest first."""
+    n = len(left) + 1
+    children = named(left, right, ordered=False)
+    first = np.ones(2 * n - 1, np.int32)
+    args = OrientArgs(n, left, right, children, first, np.zeros(2 * n - 1, np.int32))
+    _run.run("count_points", "f8", args, n - 1, 2**20, in_order=True)
+    first[-1] = 0
+    _run.run("lay_out", "f8", args, n - 1, 2**20, in_order=True)
+    _run.run("orient", "f8", args, n - 1, 2**20, in_order=True)
+    return children.astype(np.intp, copy=False), heights
 
 
 def _prim(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_replayed` gives, by Prim's algorithm; points left are moved together in time."""
+    """Points in Prim's order, and how far each is from those before.
+
+    Points left are moved together in time.
+    """
     d = x.shape[1]
     numbers = np.arange(1, len(x), dtype=np.int32)
     panels = panels_of(x[1:])

@@ -246,6 +246,16 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def _within_reach(rows: np.ndarray) -> bool:
+    """Whether squared distances of rows are numbers."""
+    with np.errstate(all="ignore"):
+        span = np.float64(rows.max()) - np.float64(rows.min())
+        if np.isfinite(span * span * rows.shape[1]):  # soon seen, and nearly always so
+            return True
+        span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
+        return bool(np.isfinite(np.square(span).sum()))
+
+
 def _single_tree(rows: np.ndarray, affinity: Any, metric: Any) -> tuple[np.ndarray, np.ndarray]:
     """Children and heights of single linkage.
 
@@ -257,11 +267,9 @@ def _single_tree(rows: np.ndarray, affinity: Any, metric: Any) -> tuple[np.ndarr
         found = hierarchy.linkage(_condensed(square), "single")
         return found[:, :2].astype(np.intp), found[:, 2].copy()
     if metric == "euclidean" and np.isfinite(rows).all():
-        with np.errstate(all="ignore"):
-            span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
-            if not np.isfinite(np.square(span).sum()):  # scikit-learn's fit never ends here
-                raise ValueError(NOT_FINITE)
-        return children_of(_spanning.single(rows), ordered=False)
+        if not _within_reach(rows):  # scikit-learn's fit never ends here
+            raise ValueError(NOT_FINITE)
+        return _spanning.single(rows)
     found = sklearn.cluster.linkage_tree(
         rows, linkage="single", affinity=affinity, return_distance=True
     )

@@ -164,12 +164,35 @@ def prim(x):
     return np.array(joined), np.array(heights)
 
 
-def replay(edges, n):
-    """The same along the edges (i, j, length) of a tree."""
-    inside, joined, heights = {0}, [], []
-    while len(inside) < n:
-        length, i, j = min((w, i, j) for i, j, w in edges if (i in inside) != (j in inside))
-        joined.append(j if i in inside else i)
-        heights.append(length)
-        inside |= {i, j}
-    return np.array(joined), np.array(heights)
+def count_points(children):
+    """How many points each node has."""
+    counts = [1] * (len(children) + 1)
+    for one, two in children:
+        counts.append(counts[one] + counts[two])
+    return counts
+
+
+def lay_out(children, counts):
+    """The first place of each node where the points of every node lie side by side."""
+    n = len(children) + 1
+    first = [0] * (2 * n - 1)
+    for k in range(n - 2, -1, -1):
+        one, two = children[k]
+        first[one], first[two] = first[n + k], first[n + k] + counts[one]
+    return first
+
+
+def orient(left, right, children, first):
+    """Children of merges along the edges of a tree, the one first that holds the first point.
+
+    The first point of all is 0; of the other child it is the end of the edge to it.
+    """
+    n = len(left) + 1
+    begun, oriented = {2 * n - 2: 0}, children.copy()
+    for k in range(n - 2, -1, -1):
+        one, two = children[k]
+        begun[one], begun[two] = begun[n + k], right[k]
+        if first[begun[n + k]] >= first[two]:
+            begun[one], begun[two] = left[k], begun[n + k]
+            oriented[k] = two, one
+    return oriented

@@ -100,8 +100,8 @@ ctypedef struct Nearest:
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [leaves, PANEL]
     const uint8_t *active      # [leaves, PANEL]
-    const double *bounds       # [owners]: how far to look; NULL: any distance
-    double *best               # [leaves, PANEL]
+    double *bounds             # [owners]: how far to look, less as more is found; NULL: any
+    double *best               # [leaves, PANEL]: with bounds, at the start less or equal
     double *second             # [leaves, PANEL]
     int32_t *place             # [leaves, PANEL]: of the nearest among all places; -1: none
 
@@ -109,17 +109,19 @@ ctypedef struct Nearest:
 ctypedef struct Union:
     # A step of Borůvka's algorithm.
     Py_ssize_t n
-    Py_ssize_t places          # leaves · PANEL
-    const int32_t *points      # [places]
-    double *owners             # [places]
-    const double *best         # [places]
-    const double *second       # [places]
-    const int32_t *place       # [places]
-    uint8_t *active            # [places]
-    double *bounds             # [n]
-    int32_t *chosen            # [n]: the place whose edge is an owner's shortest
+    Py_ssize_t leaves
+    const int32_t *points      # [leaves, PANEL]
+    double *owners             # [leaves, PANEL]
+    const double *best         # [leaves, PANEL]
+    const double *second       # [leaves, PANEL]
+    int32_t *place             # [leaves, PANEL]; -1 again where it has the same owner
+    uint8_t *active            # [leaves, PANEL]
+    int32_t *only              # [2 leaves]: of leaves, as in Tree
+    double *bounds             # [n]: the shortest edge that is known of an owner
+    int32_t *chosen            # [n]: the place whose edge is the shortest; at the start -1
     int32_t *parents           # [n]: at the start each number itself
-    int64_t *state             # [2]: edges found, ties seen
+    int32_t *live              # [n]: the owners that are left; at the start all
+    int64_t *state             # [3]: edges found, ties seen, owners left
     int32_t *left              # [n - 1]
     int32_t *right             # [n - 1]
     double *squares            # [n - 1]
@@ -137,15 +139,11 @@ ctypedef struct Prim:
     double *heights            # [steps]
 
 
-ctypedef struct Replay:
-    # Prim's order of the points of a minimum spanning tree, from point 0.
+ctypedef struct Orient:
+    # Merges along the edges of a minimum spanning tree, in ascending order of length.
     Py_ssize_t n
-    const int32_t *starts      # [n + 1]
-    const int32_t *ends        # [2 (n - 1)]: neighbours
-    const double *lengths      # [2 (n - 1)]
-    uint8_t *done              # [n]
-    double *keys               # [2 n]: a heap
-    int32_t *nodes             # [2 n]
-    int64_t *state             # [2]: size of the heap, the last point
-    int32_t *joined            # [n - 1]
-    double *heights            # [n - 1]
+    const int32_t *left        # [n - 1]: the end of an edge in the first child
+    const int32_t *right       # [n - 1]
+    int64_t *children          # [n - 1, 2]: in any order within a pair; then in Prim's
+    int32_t *first             # [2 n - 1]: points in each node, at the start 1; then places
+    int32_t *entered           # [2 n - 1]: the first point Prim's algorithm takes of a node

@@ -8,6 +8,7 @@
 #define SHOAL_ATOMIC_H
 
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__GNUC__)
 static inline int32_t shared_load(const int32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
@@ -20,6 +21,20 @@ static inline int shared_swap(int32_t *p, int32_t expected, int32_t wanted)
 }
 static inline void shared_add(int32_t *p, int32_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 static inline void shared_or(uint64_t *p, uint64_t v) { __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }
+static inline double shared_load_double(const double *p)
+{
+    double v;
+    __atomic_load(p, &v, __ATOMIC_RELAXED);
+    return v;
+}
+/* *p = v if that is lower */
+static inline void shared_lower(double *p, double v)
+{
+    double old = shared_load_double(p);
+    while (v < old && !__atomic_compare_exchange(p, &old, &v, 1, __ATOMIC_RELAXED,
+                                                 __ATOMIC_RELAXED))
+        ;
+}
 static inline int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 #elif defined(_MSC_VER)
 #include <intrin.h>
@@ -36,6 +51,20 @@ static inline void shared_add(int32_t *p, int32_t v)
 static inline void shared_or(uint64_t *p, uint64_t v)
 {
     _InterlockedOr64((volatile __int64 *)p, (__int64)v);
+}
+static inline double shared_load_double(const double *p) { return *(const volatile double *)p; }
+static inline void shared_lower(double *p, double v)
+{
+    double old = shared_load_double(p);
+    long long expected, wanted, was;
+    memcpy(&wanted, &v, sizeof v);
+    while (v < old) {
+        memcpy(&expected, &old, sizeof old);
+        was = _InterlockedCompareExchange64((volatile long long *)p, wanted, expected);
+        if (was == expected)
+            return;
+        memcpy(&old, &was, sizeof was);
+    }
 }
 static inline int count_bits(uint32_t bits)
 {

@@ -24,63 +24,33 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
 
 from shoal.kernels.agglomerative_structs cimport PANEL, Nearest, Tree
+from shoal.kernels.select cimport part
 from shoal.kernels.vec cimport (
     REAL_INF, VL, lowest, real, v_abs, v_add, v_if_less, v_load, v_max, v_min, v_mul, v_not_greater,
     v_set1, v_store, v_sub, vreal,
 )
 
+cdef extern from "atomic.h" nogil:
+    double shared_load_double(const double *p)
+    void shared_lower(double *p, double v)
+    int count_bits(unsigned bits)
+
+cdef extern from *:
+    """
+    #define VECTORS (VL == 8 ? 4 : 2)  /* of the other leaf: of 32 registers, or of 16 */
+    """
+    enum:
+        VECTORS
+
 cdef enum:
     ROWS = 4       # points of a leaf that are set against another leaf together
-    VECTORS = 2    # of the other leaf
+    MANY = 3       # points within reach of which the nearest is sought first
     DEEPEST = 64   # levels of a tree
 
 cdef double REACH = 1 + 2.0**-46
 cdef double LOOSE = 1 + 2.0**-48
-
-
-cdef inline void swap(int32_t *order, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    cdef int32_t t = order[i]
-    order[i] = order[j]
-    order[j] = t
-
-
-cdef inline double middle(double a, double b, double c) noexcept nogil:
-    return max(min(a, b), min(max(a, b), c))
-
-
-cdef inline void part(const double *x, Py_ssize_t d, int32_t *order, Py_ssize_t low,
-                      Py_ssize_t high, Py_ssize_t k) noexcept nogil:
-    """Put the k-th of order[low:high] by x[., 0] in its place, lower ones before it.
-
-    Hoare's selection; of equal values half go to each side, so it stays linear.
-    """
-    cdef Py_ssize_t i, j, step
-    cdef double pivot
-    high -= 1
-    while low < high:
-        step = (high - low) // 8
-        pivot = middle(
-            middle(x[order[low] * d], x[order[low + step] * d], x[order[low + 2 * step] * d]),
-            middle(x[order[low + 3 * step] * d], x[order[low + 4 * step] * d],
-                   x[order[low + 5 * step] * d]),
-            middle(x[order[low + 6 * step] * d], x[order[low + 7 * step] * d], x[order[high] * d]))
-        i = low
-        j = high
-        while i <= j:
-            while x[order[i] * d] < pivot:
-                i += 1
-            while x[order[j] * d] > pivot:
-                j -= 1
-            if i <= j:
-                swap(order, i, j)
-                i += 1
-                j -= 1
-        if k <= j:
-            high = j
-        elif k >= i:
-            low = i
-        else:
-            return
+cdef double FURTHER = 1.5  # times a bound: who has found somebody there looks less often later
+cdef double LEAST = 2.0**-1074  # so that what lies at a bound of zero is within it
 
 
 cdef inline Py_ssize_t begins(const Tree *t, Py_ssize_t node, Py_ssize_t width) noexcept nogil:
@@ -95,7 +65,8 @@ cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                 void *scratch) noexcept nogil:
     """Halve the points of nodes start .. stop - 1 of a level along their widest feature.
 
-    Costs 2·d flops a point for the box, about 3 comparisons for the median.
+    Costs 2·d flops a point for the box, about 3 swaps for the median. Scratch: the box, and
+    as many numbers as a node has points.
     """
     cdef Tree *t = <Tree *> args
     cdef Py_ssize_t d = t.d, width = <Py_ssize_t> 1 << t.level, node, i, l, widest
@@ -103,6 +74,7 @@ cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     cdef const double *x
     cdef double *lows = <double *> scratch
     cdef double *highs = lows + d
+    cdef double *keys = highs + d
     for node in range(start, stop):
         low = begins(t, node, width)
         high = begins(t, node + 1, width)
@@ -121,7 +93,9 @@ cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
         for l in range(1, d):
             if highs[l] - lows[l] > highs[widest] - lows[widest]:
                 widest = l
-        part(t.x + widest, d, t.order, low, high, half)
+        for i in range(low, high):
+            keys[i - low] = t.x[t.order[i] * d + widest]
+        part(keys, t.order + low, high - low, half - low)
 
 
 cdef inline void combine(Tree *t, Py_ssize_t node) noexcept nogil:
@@ -203,8 +177,8 @@ ctypedef struct Query:
     real lightness[PANEL]
     double most                # the largest reach, and the largest reach times lightness
     double most_light
-    double shared              # what suffices, where all points of the leaf have one owner
-    int32_t only
+    real limit[PANEL]          # how far to look by the owner's bounds that were seen
+    int32_t only               # the owner of all points of the leaf; -1: several
     bint anew                  # something was found since the last measure
 
 
@@ -222,10 +196,16 @@ cdef inline double largest(vreal a) noexcept nogil:
 cdef inline void measure(Nearest *a, Py_ssize_t leaf, Query *q) noexcept nogil:
     """How far the points of a leaf still look."""
     cdef const real *best = <const real *> a.best + leaf * PANEL
-    cdef vreal reach, most = v_set1(0), light = v_set1(0), shared = v_set1(<real> q.shared)
-    cdef int j = 0
+    cdef const double *owners = a.tree.owners + leaf * PANEL
+    cdef vreal reach, most = v_set1(0), light = v_set1(0)
+    cdef int i, j = 0
+    if a.bounds != NULL:
+        for i in range(PANEL):
+            if q.cap[i] > 0:
+                q.limit[i] = min(q.limit[i], <real> (FURTHER * shared_load_double(
+                    a.bounds + <Py_ssize_t> owners[i])))
     while j < PANEL:
-        reach = v_mul(v_min(v_min(v_load(best + j), shared), v_load(q.cap + j)),
+        reach = v_mul(v_min(v_min(v_load(best + j), v_load(q.limit + j)), v_load(q.cap + j)),
                       v_set1(<real> REACH))
         v_store(q.reach + j, reach)
         most = v_max(most, reach)
@@ -263,10 +243,34 @@ cdef inline void found(Nearest *a, Py_ssize_t here, Py_ssize_t p, double square,
         a.second[here] = a.best[here]
         a.best[here] = value
         a.place[here] = <int32_t> p
-        if q.only >= 0 and value < q.shared:
-            q.shared = value
+        if a.bounds != NULL:
+            # both owners have an edge so short
+            shared_lower(a.bounds + <Py_ssize_t> a.tree.owners[here], value)
+            shared_lower(a.bounds + <Py_ssize_t> a.tree.owners[p], value)
     elif value < a.second[here]:
         a.second[here] = value
+    q.reach[here % PANEL] = <real> (min(a.best[here], <double> q.limit[here % PANEL]) * REACH)
+
+
+cdef inline unsigned within(const Query *q, int i, const real *lightness,
+                            const vreal *sums) noexcept nogil:
+    """Which of the next points of a leaf lie within reach of point i."""
+    cdef vreal reach
+    cdef unsigned bits = 0
+    cdef int v
+    for v in range(VECTORS):
+        reach = v_mul(v_set1(q.reach[i]),
+                      v_add(v_set1(q.lightness[i]), v_load(lightness + v * VL)))
+        bits |= <unsigned> v_not_greater(sums[v], reach) << (v * VL)
+    return bits
+
+
+cdef inline double least(const vreal *sums) noexcept nogil:
+    cdef vreal found = sums[0]
+    cdef int v
+    for v in range(1, VECTORS):
+        found = v_min(found, sums[v])
+    return -largest(v_sub(v_set1(0), found))
 
 
 cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows, int count,
@@ -280,8 +284,8 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
     cdef const real *lightness = <const real *> t.lightness + other * PANEL
     cdef vreal sums[ROWS][VECTORS]
     cdef vreal y[VECTORS]
-    cdef vreal x, away, reach
-    cdef real values[VL]
+    cdef vreal x, away
+    cdef real values[VECTORS * VL]
     cdef int place[ROWS]
     cdef int r, v, j
     cdef unsigned bits
@@ -300,23 +304,25 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
                     # not fused: see the module's text
                     sums[r][v] = v_add(sums[r][v], v_mul(v_sub(x, y[v]), v_sub(x, y[v])))
         for r in range(count):
+            bits = within(q, place[r], lightness + first, sums[r])
+            if not bits:
+                continue
             here = leaf * PANEL + place[r]
             for v in range(VECTORS):
-                reach = v_mul(v_set1(q.reach[place[r]]),
-                              v_add(v_set1(q.lightness[place[r]]),
-                                    v_load(lightness + first + v * VL)))
-                if not v_not_greater(sums[r][v], reach):
-                    continue
                 away = v_abs(v_sub(v_load(owners + other * PANEL + first + v * VL),
                                    v_set1(owners[here])))
                 sums[r][v] = v_if_less(away, v_set1(<real> 0.5), v_set1(REAL_INF), sums[r][v])
-                bits = v_not_greater(sums[r][v], reach)
-                v_store(values, sums[r][v])
-                while bits:
-                    j = lowest(bits)
-                    bits &= bits - 1
-                    if values[j] < REAL_INF:
-                        found(a, here, other * PANEL + first + v * VL + j, values[j], q)
+                v_store(values + v * VL, sums[r][v])
+            if count_bits(bits) > MANY and not a.ward:
+                q.reach[place[r]] = min(q.reach[place[r]], <real> (least(sums[r]) * REACH))
+            bits = within(q, place[r], lightness + first, sums[r])
+            while bits:
+                j = lowest(bits)
+                bits &= bits - 1
+                # what was found last may be nearer
+                if values[j] <= q.reach[place[r]] * (
+                        q.lightness[place[r]] + lightness[first + j]) and values[j] < REAL_INF:
+                    found(a, here, other * PANEL + first + j, values[j], q)
         first += VECTORS * VL
 
 
@@ -408,52 +414,48 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                         void *scratch) noexcept nogil:
     """Nearest point of another owner for the active points of leaves start .. stop - 1.
 
-    Where an owner has bounds, only what lies within them is wanted: a point that finds
-    nothing gets the bound for its best, and no place. Where all points of a leaf have one
-    owner, only the nearest of all is wanted, and the bound shrinks for all of them; so it
-    does from leaf to leaf of a block.
+    With bounds only the nearest of all points of an owner is wanted, and only within its
+    bound: what one of them finds is a bound for the others, in whatever thread. A point's
+    best says at the start how near it may find somebody: if beyond the bound, it doesn't
+    look. One that finds nobody gets how far it looked, and no place. So which points find
+    nobody may depend on who comes first, but not who finds the nearest.
     """
     cdef Nearest *a = <Nearest *> args
     cdef Tree *t = &a.tree
     cdef Py_ssize_t leaf, here
     cdef int i
     cdef bint looks
-    cdef int32_t last = -1
-    cdef double last_bound = REAL_INF
+    cdef double limit
     cdef Query q
     for leaf in range(start, stop):
         looks = False
         for i in range(PANEL):
             here = leaf * PANEL + i
             q.cap[i] = -1
+            q.limit[i] = REAL_INF
             q.lightness[i] = <real> t.lightness[here] if a.ward else 1
             if a.active[here]:
+                if a.bounds != NULL:
+                    limit = shared_load_double(a.bounds + <Py_ssize_t> t.owners[here])
+                    if a.best[here] > limit * LOOSE:
+                        continue
+                    q.limit[i] = <real> (FURTHER * limit)
                 looks = True
                 q.cap[i] = REAL_INF
-                a.best[here] = REAL_INF
-                if a.bounds != NULL:
-                    a.best[here] = a.bounds[<Py_ssize_t> t.owners[here]] * LOOSE
+                a.best[here] = q.limit[i] * LOOSE + LEAST
                 a.second[here] = REAL_INF
                 a.place[here] = -1
         if not looks:
             continue
-        q.only = -1
-        q.shared = REAL_INF
-        if a.bounds != NULL and t.only[t.leaves + leaf] >= 0:
-            q.only = t.only[t.leaves + leaf]
-            q.shared = a.bounds[q.only]
-            if q.only == last:
-                q.shared = min(q.shared, last_bound)
+        q.only = t.only[t.leaves + leaf]
         measure(a, leaf, &q)
         search(a, leaf, &q)
-        if q.only >= 0:
-            for i in range(PANEL):
-                here = leaf * PANEL + i
-                if a.active[here] and a.best[here] > q.shared * LOOSE:
-                    a.best[here] = q.shared
-                    a.place[here] = -1
-            last = q.only
-            last_bound = q.shared
+        for i in range(PANEL):
+            here = leaf * PANEL + i
+            if q.cap[i] > 0 and a.best[here] > q.limit[i] * LOOSE:
+                # nothing that is nearer than the limit was missed
+                a.best[here] = q.limit[i]
+                a.place[here] = -1
 
 
 # What _run.py hands to threads: name -> address.

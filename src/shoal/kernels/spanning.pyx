@@ -3,13 +3,17 @@
 Single linkage is a minimum spanning tree, its edges taken in ascending order. scikit-learn
 takes them from Prim's algorithm begun at point 0, whose order decides how children are
 written down. Where no two edges that matter tie, the tree is unique, so that it may be
-found by any algorithm, and then be walked through in Prim's order:
+found by any algorithm, and its merges then be turned to Prim's order:
 
 - `unite_components` is one step of Borůvka (1926): every component chooses its shortest
   edge to another one, from what `nearest_other` has found. A point looks again only where
-  what it found has become part of its own component, and where it may lie nearer than
-  another component is known to lie: what it found then is a lower bound ever after.
-- `replay` walks through the tree with a heap, n log n.
+  what it found has become part of its own component, and if it may lie nearer to another
+  one than that is known to lie: what it found then is a lower bound ever after.
+- `orient` turns the children of merges, three passes over n values. Prim's algorithm takes
+  all points of a node before it leaves them, since the edges that lead out are longer than
+  those within. So it takes the child it enters first and then the other one, which it
+  enters at the far end of the edge between them. Which child holds a point is told by its
+  place when the points of each node lie side by side: `count_points`, `lay_out`.
 
 A tie is an edge that is as short as a component's shortest. If no component ever has one,
 every edge chosen is in every minimum spanning tree. Squared distances that differ by less
@@ -22,9 +26,9 @@ than SAME count as ties, since roots of both may be the same number.
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, nextafter, sqrt
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
-from shoal.kernels.agglomerative_structs cimport PANEL, Prim, Replay, Union
+from shoal.kernels.agglomerative_structs cimport PANEL, Orient, Prim, Union
 from shoal.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_load, v_min, v_mul, v_set1, v_store, v_sub, vreal,
 )
@@ -33,7 +37,6 @@ cdef enum:
     VECTORS = 2
 
 cdef double SAME = 1 + 2.0**-50
-cdef double AGAIN = 1 + 2.0**-46
 
 
 cdef inline int32_t root(int32_t *parents, int32_t i) noexcept nogil:
@@ -46,29 +49,22 @@ cdef inline int32_t root(int32_t *parents, int32_t i) noexcept nogil:
 
 cdef inline bint outward(const Union *a, Py_ssize_t i) noexcept nogil:
     """Whether what the point at place i has found is a point of another component."""
-    return a.owners[i] >= 0 and a.place[i] >= 0 and a.owners[a.place[i]] != a.owners[i]
+    return a.place[i] >= 0 and a.owners[a.place[i]] != a.owners[i]
 
 
-cdef inline void bound(Union *a) noexcept nogil:
-    """How far away another component is at most, seen from each."""
-    cdef Py_ssize_t i
-    cdef int32_t mine, other
-    for i in range(a.places):
-        if a.owners[i] >= 0:
-            a.bounds[<Py_ssize_t> a.owners[i]] = INFINITY
-    for i in range(a.places):
-        if outward(a, i):
-            mine = <int32_t> a.owners[i]
-            other = <int32_t> a.owners[a.place[i]]
-            a.bounds[mine] = min(a.bounds[mine], a.best[i])
-            a.bounds[other] = min(a.bounds[other], a.best[i])
+cdef inline Py_ssize_t filled(const Union *a, Py_ssize_t leaf) noexcept nogil:
+    """The end of a leaf's points."""
+    cdef Py_ssize_t i = (leaf + 1) * PANEL
+    while i > leaf * PANEL and a.owners[i - 1] < 0:
+        i -= 1
+    return i
 
 
 cdef inline bint same_edge(const Union *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
     return i == j or (a.place[i] == j and a.place[j] == i)
 
 
-cdef inline void choose(Union *a, int32_t owner, Py_ssize_t i) noexcept nogil:
+cdef inline void choose(Union *a, Py_ssize_t owner, Py_ssize_t i) noexcept nogil:
     """Take the edge at place i for an owner, if it is the shortest; note another as short."""
     if a.best[i] > a.bounds[owner] * SAME:
         return
@@ -76,109 +72,123 @@ cdef inline void choose(Union *a, int32_t owner, Py_ssize_t i) noexcept nogil:
         a.chosen[owner] = <int32_t> i
     elif not same_edge(a, a.chosen[owner], i):
         a.state[1] += 1
-        if a.best[i] < a.best[a.chosen[owner]]:
-            a.chosen[owner] = <int32_t> i
+
+
+cdef inline bint tied(const Union *a, Py_ssize_t i) noexcept nogil:
+    """Whether the point at place i has found two at the same distance."""
+    return outward(a, i) and a.second[i] <= a.best[i] * SAME
+
+
+cdef inline void unite(Union *a, Py_ssize_t owner) noexcept nogil:
+    """Join an owner to the one at the other end of its edge."""
+    cdef Py_ssize_t s = a.chosen[owner]
+    cdef int32_t mine, other
+    if s < 0 or tied(a, s) or tied(a, a.place[s]):
+        a.state[1] += 1  # without an edge there would be no end
+        return
+    mine = root(a.parents, <int32_t> a.owners[s])
+    other = root(a.parents, <int32_t> a.owners[a.place[s]])
+    if mine != other:
+        a.parents[max(mine, other)] = min(mine, other)
+        a.left[a.state[0]] = a.points[s]
+        a.right[a.state[0]] = a.points[a.place[s]]
+        a.squares[a.state[0]] = a.best[s]
+        a.state[0] += 1
+
+
+cdef inline void unite_all(Union *a) noexcept nogil:
+    """Unite the components, and keep a list of those that are left."""
+    cdef Py_ssize_t k, left = 0
+    for k in range(a.state[2]):
+        unite(a, a.live[k])
+    for k in range(a.state[2]):
+        a.parents[a.live[k]] = root(a.parents, a.live[k])
+        a.bounds[a.live[k]] = INFINITY
+        a.chosen[a.live[k]] = -1
+    for k in range(a.state[2]):
+        if a.parents[a.live[k]] == a.live[k]:
+            a.live[left] = a.live[k]
+            left += 1
+    a.state[2] = left
+
+
+cdef inline void relabel(Union *a, Py_ssize_t leaf) noexcept nogil:
+    """The new owners of a leaf's points; what is known of other components' distance."""
+    cdef Py_ssize_t i
+    cdef int32_t mine, other, only = -2
+    for i in range(leaf * PANEL, filled(a, leaf)):
+        mine = a.parents[<Py_ssize_t> a.owners[i]]
+        a.owners[i] = mine
+        only = mine if only == -2 or only == mine else -1
+        if a.place[i] >= 0:
+            # of a point that comes later still the old owner
+            other = a.parents[<Py_ssize_t> a.owners[a.place[i]]]
+            if mine == other:
+                a.place[i] = -1
+            else:
+                a.bounds[mine] = min(a.bounds[mine], a.best[i])
+                a.bounds[other] = min(a.bounds[other], a.best[i])
+        a.active[i] = a.place[i] < 0
+    a.only[a.leaves + leaf] = only
 
 
 cdef void unite_components(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                            void *scratch) noexcept nogil:
-    """One step over all places, a few passes over n values each."""
+    """One step over all places, two passes over n values; `bounds` are the shortest edges."""
     cdef Union *a = <Union *> args
-    cdef Py_ssize_t i, s
-    cdef int32_t mine, other
-    for i in range(a.places):
-        if a.owners[i] >= 0:
-            a.chosen[<Py_ssize_t> a.owners[i]] = -1
-    bound(a)
-    for i in range(a.places):
-        if outward(a, i):
-            choose(a, <int32_t> a.owners[i], i)
-            choose(a, <int32_t> a.owners[a.place[i]], i)
-            if (a.best[i] <= a.bounds[<Py_ssize_t> a.owners[i]] * SAME
-                    and a.second[i] <= a.best[i] * SAME):
-                a.state[1] += 1
-    for i in range(a.places):
-        if a.owners[i] < 0:
-            continue
-        s = a.chosen[<Py_ssize_t> a.owners[i]]
-        if s < 0:
-            continue
-        a.chosen[<Py_ssize_t> a.owners[i]] = -1
-        mine = root(a.parents, <int32_t> a.owners[s])
-        other = root(a.parents, <int32_t> a.owners[a.place[s]])
-        if mine != other:
-            a.parents[max(mine, other)] = min(mine, other)
-            a.left[a.state[0]] = a.points[s]
-            a.right[a.state[0]] = a.points[a.place[s]]
-            a.squares[a.state[0]] = a.best[s]
-            a.state[0] += 1
-    for i in range(a.places):
-        if a.owners[i] >= 0:
-            a.owners[i] = root(a.parents, <int32_t> a.owners[i])
-    bound(a)
-    for i in range(a.places):
-        a.active[i] = (a.owners[i] >= 0 and not outward(a, i)
-                       and a.best[i] <= a.bounds[<Py_ssize_t> a.owners[i]] * AGAIN)
+    cdef Py_ssize_t leaf, i
+    for leaf in range(a.leaves):
+        for i in range(leaf * PANEL, filled(a, leaf)):
+            if outward(a, i):
+                choose(a, <Py_ssize_t> a.owners[i], i)
+                choose(a, <Py_ssize_t> a.owners[a.place[i]], i)
+    unite_all(a)
+    for leaf in range(a.leaves):
+        relabel(a, leaf)
 
 
-cdef inline bint before(const Replay *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    if a.keys[i] != a.keys[j]:
-        return a.keys[i] < a.keys[j]
-    return a.nodes[i] < a.nodes[j]
-
-
-cdef inline void exchange(Replay *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    cdef double key = a.keys[i]
-    cdef int32_t node = a.nodes[i]
-    a.keys[i] = a.keys[j]
-    a.nodes[i] = a.nodes[j]
-    a.keys[j] = key
-    a.nodes[j] = node
-
-
-cdef inline void push(Replay *a, double key, int32_t node) noexcept nogil:
-    cdef Py_ssize_t i = a.state[0]
-    a.keys[i] = key
-    a.nodes[i] = node
-    a.state[0] += 1
-    while i > 0 and before(a, i, (i - 1) // 2):
-        exchange(a, i, (i - 1) // 2)
-        i = (i - 1) // 2
-
-
-cdef inline void pop(Replay *a) noexcept nogil:
-    """Drop the first."""
-    cdef Py_ssize_t i = 0, child, size = a.state[0] - 1
-    a.keys[0] = a.keys[size]
-    a.nodes[0] = a.nodes[size]
-    a.state[0] = size
-    while 2 * i + 1 < size:
-        child = 2 * i + 1
-        if child + 1 < size and before(a, child + 1, child):
-            child += 1
-        if not before(a, child, i):
-            return
-        exchange(a, i, child)
-        i = child
-
-
-cdef void replay(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                 void *scratch) noexcept nogil:
-    """Steps start .. stop - 1 of Prim's algorithm on a tree, blocks in order."""
-    cdef Replay *a = <Replay *> args
-    cdef Py_ssize_t k, e
-    cdef int32_t node
+cdef void count_points(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                       void *scratch) noexcept nogil:
+    """How many points there are in nodes n + start .. n + stop - 1, blocks in order."""
+    cdef Orient *a = <Orient *> args
+    cdef Py_ssize_t k
     for k in range(start, stop):
-        node = <int32_t> a.state[1]
-        a.done[node] = True
-        for e in range(a.starts[node], a.starts[node + 1]):
-            if not a.done[a.ends[e]]:
-                push(a, a.lengths[e], a.ends[e])
-        node = a.nodes[0]
-        a.joined[k] = node
-        a.heights[k] = a.keys[0]
-        a.state[1] = node
-        pop(a)
+        a.first[a.n + k] = a.first[a.children[2 * k]] + a.first[a.children[2 * k + 1]]
+
+
+cdef void lay_out(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                  void *scratch) noexcept nogil:
+    """From numbers of points to first places, of the children of nodes from the top."""
+    cdef Orient *a = <Orient *> args
+    cdef Py_ssize_t i, k
+    cdef int32_t count
+    for i in range(start, stop):
+        k = a.n - 2 - i
+        count = a.first[a.children[2 * k]]
+        a.first[a.children[2 * k]] = a.first[a.n + k]
+        a.first[a.children[2 * k + 1]] = a.first[a.n + k] + count
+
+
+cdef void orient(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                 void *scratch) noexcept nogil:
+    """Put the child that Prim's algorithm enters first in its place, of nodes from the top."""
+    cdef Orient *a = <Orient *> args
+    cdef Py_ssize_t i, k
+    cdef int64_t one, two
+    cdef int32_t begun
+    for i in range(start, stop):
+        k = a.n - 2 - i
+        one = a.children[2 * k]
+        two = a.children[2 * k + 1]
+        begun = a.entered[a.n + k]
+        if a.first[begun] < a.first[two]:
+            a.entered[one] = begun
+            a.entered[two] = a.right[k]
+        else:
+            a.children[2 * k] = two
+            a.children[2 * k + 1] = one
+            a.entered[two] = begun
+            a.entered[one] = a.left[k]
 
 
 cdef inline double same_root(double square) noexcept nogil:
@@ -253,6 +263,8 @@ cdef void prim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
 # What _run.py hands to threads: name -> address.
 kernels = {
     "unite_components": PyCapsule_New(<void *> unite_components, "shoal.kernel", NULL),
-    "replay": PyCapsule_New(<void *> replay, "shoal.kernel", NULL),
+    "count_points": PyCapsule_New(<void *> count_points, "shoal.kernel", NULL),
+    "lay_out": PyCapsule_New(<void *> lay_out, "shoal.kernel", NULL),
+    "orient": PyCapsule_New(<void *> orient, "shoal.kernel", NULL),
     "prim": PyCapsule_New(<void *> prim, "shoal.kernel", NULL),
 }
