@@ -105,6 +105,7 @@ def _load():
                 _sizes[type] = (built.tile_rows, built.tile_centers)
             if module == "seeding":
                 _sizes["candidates"] = built.candidates
+                _sizes["short_rows"] = built.short_rows
 
 
 def _after_fork():
@@ -131,6 +132,11 @@ def tile_size(type: str) -> tuple[int, int]:
 def candidates() -> int:
     """Seeds that k-means++ can try in one pass."""
     return _sizes["candidates"]
+
+
+def short_rows() -> int:
+    """Features from which on k-means++ leaves out rows that no candidate can be nearest to."""
+    return _sizes["short_rows"]
 
 
 def threads() -> int:

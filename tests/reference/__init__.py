@@ -54,7 +54,7 @@ from ._mixtures import (
     factorise,
     logarithms,
 )
-from ._seeds import accept, search, seed
+from ._seeds import accept, aim, search, seed
 from ._silhouettes import (
     affinity,
     graph_degrees,
@@ -70,7 +70,7 @@ from ._silhouettes import (
 from ._updates import add_blocks, add_in_order, add_members, average, pack, sum_block
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
-    "search", "seed", "accept",
+    "search", "aim", "seed", "accept",
     "assign", "assign_bounded", "assign_sparse", "follow",
     "add_blocks", "add_members", "add_in_order", "average", "pack", "sum_block",
     "assign_batch", "step",
