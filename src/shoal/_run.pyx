@@ -64,6 +64,7 @@ MODULES = (
     "bounds",
     "density",
     "density_tree",
+    "estimate",
     "expect",
     "expect_low",
     "factorise",

@@ -46,6 +46,7 @@ from ._density import (
 from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._measures import inertia, moments, transform
 from ._mixtures import (
+    estimate,
     expect_diag,
     expect_full,
     expect_low,
@@ -85,6 +86,6 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "pair_distances", "scan_triangle", "contract", "chain", "name_nodes", "paint",
     "split", "enclose", "enclose_nodes", "nearest_other",
     "unite_components", "replay", "prim", "squares",
-    "expect_low", "expect_full", "expect_tied", "expect_diag", "factorise",
+    "expect_low", "expect_full", "expect_tied", "expect_diag", "estimate", "factorise",
     "exponentials", "logarithms",
 ]  # fmt: skip
