@@ -151,25 +151,21 @@ MAKERS = {
         lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, rounded=False, **a),
         {
             "points": f8(2, D),
-            "panel": f8(D, WIDTH),
-            "panel_norms": f8(WIDTH),
             "reach": f8(K),
         },
-        SEEDING_OUT,
+        SEEDING_OUT | {"panel": f8(D, WIDTH), "panel_norms": f8(WIDTH)},
     ),
     "seeding of CSR data": (
         lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, rounded=False, **a),
         {
             "points": f8(2, D),
-            "candidates": f8(D, WIDTH),
-            "norms": f8(WIDTH),
             "reach": f8(K),
         },
-        SEEDING_OUT,
+        SEEDING_OUT | {"candidates": f8(D, WIDTH), "norms": f8(WIDTH)},
     ),
     "search": (
         lambda **a: SearchArgs("f8", rounded=False, **a),
-        {"closest": f8(N), "weights": f8(N), "targets": f8(4)},
+        {"closest": f8(N), "weights": f8(N), "before": f8(BLOCKS + 1), "targets": f8(4)},
         {"found": i8(4)},
     ),
 }
@@ -179,6 +175,7 @@ WRITTEN = [(struct, name) for struct, (_, _, written) in MAKERS.items() for name
 FREE = {
     ("search", "targets"),
     ("search", "closest"),
+    ("search", "before"),
     ("seeding", "points"),
     ("seeding of CSR data", "points"),
     ("rows of CSR data", "x"),
@@ -283,11 +280,15 @@ def test_dense_rows_need_an_origin():
 
 @pytest.mark.parametrize("struct", ["seeding", "seeding of CSR data"])
 def test_seeding_needs_candidates_in_the_form_of_the_rows(struct):
-    for name in MAKERS[struct][1].keys() - {"points", "reach"}:
+    for name in MAKERS[struct][2].keys() - SEEDING_OUT.keys():
         with pytest.raises(ValueError, match="dense rows need"):
             make(struct, **{name: None})
     with pytest.raises(ValueError, match="9 candidates, room for 8"):
         make(struct, points=f8(WIDTH + 1, D))
+    args = make(struct)
+    for count in (-1, 3):
+        with pytest.raises(ValueError, match=f"{count} candidates, room for 2"):
+            args.compare(count)
 
 
 def test_unknown_kernel():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shoal._mixture_args import ElementwiseArgs, FactorArgs, MixtureArgs
+from shoal._mixture_args import ElementwiseArgs, EstimationArgs, FactorArgs, MixtureArgs
 
 import reference
 from kernel_cases import level, levels
@@ -273,6 +273,49 @@ def test_factorise(d, k, seed, name):
             condition = np.linalg.cond(covariances[j])
             assert np.abs(found[j] - expected).max() <= 1e-14 * d * condition * abs(expected).max()
             assert (np.tril(found[j], -1) == 0).all()
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 20), st.integers(1, 9), st.booleans(), st.booleans(), levels)
+def test_estimate(d, k, diagonal, divide, name):
+    """To the bit, steps from references of all sizes and features without variance included."""
+    rng = np.random.default_rng(100 * d + k)
+    reference_points = rng.standard_normal((k, d)) * 10.0 ** rng.integers(-3, 6, (k, 1))
+    n = rng.integers(1, 30)
+    t = rng.standard_normal((k, n, d)) + 10.0 ** rng.uniform(-18, 4, (k, 1, d))
+    t[:, :, rng.random(d) < 0.2] = 0
+    r = rng.random((k, n)) * (rng.random((k, 1)) < 0.9)
+    weight, first = r.sum(axis=1), np.einsum("jn,jnl->jl", r, t)
+    second = np.einsum("jn,jnl,jnm->jlm", r, t, t)
+    if diagonal:
+        second = np.ascontiguousarray(np.einsum("jll->jl", second))
+    settings = {"eps": 2e-15, "rounding": 1e-15, "digits": 1e6}
+    with np.errstate(all="ignore"):
+        *expected, lost = reference.estimate(
+            weight, first, second, reference_points, *settings.values()
+        )
+    if divide and not diagonal:
+        expected[3] = expected[3] / expected[0][:, None, None] + 0.5 * np.eye(d)
+    found = {"nk": np.full(k, np.nan), "delta": np.full((k, d), np.nan)}
+    found |= {"means": np.full((k, d), np.nan), "second": second.copy()}
+    flags = np.full(k, 7, np.uint8)
+    with level(name):
+        args = EstimationArgs(
+            k,
+            d,
+            weight=weight,
+            first=first,
+            reference=reference_points,
+            lost=flags,
+            divide=divide,
+            added=0.5,
+            **found,
+            **settings,
+        )
+        _run.run("estimate", "f8", args, k, 2)
+    for a, b in zip(found.values(), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(flags, lost)
 
 
 def elementwise(kernel, x):

@@ -44,23 +44,16 @@ class Draws:
 
     def arguments(self, points, columns):
         """What the kernel is given for some candidates."""
-        width = _run.candidates()
-        lanes = np.zeros((self.x.shape[1], width))
-        lanes[:, : len(points)] = points.T
-        norms = (lanes**2).sum(axis=0)
+        width, dtype = _run.candidates(), self.problem.X.dtype
+        names = ("candidates", "norms") if self.sparse else ("panel", "panel_norms")
+        shapes = (self.x.shape[1], width), width
         if self.sparse:
-            forms = {"candidates": lanes, "norms": norms}
-        else:
-            dtype = self.problem.X.dtype
-            held = norms < np.finfo(dtype).max / 8
-            norms = np.where(held, norms, -np.inf)
-            norms[len(points) :] = np.inf
-            panel = (-2 * np.where(held, lanes, 0)).astype(dtype)
-            forms = {"panel": panel, "panel_norms": norms.astype(dtype)}
+            dtype = np.float64
+        self.forms = {n: np.full(s, np.nan, dtype) for n, s in zip(names, shapes, strict=True)}
         n_blocks = len(self.problem.blocks)
         self.gains = np.full((n_blocks, width), np.nan)
         self.left = np.full(n_blocks, np.nan)
-        return SeedingArgs(
+        args = SeedingArgs(
             self.rows.args,
             len(self.reach),
             n_blocks,
@@ -74,8 +67,10 @@ class Draws:
             gains=self.gains,
             left=self.left,
             columns=columns,
-            **forms,
+            **self.forms,
         )
+        _run.run("aim", self.rows.type, args.aiming(), width, 3)
+        return args
 
     def compare(self, points):
         """What each point would leave of every row, and its gains in each block."""
@@ -141,6 +136,23 @@ def check_draws(draws, n_candidates, columns=True):
             np.testing.assert_array_equal(
                 draws.closest, draws.closest.astype(problem.X.dtype).astype(float)
             )
+
+
+@given(problems(), st.integers(1, 8), st.integers(0, 8), st.booleans(), levels)
+def test_aim(problem, room, count, sparse, name):
+    """The forms of as many candidates as there are now."""
+    draws, width = Draws(problem, sparse, False, 1), _run.candidates()
+    points = problem.rng.standard_normal((room, problem.X.shape[1]))
+    if count % 2:
+        points *= 10.0 ** problem.rng.uniform(-30, 30, (room, 1))
+    with level(name):
+        args = draws.arguments(points, None)
+        args.compare(min(count, room))
+        _run.run("aim", draws.rows.type, args.aiming(), width, width)
+    dtype = None if sparse else problem.X.dtype
+    expected = reference.aim(points[:count], width, dtype)
+    for found, right in zip(draws.forms.values(), expected, strict=True):
+        np.testing.assert_array_equal(found, right)
 
 
 def test_rows_are_left_out(dtype):
@@ -233,10 +245,14 @@ def test_search(problem, rounded, n_targets, name):
     targets[rng.random(n_targets) < 0.1] = 0
     targets.sort()
     found = np.full(n_targets, -1, np.int64)
+    size = n if rounded else problem.size
+    products = problem.w * closest
+    sums = [np.cumsum(products[i : i + size])[-1] for i in range(0, n, size)]
+    before = np.concatenate([[0.0], np.cumsum(sums)])
     with level(name):
         args = SearchArgs(
-            problem.rows.type, closest, problem.weights, targets, found, rounded=rounded
+            problem.rows.type, closest, problem.weights, before, targets, found, rounded=rounded
         )
-        _run.run("search", problem.rows.type, args, n, n)
-    expected = reference.search(closest, problem.w, targets, dtype)
+        _run.run("search", problem.rows.type, args, n, size)
+    expected = reference.search(closest, problem.w, targets, dtype, size, before)
     np.testing.assert_array_equal(found, expected)

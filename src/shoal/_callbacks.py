@@ -33,9 +33,9 @@ class Task:
 
     def part(self, name: str, max_subtasks: int | None = 0) -> "Task":
         """The next task within this one."""
-        context = self._context
-        if context is not None:
-            context = context.subcontext(task_name=name, max_subtasks=max_subtasks)
+        if self._context is None:
+            return self
+        context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
         return Task(self._estimator, context, self._data)
 
     def end(self, attributes: Callable[[], dict] | None = None) -> bool:

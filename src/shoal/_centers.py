@@ -71,7 +71,7 @@ class Centers:
         """Bring the other forms up to `rows`."""
         # as in scikit-learn's row_norms: the rounding of this order decides exact ties
         np.einsum("ij,ij->i", self.rows, self.rows, out=self._norms[: self.k])
-        self._radius[0] = self._norms.max()
+        self._radius[0] = np.maximum.reduce(self._norms)
         _run.run("pack", self.type, self._packing, self._n_panels, self._panels_a_block)
 
 

@@ -50,9 +50,12 @@ def check_rows(
             f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
             f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
         )
-    if not reset and _is_plain(estimator, X):
+    if _is_plain(X, 2) and (reset or _has_features(estimator, X)):
         if finite:
             refuse_non_finite(estimator, X)
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
         return X
     X = validate_data(
         estimator,
@@ -90,19 +93,28 @@ def _check_file(estimator: Any, X: File, reset: bool) -> File:
     return X
 
 
-def _is_plain(estimator: Any, X: Any) -> bool:
+def check_given(array: Any, dtype: Any, ndim: int, **settings: Any) -> np.ndarray:
+    """check_array for what is given beside X: finite, and of `dtype` or one of several."""
+    wanted = dtype if isinstance(dtype, list) else [dtype]
+    if _is_plain(array, ndim) and array.dtype in wanted and np.isfinite(array).all():
+        return array
+    return check_array(array, dtype=dtype, **settings)
+
+
+def _is_plain(X: Any, ndim: int) -> bool:
     """Whether X is an array as it is wanted, of whose shape nothing can be said against.
 
-    scikit-learn's validation of such an array takes longer than prediction of a few rows.
+    scikit-learn's validation of such an array takes longer than fits and predictions of a
+    few rows.
     """
     return (
         type(X) is np.ndarray
-        and X.ndim == 2
+        and X.ndim == ndim
+        and X.size > 0
         and X.dtype in (np.float32, np.float64)
         and X.dtype.isnative
         and X.flags.c_contiguous
         and X.flags.aligned
-        and _has_features(estimator, X)
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtri
 
 from shoal import _run
-from shoal._mixture_args import FactorArgs
+from shoal._mixture_args import EstimationArgs, FactorArgs
 
 EPS = float(np.finfo(float).eps)
 HALF = 0.5  # of a row: a component of one row may weigh a rounding less than 1
@@ -81,45 +81,48 @@ def estimate(
     digits : float
         How much of a variance may be cancelled before digits count as lost.
     """
-    n, s, reference = moments.weight, moments.first, moments.reference
-    nk = n + eps
-    of_row, of_all = n[:, None], nk[:, None]
-    delta = (s - eps * reference) / of_all
-    means = reference + delta
-    half = s - 0.5 * of_row * delta  # S - half deltaᵀ - delta halfᵀ = A
-    nothing = of_all * (ROUNDING * means) ** 2
-    added = eps * (n < HALF)
-    lost = False
-    if moments.second is None:
-        origin = reference[0]
-        cross = half.T @ delta
-        total = overall.second[0] + _moved(overall, origin) - cross - cross.T
-        total += (added * means.T) @ means
-        covariances = total / nk.sum()
-    elif moments.second.ndim == 2:
-        about = moments.second - 2 * half * delta
-        about[about <= nothing] = 0
-        covariances = (about + added[:, None] * means**2) / of_all
-        lost = _lost(about, of_row, delta, reference, digits)
-    else:
-        cross = half[:, :, None] * delta[:, None, :]
-        about = moments.second  # in place: these arrays are large
-        about -= cross
-        about -= cross.transpose(0, 2, 1)
-        variances = np.einsum("jll->jl", about)  # a view
-        variances[variances <= nothing] = 0
-        lost = _lost(variances, of_row, delta, reference, digits)
-        if covariance_type == "full":
-            about /= of_all[:, None]
-            covariances = about
-        elif covariance_type == "tied":
-            covariances = (about.sum(axis=0) + (added * means.T) @ means) / nk.sum()
+    weight, first, second, reference = moments
+    k, d = first.shape
+    if second is not None:
+        second = np.ascontiguousarray(second)
+    nk, delta, means = np.empty(k), np.empty((k, d)), np.empty((k, d))
+    lost = np.empty(k, np.uint8)
+    args = EstimationArgs(
+        k,
+        d,
+        weight=np.ascontiguousarray(weight),
+        first=np.ascontiguousarray(first),
+        second=second,
+        reference=np.ascontiguousarray(reference),
+        nk=nk,
+        delta=delta,
+        means=means,
+        lost=lost,
+        divide=covariance_type == "full",
+        eps=eps,
+        added=reg_covar,
+        rounding=ROUNDING,
+        digits=digits,
+    )
+    _run.run("estimate", "f8", args, k, _run.cut(k, 5 * d * d)[1])
+    lost = bool(lost.any())
+    if covariance_type == "full":
+        return Estimates(nk, means, second, lost)
+    added = eps * (weight < HALF)
+    if covariance_type == "tied":
+        if second is None:
+            half = first - 0.5 * weight[:, None] * delta
+            cross = half.T @ delta
+            total = overall.second[0] + _moved(overall, reference[0]) - cross - cross.T
         else:
-            covariances = (variances + added[:, None] * means**2) / of_all
-    if covariance_type == "spherical":
-        covariances = covariances.mean(axis=1)
-    covariances = regular(covariances, covariance_type, reg_covar)
-    return Estimates(nk, means, covariances, lost)
+            total = second.sum(axis=0)
+        covariances = (total + (added * means.T) @ means) / nk.sum()
+    else:
+        variances = second if second.ndim == 2 else np.diagonal(second, axis1=1, axis2=2)
+        covariances = (variances + added[:, None] * means**2) / nk[:, None]
+        if covariance_type == "spherical":
+            covariances = covariances.mean(axis=1)
+    return Estimates(nk, means, regular(covariances, covariance_type, reg_covar), lost)
 
 
 def regular(covariances: np.ndarray, covariance_type: str, reg_covar: float) -> np.ndarray:
@@ -155,12 +158,6 @@ def tied_covariance(
     return regular(total / nk.sum(), "tied", reg_covar)
 
 
-def _lost(about: Any, n: Any, delta: Any, reference: Any, digits: float) -> bool:
-    """Whether the steps from the references dwarf what is left about the means."""
-    gone = n * delta**2 > digits * about
-    return bool(gone.any()) and bool((gone & (np.abs(delta) > 1e-12 * np.abs(reference))).any())
-
-
 def precisions_cholesky(covariances: np.ndarray, covariance_type: str, dtype: Any) -> np.ndarray:
     """Upper triangular factors U of precisions U Uᵀ; one over the deviation where diagonal.
 
@@ -178,11 +175,10 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, dtype: An
         _run.run("factorise", "f8", args, len(stack), _run.cut(len(stack), d**3)[1], 8 * d * d)
         if not definite.all():
             raise ValueError(words)
-        found = found.reshape(covariances.shape)
-    else:
-        if not (covariances > 0).all():
-            raise ValueError(words)
-        found = 1.0 / np.sqrt(covariances)
+        return found.reshape(covariances.shape)
+    if not (covariances > 0).all():
+        raise ValueError(words)
+    found = 1.0 / np.sqrt(covariances)
     if not np.isfinite(found).all():
         raise ValueError(words)
     return found
@@ -215,7 +211,7 @@ def covariances_of(factors: np.ndarray, covariance_type: str) -> np.ndarray:
 def log_determinants(factors: np.ndarray, covariance_type: str, d: int) -> Any:
     """log |U| of each factor; one number where they are tied."""
     if covariance_type == "full":
-        return np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        return np.log(factors.diagonal(axis1=1, axis2=2)).sum(axis=1)
     if covariance_type == "tied":
         return np.log(np.diagonal(factors)).sum()
     return np.log(factors).sum(axis=1) if covariance_type == "diag" else d * np.log(factors)
@@ -240,8 +236,7 @@ def check_definite(matrices: np.ndarray, covariance_type: str) -> None:
         if (matrices <= 0.0).any():
             raise ValueError(f"'{covariance_type} precision' should be positive")
         return
-    for matrix in matrices.reshape(-1, *matrices.shape[-2:]):
-        if not (np.allclose(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
-            raise ValueError(
-                f"'{covariance_type} precision' should be symmetric, positive-definite"
-            )
+    stack = matrices.reshape(-1, *matrices.shape[-2:])
+    alike = np.allclose(stack, stack.transpose(0, 2, 1))
+    if not (alike and (np.linalg.eigvalsh(stack) > 0.0).all()):
+        raise ValueError(f"'{covariance_type} precision' should be symmetric, positive-definite")

@@ -16,6 +16,7 @@ CHUNK_BYTES = 2**19  # of a chunk, which should stay in the cache next to a core
 LARGEST_CHUNK = 512  # rows
 SPARE = 16  # values beyond a chunk of widened rows, as in kernels/responsible.pxd
 SHARE = 20  # partial sums may take one part in so many of the data's memory
+HALF_ROOT = 0.5**0.5
 FEWEST = 4  # blocks at a time, however little memory that leaves
 
 
@@ -110,7 +111,7 @@ class Components:
             log (π N(mean)).
         """
         self._means = np.ascontiguousarray(means, np.float64)
-        self._scaled = np.sqrt(0.5) * factors.astype(np.float64)
+        self._scaled = HALF_ROOT * factors.astype(np.float64)
         self._exact = np.array(constants, np.float64)
         self._constants[: self.k] = constants
         kind = self.covariance_type
@@ -139,7 +140,9 @@ class Components:
         else:
             whole = self._scaled[:, :, None] * np.eye(self.d)
             self._shifts[: self.k] = missing * self._scaled
-        whole = np.broadcast_to(whole, (self.k, self.d, self.d)).reshape(self.k, -1)
+        if kind == "tied":
+            whole = np.broadcast_to(whole, (self.k, self.d, self.d))
+        whole = whole.reshape(self.k, -1)
         self._factors[:] = whole if self.kernel == "low" else whole[:, panels(self.d)]
 
     def forms(self) -> dict:
@@ -260,9 +263,9 @@ class Pass:
             kernel, type = f"expect_{self._kernel}", self.components.type
             _run.run(kernel, type, args, part.n, self._size, self._scratch)
             blocks = -(-part.n // self._size)
-            totals += self._totals[:blocks].sum(axis=0)
+            totals += np.add.reduce(self._totals[:blocks])
             if self._moments is not None:
-                found = self._moments[:blocks].sum(axis=0)
+                found = np.add.reduce(self._moments[:blocks])
                 self._sums = found if self._sums is None else self._sums + found
         return float(totals[0]), float(totals[1])
 

@@ -33,10 +33,10 @@ def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
 def _count_clusters(labels: np.ndarray, k: int) -> int:
     """Number of clusters that have rows; as a rule the first rows tell."""
     found = np.zeros(k, bool)
-    for start in range(0, len(labels), 2**16):
-        found[labels[start : start + 2**16]] = True
-        if found.all():
-            break
+    start, stop = 0, 2**8
+    while start < len(labels) and not found.all():
+        found[labels[start:stop]] = True
+        start, stop = stop, stop + min(stop, 2**16)
     return int(found.sum())
 
 

@@ -155,20 +155,12 @@ cdef class UpdateArgs(Args):
     def __init__(self, k, d, totals, old, rows, shifts):
         cdef Update *a = &self.struct
         self.pointer = a
+        a.k = k
         a.d = d
         a.totals = <const double *> address(totals, "f8", k * (d + 1), self.kept)
         a.old = <const double *> address(old, "f8", k * d, self.kept)
         a.rows = <double *> address(rows, "f8", k * d, self.kept, True)
         a.shifts = <double *> address(shifts, "f8", k, self.kept, True)
-
-    @property
-    def heaviest(self):
-        """The cluster that those without weight copy."""
-        return self.struct.heaviest
-
-    @heaviest.setter
-    def heaviest(self, Py_ssize_t value):
-        self.struct.heaviest = value
 
 
 cdef class PackingArgs(Args):
@@ -208,7 +200,10 @@ cdef class MeasureArgs(Args):
 
 
 cdef class SeedingArgs(Args):
+    """As many candidates as `points` has room for; `compare` says how many there are."""
+
     cdef Seeding struct
+    cdef Py_ssize_t room
 
     def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points, *,
                  bint rounded, closest, nearest, reach, nearer, gains, left, panel=None,
@@ -221,13 +216,13 @@ cdef class SeedingArgs(Args):
         if forms[0] is None or forms[1] is None:
             raise ValueError("dense rows need a panel and its norms, others candidates and norms")
         self.set_rows(rows, &a.rows, sizeof(Seeding))
-        a.n_candidates = len(points)
+        a.n_candidates = self.room = len(points)
         a.rounded = rounded
         a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
-        a.panel = address(panel, rows.type, d * width, self.kept)
-        a.panel_norms = address(panel_norms, rows.type, width, self.kept)
-        a.candidates = <const double *> address(candidates, "f8", d * width, self.kept)
-        a.norms = <const double *> address(norms, "f8", width, self.kept)
+        a.panel = address(panel, rows.type, d * width, self.kept, True)
+        a.panel_norms = address(panel_norms, rows.type, width, self.kept, True)
+        a.candidates = <double *> address(candidates, "f8", d * width, self.kept, True)
+        a.norms = <double *> address(norms, "f8", width, self.kept, True)
         a.closest = <double *> address(closest, "f8", n, self.kept, True)
         a.nearest = <int32_t *> address(nearest, "i4", n, self.kept, True)
         a.reach = <const double *> address(reach, "f8", k, self.kept)
@@ -236,23 +231,41 @@ cdef class SeedingArgs(Args):
         a.left = <double *> address(left, "f8", n_blocks, self.kept, True)
         a.columns = address(columns, rows.type, a.n_candidates * n, self.kept, True)
 
+    def compare(self, Py_ssize_t count):
+        """Candidates from now on."""
+        if not 0 <= count <= self.room:
+            raise ValueError(f"{count} candidates, room for {self.room}")
+        self.struct.n_candidates = count
+
+    def aiming(self):
+        """Arguments for a run over candidates in place of rows."""
+        return AimingArgs(self)
+
     def choose(self, Py_ssize_t candidate, Py_ssize_t seed):
         """The candidate that `accept` makes a seed, and its number."""
         self.struct.chosen = candidate
         self.struct.seed = <int32_t> seed
 
 
+cdef class AimingArgs(Args):
+    def __init__(self, SeedingArgs seeding):
+        self.pointer = &seeding.struct
+        self.kept = [seeding]
+
+
 cdef class SearchArgs(Args):
     cdef Search struct
 
-    def __init__(self, str type, closest, weights, targets, found, *, bint rounded):
+    def __init__(self, str type, closest, weights, before, targets, found, *, bint rounded):
         cdef Search *a = &self.struct
+        cdef Py_ssize_t n = len(closest)
         self.pointer = a
-        a.n = len(closest)
+        a.n_blocks = len(before) - 1
         a.n_targets = len(targets)
         a.rounded = rounded
-        a.closest = <const double *> address(closest, "f8", a.n, self.kept)
-        a.weights = address(weights, type, a.n, self.kept)
+        a.closest = <const double *> address(closest, "f8", n, self.kept)
+        a.weights = address(weights, type, n, self.kept)
+        a.before = <const double *> address(before, "f8", a.n_blocks + 1, self.kept)
         a.targets = <const double *> address(targets, "f8", a.n_targets, self.kept)
         a.found = <int64_t *> address(found, "i8", a.n_targets, self.kept, True)
 

@@ -20,7 +20,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from shoal._callbacks import CallbackSupportMixin
 from shoal._centers import Centers, distances, inertia, nearest
-from shoal._checks import check_out, check_rows, check_weights, refuse_non_finite
+from shoal._checks import check_given, check_out, check_rows, check_weights, refuse_non_finite
 from shoal._rows import Rows
 from shoal._seeding import ROUNDED_ROWS, draw_seeds, probabilities
 
@@ -79,7 +79,7 @@ class BaseKMeans(
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
             return self.init
-        init = check_array(self.init, dtype=rows.dtype, order="C")
+        init = check_given(self.init, rows.dtype, 2, order="C")
         self._check_center_shape(rows, init)
         init = init.astype(np.float64)
         return init if rows.sparse else init - rows.origin

@@ -1,6 +1,6 @@
 """One run of k-means from given centers: assign, relocate, average, until nothing moves."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ FOLLOW = 4  # float32 products in the time of one operation of follow.pyx
 OPEN = 12  # rows that bounds leave open for each label that changed, about
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """How a pass is computed; what it computes is the same."""
 
     kernel: str  # of kernels/: assign, assign_bounded, assign_sparse
@@ -106,6 +105,8 @@ class Lloyd:
         self._old = np.empty((k, d))
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
+        self._scratch = scratch_for(rows)
+        self._clusters = _run.cut(k, d * (1 + n_blocks), 16)[1]  # in a block of them
         self._counts = np.empty((n_blocks, COUNTS), np.int64)
         self._sums = None
         if self.plan.sums_by == "block":
@@ -189,7 +190,7 @@ class Lloyd:
             self._assignment,
             self.rows.n,
             self.plan.size,
-            scratch_for(self.rows),
+            self._scratch,
         )
         self._assignment.first = False
         changed = int(self._counts[:, 0].sum())
@@ -257,14 +258,12 @@ class Lloyd:
         self._assignment.drop_sums()
 
     def _run_over_clusters(self, kernel: str, args: Args) -> None:
-        k, d = self._old.shape
-        clusters = _run.cut(k, d * (1 + self.plan.n_blocks), 16)[1]  # in a block
-        _run.run(kernel, self.rows.type, args, k, clusters, clusters)
+        clusters = self._clusters
+        _run.run(kernel, self.rows.type, args, len(self._totals), clusters, clusters)
 
     def _average(self) -> None:
         """From totals to centers, which the bounds follow."""
         self._old[:] = self.centers.rows
-        self._update.heaviest = int(self._totals[:, -1].argmax())
         self._run_over_clusters("average", self._update)
         self.centers.pack()
         if self._bounding:
@@ -295,9 +294,10 @@ class Lloyd:
         Returns whether sums were changed, which then no longer follow from the labels.
         """
         d = self.rows.d
-        empty = np.flatnonzero(self._totals[:, d] == 0)
-        if len(empty) == 0:
+        weights = self._totals[:, d]
+        if weights.all():
             return False
+        empty = np.flatnonzero(weights == 0)
         away = np.empty(self.rows.n, self.rows.dtype)
         inertia(self.rows, self.centers, self.labels, out=away)
         if away.max() == 0:  # more clusters than distinct rows

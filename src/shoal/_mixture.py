@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 
+from shoal._checks import check_given
 from shoal._covariances import (
     Estimates,
     check_definite,
@@ -21,6 +21,8 @@ from shoal._covariances import (
 )
 from shoal._em import EM, Data, Fit
 from shoal._mixture_base import BaseMixture
+
+REAL = [np.float64, np.float32]
 
 
 class GaussianMixture(BaseMixture):
@@ -166,16 +168,14 @@ class GaussianMixture(BaseMixture):
         if weights is not None:
             weights = _check_weights(weights, k)
         if means is not None:
-            means = check_array(means, dtype=[np.float64, np.float32], ensure_2d=False)
+            means = check_given(means, REAL, 2, ensure_2d=False)
             check_shape(means, (k, d), "means")
         if precisions is not None:
-            precisions = check_array(
-                precisions,
-                dtype=[np.float64, np.float32],
-                ensure_2d=False,
-                allow_nd=kind == "full",
+            shape = shape_of(kind, k, d)
+            precisions = check_given(
+                precisions, REAL, len(shape), ensure_2d=False, allow_nd=kind == "full"
             )
-            check_shape(precisions, shape_of(kind, k, d), f"{kind} precision")
+            check_shape(precisions, shape, f"{kind} precision")
             check_definite(precisions, kind)
         return weights, means, precisions
 
@@ -277,7 +277,7 @@ class GaussianMixture(BaseMixture):
 
 def _check_weights(weights: Any, k: int) -> np.ndarray:
     """Weights to begin with, in scikit-learn's words (which take the least for the largest)."""
-    weights = check_array(weights, dtype=[np.float64, np.float32], ensure_2d=False)
+    weights = check_given(weights, REAL, 1, ensure_2d=False)
     check_shape(weights, (k,), "weights")
     if (weights < 0.0).any() or (weights > 1.0).any():
         raise ValueError(

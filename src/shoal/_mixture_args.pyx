@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal._args cimport Args, RowArgs, address
-from shoal.kernels.mixture_structs cimport Elementwise, Exact, Factors, Mixture
+from shoal.kernels.mixture_structs cimport Elementwise, Estimation, Exact, Factors, Mixture
 
 
 cdef class ExactArgs:
@@ -76,6 +76,31 @@ cdef class ElementwiseArgs(Args):
         a.n = len(x)
         a.x = address(x, type, a.n, self.kept)
         a.out = address(out, type, a.n, self.kept, True)
+
+
+cdef class EstimationArgs(Args):
+    cdef Estimation struct
+
+    def __init__(self, k, d, *, weight, first, second, reference, nk, delta, means, lost,
+                 bint divide, double eps, double added, double rounding, double digits):
+        cdef Estimation *a = &self.struct
+        self.pointer = a
+        a.d = d
+        a.diagonal = second is not None and second.ndim == 2
+        a.divide = divide
+        a.eps = eps
+        a.added = added
+        a.rounding = rounding
+        a.digits = digits
+        a.weight = <const double *> address(weight, "f8", k, self.kept)
+        a.first = <const double *> address(first, "f8", k * d, self.kept)
+        length = k * d if a.diagonal else k * d * d
+        a.second = <double *> address(second, "f8", length, self.kept, True)
+        a.reference = <const double *> address(reference, "f8", k * d, self.kept)
+        a.nk = <double *> address(nk, "f8", k, self.kept, True)
+        a.delta = <double *> address(delta, "f8", k * d, self.kept, True)
+        a.means = <double *> address(means, "f8", k * d, self.kept, True)
+        a.lost = <uint8_t *> address(lost, "u1", k, self.kept, True)
 
 
 cdef class FactorArgs(Args):

@@ -80,8 +80,8 @@ class Rows:
         n_blocks, size = (1, self.n) if one else self.cut(4 * self.d)
         sums, squares = np.empty((2, n_blocks, self.d))
         args = MomentArgs(self.args, n_blocks, sums, squares)
-        _run.run("moments", self.type, args, self.n, size, 16 * self.d)
-        count = np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
+        _run.run("moments", self.type, args, self.n, size, 32 * self.d)
+        count = self.n if one else np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
         with np.errstate(all="ignore"):  # values that are not finite are the caller's matter
             mean = sums.sum(axis=0) / self.n
             between = count * (sums / count - mean) ** 2

@@ -66,6 +66,7 @@ MODULES = (
     "density",
     "density_numbers",
     "density_tree",
+    "estimate",
     "expect",
     "expect_low",
     "factorise",
@@ -105,6 +106,7 @@ def _load():
                 _sizes[type] = (built.tile_rows, built.tile_centers)
             if module == "seeding":
                 _sizes["candidates"] = built.candidates
+                _sizes["short_rows"] = built.short_rows
 
 
 def _after_fork():
@@ -131,6 +133,11 @@ def tile_size(type: str) -> tuple[int, int]:
 def candidates() -> int:
     """Seeds that k-means++ can try in one pass."""
     return _sizes["candidates"]
+
+
+def short_rows() -> int:
+    """Features from which on k-means++ leaves out rows that no candidate can be nearest to."""
+    return _sizes["short_rows"]
 
 
 def threads() -> int:

@@ -10,6 +10,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from shoal import _run
+from shoal._args import Args
 from shoal._centers import scratch_for
 from shoal._checks import check_plain, check_weights, refuse_non_finite
 from shoal._kmeans_args import SearchArgs, SeedingArgs
@@ -40,40 +41,50 @@ class _Draws:
 
     def __init__(self, rows: Rows, n_seeds: int, n_candidates: int, rounded: bool) -> None:
         self.rows, self.rounded = rows, rounded
-        self.width = _run.candidates()
+        self.width, self.scratch = _run.candidates(), scratch_for(rows)
+        self.prunes = rows.sparse or rows.d >= _run.short_rows()
         self.closest = np.full(rows.n, np.inf)
         self.nearest = np.full(rows.n, -1, np.int32)
         self.nearer = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)
         self.columns = np.empty((n_candidates, rows.n), rows.dtype) if rounded else None
+        self.points = np.zeros((n_candidates, rows.d))
         self.seeds = np.zeros((n_seeds, rows.d))
         self._norms = np.zeros(n_seeds)
         self.reach = np.zeros(n_seeds)
         n_blocks, self.size = rows.cut(20 + 5 * rows.stored * n_candidates)
         self.gains = np.empty((n_blocks, self.width))
         self.left = np.zeros(n_blocks)  # potential that each block has now
-        self._passes: list[SeedingArgs] = []  # of the last comparison
+        self._passes = [self._args(first) for first in range(0, n_candidates, self.width)]
+        # a rounded sum runs over all rows, else it begins anew in each block
+        self.before = np.zeros(2 if rounded else n_blocks + 1)
+        self.targets, self.found = np.empty(n_candidates), np.empty(n_candidates, np.int64)
+        self._search = SearchArgs(
+            rows.type,
+            self.closest,
+            rows.sample_weight,
+            self.before,
+            self.targets,
+            self.found,
+            rounded=rounded,
+        )
 
-    def _args(self, points: np.ndarray, first: int) -> SeedingArgs:
+    def _args(self, first: int) -> tuple[SeedingArgs, Args]:
         """Arguments for up to `width` candidates, of which `first` says where they begin."""
-        rows, count = self.rows, len(points)
-        lanes = np.zeros((rows.d, self.width))
-        lanes[:, :count] = points.T
-        norms = (lanes**2).sum(axis=0)
+        rows = self.rows
+        some = slice(first, first + self.width)
         if rows.sparse:
-            forms = {"candidates": lanes, "norms": norms}
+            forms = {"candidates": np.empty((rows.d, self.width)), "norms": np.empty(self.width)}
         else:
-            # squares that the tile could not hold pass its filter always, lanes not in use never
-            held = norms < np.finfo(rows.dtype).max / 8
-            norms[~held] = -np.inf
-            norms[count:] = np.inf
-            panel = (-2 * np.where(held, lanes, 0)).astype(rows.dtype)
-            forms = {"panel": panel, "panel_norms": norms.astype(rows.dtype)}
-        return SeedingArgs(
+            forms = {
+                "panel": np.empty((rows.d, self.width), rows.dtype),
+                "panel_norms": np.empty(self.width, rows.dtype),
+            }
+        args = SeedingArgs(
             rows.args,
             len(self.seeds),
             len(self.left),
             self.width,
-            points,
+            self.points[some],
             rounded=self.rounded,
             closest=self.closest,
             nearest=self.nearest,
@@ -81,9 +92,10 @@ class _Draws:
             nearer=self.nearer[first // self.width],
             gains=self.gains,
             left=self.left,
-            columns=None if self.columns is None else self.columns[first : first + count],
+            columns=None if self.columns is None else self.columns[some],
             **forms,
         )
+        return args, args.aiming()
 
     def _set_reach(self, points: np.ndarray, n_seeds: int) -> None:
         """reach[s]: at most a quarter of the squared distance from seed s to each point."""
@@ -96,56 +108,41 @@ class _Draws:
 
     def compare(self, points: np.ndarray, n_seeds: int) -> np.ndarray:
         """What each point would take off the potential as the next seed."""
-        gains = []
-        self._passes = []
-        for first in range(0, len(points), self.width):
+        count, rows = len(points), self.rows
+        self.points[:count] = points
+        gains = np.empty(count)
+        for first, (args, aiming) in zip(range(0, count, self.width), self._passes, strict=False):
             some = points[first : first + self.width]
-            self._set_reach(some, n_seeds)
-            args = self._args(some, first)
-            _run.run("seed", self.rows.type, args, self.rows.n, self.size, scratch_for(self.rows))
-            gains.append(self.gains[:, : len(some)].sum(axis=0))
-            self._passes.append(args)
-        return np.concatenate(gains)
+            args.compare(len(some))
+            _run.run("aim", rows.type, aiming, self.width, self.width)
+            if self.prunes:
+                self._set_reach(some, n_seeds)
+            _run.run("seed", rows.type, args, rows.n, self.size, self.scratch)
+            self.gains[:, : len(some)].sum(axis=0, out=gains[first : first + self.width])
+        return gains
 
-    def accept(self, points: np.ndarray, best: int, n_seeds: int) -> float:
+    def accept(self, best: int, n_seeds: int) -> float:
         """Make one of the points just compared the next seed; the potential that is left."""
-        args = self._passes[best // self.width]
+        args, _ = self._passes[best // self.width]
         args.choose(best % self.width, n_seeds)
         _run.run("accept", self.rows.type, args, self.rows.n, self.size)
-        self.seeds[n_seeds] = points[best]
-        self._norms[n_seeds] = points[best] @ points[best]
+        if self.prunes:
+            point = self.points[best]
+            self.seeds[n_seeds] = point
+            self._norms[n_seeds] = point @ point
         return self.left.sum()
 
     def search(self, targets: np.ndarray) -> np.ndarray:
-        """First row at which the running sum of w·closest reaches each target.
-
-        Where sums are rounded it runs over all rows, else only over the blocks it must
-        end in, from the potentials of those before.
-        """
-        if self.rounded:
-            return self._search(targets, 0, self.rows.n)
-        before = np.concatenate([[0.0], np.cumsum(self.left)])
-        blocks = np.clip(np.searchsorted(before, targets) - 1, 0, len(self.left) - 1)
-        found = np.empty(len(targets), np.int64)
-        for b in np.unique(blocks):
-            mine = blocks == b
-            found[mine] = self._search(targets[mine] - before[b], b * self.size, self.size)
+        """First row at which the running sum of w·closest reaches each target."""
+        order = targets.argsort()
+        self.targets[:] = targets[order]
+        if not self.rounded:
+            np.cumsum(self.left, out=self.before[1:])
+        size = self.rows.n if self.rounded else self.size
+        _run.run("search", self.rows.type, self._search, self.rows.n, size)
+        found = np.empty_like(self.found)
+        found[order] = self.found
         return found
-
-    def _search(self, targets: np.ndarray, start: int, n: int) -> np.ndarray:
-        rows = slice(start, start + n)
-        weights = self.rows.sample_weight
-        weights = None if weights is None else weights[rows]
-        closest = self.closest[rows]
-        order = np.argsort(targets)
-        found = np.empty(len(targets), np.int64)
-        args = SearchArgs(
-            self.rows.type, closest, weights, targets[order], found, rounded=self.rounded
-        )
-        _run.run("search", self.rows.type, args, len(closest), len(closest))
-        result = np.empty_like(found)
-        result[order] = start + found
-        return result
 
 
 def draw_seeds(
@@ -178,7 +175,7 @@ def draw_seeds(
     draws = _Draws(rows, k, n_local_trials, rounded)
     points = take(indices[:1])
     draws.compare(points, 0)
-    potential = draws.accept(points, 0, 0)
+    potential = draws.accept(0, 0)
     if rounded:
         potential = (draws.columns[:1] @ weights)[0]
     for c in range(1, k):
@@ -189,7 +186,7 @@ def draw_seeds(
         if rounded:
             potentials = (draws.columns @ weights.reshape(-1, 1))[:, 0]
             best = np.argmin(potentials)
-        potential = draws.accept(points, best, c)
+        potential = draws.accept(best, c)
         if rounded:
             potential = potentials[best]
         indices[c] = candidates[best]

@@ -50,6 +50,7 @@ from ._density import (
 from ._labels import assign, assign_bounded, assign_sparse, follow
 from ._measures import inertia, moments, transform
 from ._mixtures import (
+    estimate,
     expect_diag,
     expect_full,
     expect_low,
@@ -58,7 +59,7 @@ from ._mixtures import (
     factorise,
     logarithms,
 )
-from ._seeds import accept, search, seed
+from ._seeds import accept, aim, search, seed
 from ._silhouettes import (
     affinity,
     graph_degrees,
@@ -74,7 +75,7 @@ from ._silhouettes import (
 from ._updates import add_blocks, add_in_order, add_members, average, pack, sum_block
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
-    "search", "seed", "accept",
+    "search", "aim", "seed", "accept",
     "assign", "assign_bounded", "assign_sparse", "follow",
     "add_blocks", "add_members", "add_in_order", "average", "pack", "sum_block",
     "assign_batch", "step",
@@ -91,5 +92,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "split", "enclose", "enclose_nodes", "nearest_other",
     "unite_components", "count_points", "lay_out", "orient", "prim", "squares",
     "expect_low", "expect_full", "expect_tied", "expect_diag", "factorise",
+    "unite_components", "replay", "prim", "squares",
+    "expect_low", "expect_full", "expect_tied", "expect_diag", "estimate", "factorise",
     "exponentials", "logarithms",
 ]  # fmt: skip

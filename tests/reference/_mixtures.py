@@ -1,4 +1,4 @@
-"""Twins of expect.pyx, expect_low.pyx and factorise.pyx: EM written out, in long double.
+"""Twins of expect.pyx, expect_low.pyx, estimate.pyx and factorise.pyx: EM in long double.
 
 A pass takes rows, weights, means, factors (upper triangular matrices, or vectors where they
 are diagonal) and constants, or responsibilities that are given, and tells what EM asks for.
@@ -55,6 +55,28 @@ def expect_tied(x, w, means, factors, constants, points, given=None):
 def expect_diag(*args):
     """The same, with diagonal factors; of second moments, the diagonals count."""
     return expect_low(*args)
+
+
+def estimate(weight, first, second, reference, eps, rounding, digits):
+    """nk, delta, means, second moments about the means, and whether digits were lost.
+
+    Exact to the bit. `second` is [k, d, d] or its diagonals [k, d].
+    """
+    n, nk = weight[:, None], weight[:, None] + eps
+    delta = (first - eps * reference) / nk
+    means = reference + delta
+    half = first - 0.5 * n * delta
+    if second.ndim == 2:
+        about = second - 2 * half * delta
+        variances = about
+    else:
+        cross = half[:, :, None] * delta[:, None, :]
+        about = second - cross - cross.transpose(0, 2, 1)
+        variances = np.einsum("jll->jl", about)  # a view
+    variances[variances <= nk * (rounding * means) ** 2] = 0
+    gone = n * delta**2 > digits * variances
+    lost = gone & (abs(delta) > 1e-12 * abs(reference))
+    return nk[:, 0], delta, means, about, lost.any(axis=1)
 
 
 def factorise(covariances):

@@ -22,11 +22,36 @@ def accept(x, candidate, number, closest, nearest):
     return np.where(nearer, squared, closest), np.where(nearer, number, nearest)
 
 
-def search(closest, weights, targets, dtype):
-    """First row at which the running sum of w·closest reaches each target, else the last.
+def aim(candidates, width, dtype):
+    """Candidates feature by feature in `width` lanes, and their squared norms, exact to the bit.
 
-    Exact to the bit: products and sums are rounded to `dtype`, row after row.
+    For dense rows times -2 and in their dtype; what its squares could not hold is zeros with
+    norm -infinity there, and a lane not in use has norm infinity.
     """
-    running = np.cumsum(weights.astype(dtype) * closest.astype(dtype), dtype=dtype)
-    reached = running >= targets[:, None]
-    return np.where(reached.any(axis=1), reached.argmax(axis=1), len(closest) - 1)
+    lanes = np.zeros((candidates.shape[1], width))
+    lanes[:, : len(candidates)] = candidates.T
+    norms = np.zeros(width)
+    for feature in lanes:
+        norms += feature * feature
+    if dtype is None:
+        return lanes, norms
+    held = norms < np.finfo(dtype).max / 8
+    norms[~held] = -np.inf
+    norms[len(candidates) :] = np.inf
+    return (-2 * np.where(held, lanes, 0)).astype(dtype), norms.astype(dtype)
+
+
+def search(closest, weights, targets, dtype, size, before):
+    """First row at which the running sum of w·closest reaches each target.
+
+    It begins anew in each block of `size` rows, from before[block]; one that is never reached
+    is the last row of its block. Exact to the bit: products and sums are rounded to `dtype`.
+    """
+    found = np.empty(len(targets), np.int64)
+    for t, target in enumerate(targets):
+        block = min(max(np.searchsorted(before, target) - 1, 0), len(before) - 2)
+        some = slice(block * size, (block + 1) * size)
+        products = weights[some].astype(dtype) * closest[some].astype(dtype)
+        reached = np.cumsum(products, dtype=dtype) >= target - before[block]
+        found[t] = block * size + (reached.argmax() if reached.any() else len(products) - 1)
+    return found

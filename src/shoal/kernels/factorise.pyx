@@ -8,7 +8,7 @@ in LAPACK, because its threads and those of _run.pyx would wait for each other.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport sqrt
+from libc.math cimport INFINITY, fabs, sqrt
 from libc.string cimport memcpy
 
 from shoal.kernels.mixture_structs cimport Factors
@@ -54,15 +54,20 @@ cdef inline void invert(const double *r, Py_ssize_t d, double *u) noexcept nogil
 
 cdef void factorise(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                     void *scratch) noexcept nogil:
-    """Components start .. stop - 1; scratch holds d² doubles."""
+    """Components start .. stop - 1; scratch holds d² doubles.
+
+    One whose factor is beyond all numbers is not definite either.
+    """
     cdef const Factors *a = <const Factors *> args
-    cdef Py_ssize_t d = a.d, j
+    cdef Py_ssize_t d = a.d, j, l
     cdef double *r = <double *> scratch
     for j in range(start, stop):
         memcpy(r, a.covariances + j * d * d, d * d * sizeof(double))
         a.definite[j] = cholesky(r, d)
         if a.definite[j]:
             invert(r, d, a.factors + j * d * d)
+            for l in range(j * d * d, (j + 1) * d * d):
+                a.definite[j] &= fabs(a.factors[l]) < INFINITY
 
 
 # What _run.py hands to threads: name -> address.

@@ -77,8 +77,8 @@ ctypedef struct Reduction:
 
 ctypedef struct Update:
     # From the sums of each cluster to centers in every form.
+    Py_ssize_t k
     Py_ssize_t d
-    Py_ssize_t heaviest        # the cluster that empty ones copy
     const double *totals       # [k, d + 1]
     const double *old          # [k, d]
     double *rows               # [k, d]
@@ -115,11 +115,11 @@ ctypedef struct Seeding:
     Py_ssize_t chosen          # the candidate that becomes a seed
     int32_t seed               # its number
     bint rounded               # rows less the origin, and distances, are rounded to real
-    const double *points       # [n_candidates, d], less the origin, for dense rows
-    const void *panel          # real[d, CANDIDATES]: -2 candidate, for dense rows
-    const void *panel_norms    # real[CANDIDATES]: |candidate|²; infinite beyond the last
-    const double *candidates   # [d, CANDIDATES], for sparse rows
-    const double *norms        # [CANDIDATES]: |candidate|²
+    const double *points       # [n_candidates, d], less the origin
+    void *panel                # real[d, CANDIDATES]: -2 candidate, for dense rows
+    void *panel_norms          # real[CANDIDATES]: |candidate|²; infinite beyond the last
+    double *candidates         # [d, CANDIDATES], for sparse rows
+    double *norms              # [CANDIDATES]: |candidate|²
     double *closest            # [n]: squared distance to the nearest seed
     int32_t *nearest           # [n]: which seed that is; -1: none yet
     const double *reach        # [k]: rows closer to this seed than that are settled
@@ -131,11 +131,12 @@ ctypedef struct Seeding:
 
 ctypedef struct Search:
     # Where a running sum of w·closest reaches each of some ascending targets.
-    Py_ssize_t n
+    Py_ssize_t n_blocks
     Py_ssize_t n_targets
     bint rounded               # the sum is taken in the data's type
     const double *closest      # [n]
     const void *weights        # real[n] or NULL
+    const double *before       # [n_blocks + 1]: the sum where each block begins, and the last ends
     const double *targets      # [n_targets]
     int64_t *found             # [n_targets]
 

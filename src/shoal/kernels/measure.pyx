@@ -18,7 +18,8 @@ from shoal.kernels.structs cimport Moments
 from shoal.kernels.vec cimport LANES, real
 
 cdef enum:
-    CHUNK = 128  # rows whose mean is taken before their squares
+    CHUNK = 128     # rows whose mean is taken before their squares
+    FEATURES = 256  # at a time, so that their sums stay in the cache next to a core
 
 
 cdef void inertia(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -61,58 +62,92 @@ cdef void transform(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t s
             first += LANES
 
 
-cdef inline void add_moments(const real *x, Py_ssize_t count, Py_ssize_t d, Sums sums,
-                             Sums mean, Sums squares) noexcept nogil:
-    """One chunk: sums += Σ x in the order of the rows, mean, squares = Σ (x - mean)²."""
+cdef inline void add_moments(const real *x, Py_ssize_t count, const real *following,
+                             Py_ssize_t n_following, Py_ssize_t stride, Py_ssize_t d,
+                             Sums sums, Sums mean, Sums squares,
+                             Sums next_mean) noexcept nogil:
+    """squares = Σ (x - mean)² of a chunk; of the one that follows sums += Σ x, and its mean.
+
+    Of d features of rows that lie `stride` values apart.
+
+    Together, because each sum is added up in the order of the rows: an addition must wait for
+    the one before it, and what is added to other sums meanwhile costs nothing.
+    """
     cdef Py_ssize_t i, l
     cdef double e
     for l in range(d):
-        mean[l] = 0
         squares[l] = 0
-    for i in range(count):
+        next_mean[l] = 0
+    for i in range(min(count, n_following)):
         for l in range(d):
-            mean[l] += x[i * d + l]
-            sums[l] += x[i * d + l]
-    for l in range(d):
-        mean[l] /= count
-    for i in range(count):
-        for l in range(d):
-            e = x[i * d + l] - mean[l]
+            e = x[i * stride + l] - mean[l]
             squares[l] += e * e
+            next_mean[l] += following[i * stride + l]
+            sums[l] += following[i * stride + l]
+    for i in range(n_following, count):
+        for l in range(d):
+            e = x[i * stride + l] - mean[l]
+            squares[l] += e * e
+    for i in range(count, n_following):
+        for l in range(d):
+            next_mean[l] += following[i * stride + l]
+            sums[l] += following[i * stride + l]
+    for l in range(d):
+        next_mean[l] /= n_following
 
 
 cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                   void *scratch) noexcept nogil:
-    """Sum, and sum of squares about the mean, of each feature; scratch: 2·d doubles."""
+    """Sum, and sum of squares about the mean, of each feature; scratch: 4·d doubles."""
     cdef Moments *a = <Moments *> args
-    cdef Py_ssize_t d = a.rows.d, chunk = start, end, l
+    cdef Py_ssize_t d = a.rows.d, chunk = start, end = start, last, l
     cdef double *sums = a.sums + block * d
     cdef double *squares = a.squares + block * d
     cdef double *mean = <double *> scratch
     cdef double *part = mean + d
-    cdef const real *x
-    cdef double e, before, count
+    cdef double *away = part + d  # of the chunk's mean from that of the rows before it
+    cdef double *next_mean = away + d
+    cdef const real *x = <const real *> a.rows.x
+    cdef const real *part_of
+    cdef const real *next_of
+    cdef double before, count
     memset(sums, 0, d * sizeof(double))
     memset(squares, 0, d * sizeof(double))
-    while chunk < stop:
-        end = min(stop, chunk + CHUNK)
+    while True:
+        last = min(stop, end + CHUNK)  # the next chunk is end .. last - 1
         before = chunk - start
         count = end - chunk
-        x = <const real *> a.rows.x + chunk * d
-        if d == 1:  # constant lengths, for the compiler to unroll
-            add_moments(x, end - chunk, 1, sums, mean, part)
-        elif d == 2:
-            add_moments(x, end - chunk, 2, sums, mean, part)
-        elif d == 3:
-            add_moments(x, end - chunk, 3, sums, mean, part)
-        else:
-            add_moments(x, end - chunk, d, sums, mean, part)
+        for l in range(d):
+            away[l] = (sums[l] - count * mean[l]) / before - mean[l] if before > 0 else 0
+        l = 0
+        while l < d:
+            part_of = x + chunk * d + l
+            next_of = x + end * d + l
+            if d == 1:  # constant lengths, for the compiler to unroll
+                add_moments(part_of, end - chunk, next_of, last - end, 1, 1, sums, mean, part,
+                            next_mean)
+                l += 1
+            elif d == 2:  # gcc makes a slow thing of both at once
+                add_moments(part_of, end - chunk, next_of, last - end, 2, 1, sums + l, mean + l,
+                            part + l, next_mean + l)
+                l += 1
+            elif d == 3:
+                add_moments(part_of, end - chunk, next_of, last - end, 3, 3, sums, mean, part,
+                            next_mean)
+                l += 3
+            else:
+                add_moments(part_of, end - chunk, next_of, last - end, d,
+                            min(<Py_ssize_t> FEATURES, d - l), sums + l, mean + l, part + l,
+                            next_mean + l)
+                l += FEATURES
         for l in range(d):
             if before > 0:
-                e = (sums[l] - count * mean[l]) / before - mean[l]
-                part[l] += e * e * (before / (before + count)) * count
+                part[l] += away[l] * away[l] * (before / (before + count)) * count
             squares[l] += part[l]
-        chunk = end
+        if end == stop:
+            break
+        mean, next_mean = next_mean, mean
+        chunk, end = end, last
 
 
 # What _run.py hands to threads: name -> address.

@@ -52,6 +52,25 @@ ctypedef struct Elementwise:
     Py_ssize_t n
 
 
+ctypedef struct Estimation:
+    # From moments about references to means and to moments about these.
+    Py_ssize_t d
+    bint diagonal              # second moments are [k, d], not [k, d, d]
+    bint divide                # they become covariances, with `added` to variances
+    double eps                 # added to weights
+    double added
+    double rounding            # of a mean: what it makes of a constant feature is no variance
+    double digits              # how much of a variance may be cancelled before digits are lost
+    const double *weight       # [k]
+    const double *first        # [k, d]
+    double *second             # NULL: not taken
+    const double *reference    # [k, d]
+    double *nk                 # [k]
+    double *delta              # [k, d]: mean - reference
+    double *means              # [k, d]
+    uint8_t *lost              # [k]: whether digits were lost
+
+
 ctypedef struct Factors:
     # From covariances to upper triangular factors of their inverses.
     Py_ssize_t d

@@ -18,6 +18,7 @@ candidate; 4·d in float64 for each pair that gains, of short rows for every pai
 """
 
 from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -37,6 +38,38 @@ cdef enum:
     SUMS = 8          # of a distance
     SUM_VECTORS = SUMS // DL
     FILTER_WIDTH = 4  # candidates at once in the tile; divides CANDIDATES
+
+
+cdef void aim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+              void *scratch) noexcept nogil:
+    """Lanes start .. stop - 1 of what the filters read, from the candidates; 3·d flops each.
+
+    Squares that the tile could not hold pass its filter always, lanes not in use never.
+    """
+    cdef Seeding *a = <Seeding *> args
+    cdef Py_ssize_t d = a.rows.d, j, l
+    cdef double squared, c
+    cdef bint held
+    for j in range(start, stop):
+        squared = 0
+        for l in range(d):
+            c = a.points[j * d + l] if j < a.n_candidates else 0
+            squared += c * c
+        if a.rows.indptr != NULL:
+            a.norms[j] = squared
+            for l in range(d):
+                a.candidates[l * CANDIDATES + j] = (
+                    a.points[j * d + l] if j < a.n_candidates else 0)
+            continue
+        held = j < a.n_candidates and squared < <double> (REAL_MAX / 8)
+        for l in range(d):
+            (<real *> a.panel)[l * CANDIDATES + j] = (
+                <real> (-2 * a.points[j * d + l]) if held else 0)
+        if j >= a.n_candidates:
+            squared = INFINITY
+        elif not held:
+            squared = -INFINITY
+        (<real *> a.panel_norms)[j] = <real> squared
 
 
 cdef inline double add_eight(const double *sums) noexcept nogil:
@@ -344,39 +377,48 @@ cdef void accept(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     a.left[block] = total(a, start, stop)
 
 
+cdef inline bint precedes(double a, double b) noexcept nogil:
+    """a < b, in the order of numpy.searchsorted: NaN comes last."""
+    return a < b or (b != b and a == a)
+
+
 cdef void search(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                  void *scratch) noexcept nogil:
-    """First row whose running sum of w·closest reaches each target (ascending).
+    """First row whose running sum of w·closest reaches each target (ascending) of this block.
 
-    The sum runs one row after the other as numpy's cumsum does, and in the data's own
-    type where `rounded`: in float32 its rounding decides which row is drawn.
+    The first and the last block have the targets beyond all sums too. Within a block the sum
+    runs one row after the other as numpy's cumsum does, and in the data's own type where
+    `rounded`: in float32 its rounding decides which row is drawn.
     """
     cdef Search *a = <Search *> args
     cdef const real *weights = <const real *> a.weights
-    cdef double running = 0, w = 1
-    cdef Py_ssize_t i, t = 0
-    for i in range(start, stop):
-        if weights != NULL:
-            w = weights[i]
-        if a.rounded:
-            running = <real> (<real> running + <real> (<real> w * <real> a.closest[i]))
-        else:
-            running += w * a.closest[i]
-        while t < a.n_targets and running >= a.targets[t]:
-            a.found[t] = i
-            t += 1
-        if t == a.n_targets:
+    cdef double running = 0, w = 1, target
+    cdef Py_ssize_t i = start - 1, t
+    for t in range(a.n_targets):
+        if block > 0 and not precedes(a.before[block], a.targets[t]):
+            continue
+        if block < a.n_blocks - 1 and precedes(a.before[block + 1], a.targets[t]):
             return
-    while t < a.n_targets:
-        a.found[t] = stop - 1
-        t += 1
+        target = a.targets[t] - a.before[block]
+        while i < start or (i + 1 < stop and not running >= target):
+            i += 1
+            if weights != NULL:
+                w = weights[i]
+            if a.rounded:
+                running = <real> (<real> running + <real> (<real> w * <real> a.closest[i]))
+            else:
+                running += w * a.closest[i]
+        a.found[t] = i
 
 
 # What _run.py hands to threads: name -> address.
 kernels = {
+    "aim": PyCapsule_New(<void *> aim, "shoal.kernel", NULL),
     "seed": PyCapsule_New(<void *> seed, "shoal.kernel", NULL),
     "accept": PyCapsule_New(<void *> accept, "shoal.kernel", NULL),
     "search": PyCapsule_New(<void *> search, "shoal.kernel", NULL),
 }
 
+# Sizes that Python must know.
 candidates = CANDIDATES
+short_rows = SHORT

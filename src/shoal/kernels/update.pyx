@@ -64,6 +64,17 @@ cdef void add_in_order(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     add_rows(&a.rows, start, stop, a.labels, a.wanted, a.totals)
 
 
+cdef Py_ssize_t heaviest(const Update *a) noexcept nogil:
+    """The cluster with the largest weight, as numpy.argmax finds it: a NaN comes first."""
+    cdef Py_ssize_t d = a.d, best = 0, j
+    for j in range(1, a.k):
+        if a.totals[best * (d + 1) + d] != a.totals[best * (d + 1) + d]:
+            break
+        if not a.totals[j * (d + 1) + d] <= a.totals[best * (d + 1) + d]:
+            best = j
+    return best
+
+
 cdef void average(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                   void *scratch) noexcept nogil:
     """New centers start .. stop - 1 and how far each moved, infinitely where that is NaN.
@@ -75,7 +86,7 @@ cdef void average(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
     cdef Py_ssize_t d = a.d, j, l, source
     cdef double scale, e, squared
     for j in range(start, stop):
-        source = j if a.totals[j * (d + 1) + d] > 0 else a.heaviest
+        source = j if a.totals[j * (d + 1) + d] > 0 else heaviest(a)
         scale = 1.0
         if source <= j and a.totals[source * (d + 1) + d] > 0:
             scale = 1.0 / a.totals[source * (d + 1) + d]
