@@ -45,6 +45,7 @@ cdef extern from *:
 cdef enum:
     ROWS = 4       # points of a leaf that are set against another leaf together
     MANY = 3       # points within reach of which the nearest is sought first
+    SOME = 8       # features between two looks whether any pair is within reach
     DEEPEST = 64   # levels of a tree
 
 cdef double REACH = 1 + 2.0**-46
@@ -277,7 +278,7 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
                          Py_ssize_t other) noexcept nogil:
     """Up to ROWS points of a leaf against all points of another."""
     cdef Tree *t = &a.tree
-    cdef Py_ssize_t d = t.d, l, first = 0, here
+    cdef Py_ssize_t d = t.d, l, end, first = 0, here
     cdef const real *mine = <const real *> t.panels + leaf * d * PANEL
     cdef const real *panel = <const real *> t.panels + other * d * PANEL
     cdef const real *owners = <const real *> t.owners
@@ -288,21 +289,34 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
     cdef real values[VECTORS * VL]
     cdef int place[ROWS]
     cdef int r, v, j
-    cdef unsigned bits
+    cdef unsigned bits = 0
     for r in range(ROWS):
         place[r] = rows[min(r, count - 1)]
     while first < PANEL:
         for r in range(ROWS):
             for v in range(VECTORS):
                 sums[r][v] = v_set1(0)
-        for l in range(d):
-            for v in range(VECTORS):
-                y[v] = v_load(panel + l * PANEL + first + v * VL)
-            for r in range(ROWS):
-                x = v_set1(mine[l * PANEL + place[r]])
+        l = 0
+        while l < d:
+            # sums only grow: a part of them may settle that none is within reach
+            end = d if d - l < 2 * SOME else max(l + SOME, d // 2)
+            while l < end:
                 for v in range(VECTORS):
-                    # not fused: see the module's text
-                    sums[r][v] = v_add(sums[r][v], v_mul(v_sub(x, y[v]), v_sub(x, y[v])))
+                    y[v] = v_load(panel + l * PANEL + first + v * VL)
+                for r in range(ROWS):
+                    x = v_set1(mine[l * PANEL + place[r]])
+                    for v in range(VECTORS):
+                        # not fused: see the module's text
+                        sums[r][v] = v_add(sums[r][v], v_mul(v_sub(x, y[v]), v_sub(x, y[v])))
+                l += 1
+            bits = 0
+            for r in range(count):
+                bits |= within(q, place[r], lightness + first, sums[r])
+            if not bits:
+                break
+        if not bits:
+            first += VECTORS * VL
+            continue
         for r in range(count):
             bits = within(q, place[r], lightness + first, sums[r])
             if not bits:
