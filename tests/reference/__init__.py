@@ -91,8 +91,6 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "pair_distances", "scan_triangle", "contract", "chain", "name_nodes", "paint",
     "split", "enclose", "enclose_nodes", "nearest_other",
     "unite_components", "count_points", "lay_out", "orient", "prim", "squares",
-    "expect_low", "expect_full", "expect_tied", "expect_diag", "factorise",
-    "unite_components", "replay", "prim", "squares",
     "expect_low", "expect_full", "expect_tied", "expect_diag", "estimate", "factorise",
     "exponentials", "logarithms",
 ]  # fmt: skip

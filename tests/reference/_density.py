@@ -1,4 +1,4 @@
-"""Twins of density_tree.pyx, density.pyx and neighborhoods.pyx: DBSCAN, by the definition.
+"""Twins of density_tree.pyx, density.pyx, density_numbers.pyx and neighborhoods.pyx: DBSCAN.
 
 `near` is a matrix of bool, whether row j is a neighbour of row i; positions, tiles and nodes
 are those of density_structs.pxd. All of it is exact.
