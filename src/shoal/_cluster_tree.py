@@ -78,7 +78,9 @@ class ClusterTree:
         self.enclose()
 
     def _fill(self, x: np.ndarray, order: np.ndarray, numbers: Any, sizes: Any) -> None:
-        leaf = (np.arange(1, n_panels(self.n) + 1) * self.leaves - 1) // n_panels(self.n)
+        leaf = (np.arange(1, n_panels(self.n) + 1, dtype=np.int64) * self.leaves - 1) // n_panels(
+            self.n
+        )
         self.panels[leaf] = panels_of(x[order])
         # the place of each point, in the order of places
         self.where = (leaf[:, None] * PANEL + np.arange(PANEL)).ravel()[: self.n]

@@ -33,7 +33,7 @@ def _boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     parents, live = np.empty((2, n), np.int32)
     parents[:] = live[:] = np.arange(n)
     left, right = np.empty((2, n - 1), np.int32)
-    squares, state = np.empty(n - 1), np.array([0, 0, n])
+    squares, state = np.empty(n - 1), np.array([0, 0, n], np.int64)
     step = UnionArgs(
         n,
         tree.points,
