@@ -78,9 +78,8 @@ class ClusterTree:
         self.enclose()
 
     def _fill(self, x: np.ndarray, order: np.ndarray, numbers: Any, sizes: Any) -> None:
-        leaf = (np.arange(1, n_panels(self.n) + 1, dtype=np.int64) * self.leaves - 1) // n_panels(
-            self.n
-        )
+        count = n_panels(self.n)
+        leaf = (np.arange(1, count + 1, dtype=np.int64) * self.leaves - 1) // count
         self.panels[leaf] = panels_of(x[order])
         # the place of each point, in the order of places
         self.where = (leaf[:, None] * PANEL + np.arange(PANEL)).ravel()[: self.n]
