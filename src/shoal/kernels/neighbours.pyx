@@ -289,7 +289,7 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
     cdef real values[VECTORS * VL]
     cdef int place[ROWS]
     cdef int r, v, j
-    cdef unsigned bits = 0
+    cdef unsigned bits
     for r in range(ROWS):
         place[r] = rows[min(r, count - 1)]
     while first < PANEL:
@@ -309,15 +309,12 @@ cdef inline void compare(Nearest *a, Py_ssize_t leaf, Query *q, const int *rows,
                         # not fused: see the module's text
                         sums[r][v] = v_add(sums[r][v], v_mul(v_sub(x, y[v]), v_sub(x, y[v])))
                 l += 1
-            bits = 0
-            for r in range(count):
+            bits = l == d
+            for r in range(0 if bits else count):
                 bits |= within(q, place[r], lightness + first, sums[r])
             if not bits:
                 break
-        if not bits:
-            first += VECTORS * VL
-            continue
-        for r in range(count):
+        for r in range(count if l == d else 0):
             bits = within(q, place[r], lightness + first, sums[r])
             if not bits:
                 continue
