@@ -48,9 +48,9 @@ def recorded():
     step, draw = shoal._batches.Steps.step, shoal._minibatch.MiniBatchKMeans._first_centers
     their_step, their_draw = theirs._mini_batch_step, theirs.MiniBatchKMeans._init_centroids
 
-    def our_step(self, rows, drawn=None):
+    def our_step(self, rows, drawn=None, **options):
         before = self.centers.copy(), self.weights.copy()
-        total = step(self, rows, drawn)
+        total = step(self, rows, drawn, **options)
         steps.append(
             Step(rows.X if drawn is None else rows.X[drawn], *before, self._labels.copy(), total)
         )

@@ -55,6 +55,19 @@ def test_step(problem, which, name):
 
 
 @given(problems(origin=False), levels)
+def test_step_not_measured(problem, name):
+    """The same step without the inertia."""
+    centers, seen = start(problem)
+    found = []
+    for measured in (True, False):
+        with level(name):
+            steps = Steps(centers, seen, problem.rows)
+            steps.step(problem.rows, measured=measured)
+        found.append([a.tobytes() for a in (steps._labels, steps.centers, steps.weights)])
+    assert found[0] == found[1]
+
+
+@given(problems(origin=False), levels)
 def test_step_of_sparse_rows(problem, name):
     rows = problem.csr
     centers, seen = start(problem)
@@ -81,11 +94,15 @@ def test_threads(dtype, limit_threads, monkeypatch):
 
 
 def test_rows_that_are_not_finite():
-    """NaN shows in the inertia and crashes nothing."""
+    """NaN shows in the inertia, or in its place, and crashes nothing."""
     problem = make_problem("blobs", 40, 5, 3, "float32")
-    problem.X[7, 2] = np.nan
     steps = Steps(*start(problem), problem.rows)
-    assert np.isnan(steps.step(problem.rows))
+    assert steps.step(problem.rows, measured=False) == 0
+    for value in (np.nan, np.inf):
+        problem.X[7, 2] = value
+        for measured in (True, False):
+            steps = Steps(*start(problem), problem.rows)
+            assert not np.isfinite(steps.step(problem.rows, measured=measured))
 
 
 def test_centers_are_packed_anew():

@@ -1,5 +1,6 @@
 """Steps of mini-batch k-means: a batch moves the centers, and weak centers are replaced."""
 
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -38,18 +39,19 @@ class Steps:
         self._packed = Centers(centers, rows)
         self._rows, self._args = None, None
 
-    def step(self, rows: Rows, drawn: np.ndarray | None = None) -> float:
+    def step(self, rows: Rows, drawn: np.ndarray | None = None, *, measured: bool = True) -> float:
         """Move the centers by the rows drawn (by all, in their order); the batch's inertia.
 
-        The inertia is that before the step.
+        The inertia is that before the step. If it need not be `measured`, it is 0, or NaN
+        where dense rows are not finite.
         """
         args = self._prepare(rows, drawn)
         self.pack()
         centers, weights = np.empty_like(self.centers), np.empty_like(self.weights)
         count = len(self._labels)
-        if rows.sparse:
-            self._labels[:] = nearest(rows, self._packed)[0]
-            total = inertia(rows, self._packed, self._labels)
+        if rows.sparse or (drawn is None and not measured):
+            self._labels[:], finite = nearest(rows, self._packed)
+            total = inertia(rows, self._packed, self._labels) if measured else 0 if finite else nan
         else:
             _run.run("assign_batch", rows.type, args, count, self._size, scratch_for(rows))
             total = float(self._inertias.sum())

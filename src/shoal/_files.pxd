@@ -31,5 +31,7 @@ cdef int read_rest(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out
                    Py_ssize_t done) noexcept nogil
 cdef void convert_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
                        char *raw) noexcept nogil
+cdef int read_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
+                   char *raw) noexcept nogil
 cdef Py_ssize_t raw_bytes(const Source *s, Py_ssize_t rows) noexcept nogil
 cdef object reading_failed(File file, int error)

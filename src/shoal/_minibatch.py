@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
+from shoal import _run
 from shoal._batches import Steps, label
 from shoal._callbacks import begin_fit
 from shoal._centers import Centers
@@ -311,14 +312,15 @@ class MiniBatchKMeans(BaseKMeans):
         task = begin_fit(self, X, y, sample_weight, n_passes)
         for _ in range(n_passes):
             part = task.part("pass", -(-X.shape[0] // self.batch_size))
-            for start, block in blocks(X, self.batch_size):
+            for start, block, waited in blocks(X, self.batch_size):
                 batch = part.part("step")
                 stop = start + block.shape[0]
                 rows = Rows(block, None if weights is None else weights[start:stop])
                 if start == 0 and not np.isfinite(block.sum()):  # before centers are sought
                     refuse_non_finite(self, X)
-                steps, total = self._take(rows)
-                if not np.isfinite(total):
+                with _run.sparing(waited):  # a core for the thread that reads
+                    steps, finite = self._take(rows)
+                if not finite:
                     refuse_non_finite(self, X)
                 if batch.end(dict):
                     break
@@ -329,10 +331,10 @@ class MiniBatchKMeans(BaseKMeans):
         task.end(dict)
         return self
 
-    def _take(self, rows: Rows) -> tuple[Steps, float]:
+    def _take(self, rows: Rows) -> tuple[Steps, bool]:
         """One step, from first centers found among the same rows if there are none yet.
 
-        Returns the centers after it, and the inertia before it.
+        Returns the centers after it, and whether the rows are finite (those of CSR data are).
         """
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
@@ -344,11 +346,11 @@ class MiniBatchKMeans(BaseKMeans):
             self.cluster_centers_ = self._draw_centers(rows, random_state)
             self._start(rows.dtype)
         steps = Steps(self.cluster_centers_, self._counts, rows)
-        total = self._step(steps, rows, None, random_state)
+        total = self._step(steps, rows, None, random_state, measured=False)
         self.cluster_centers_, self._counts = steps.centers, steps.weights
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         self._n_features_out = self.n_clusters
-        return steps, total
+        return steps, not np.isnan(total)
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; looks for NaN where X is dense."""
@@ -395,8 +397,10 @@ class MiniBatchKMeans(BaseKMeans):
         self._ewa_inertia_min = None
         self._no_improvement = 0
 
-    def _step(self, steps: Steps, rows: Rows, drawn: Any, random_state: Any) -> float:
-        """One batch, and weak centers replaced where it is time; the inertia before it."""
+    def _step(
+        self, steps: Steps, rows: Rows, drawn: Any, random_state: Any, measured: bool = True
+    ) -> float:
+        """One batch, and weak centers replaced where it is time; what Steps.step returns."""
         self._n_since_last_reassign += self._batch_size
         due = self._n_since_last_reassign >= 10 * self.n_clusters or (steps.weights == 0).any()
         if due:
@@ -405,7 +409,7 @@ class MiniBatchKMeans(BaseKMeans):
         if drawn is not None and (rows.sparse or not rows.in_memory):
             X, drawn = X[drawn], None
             rows = Rows(X)
-        total = steps.step(rows, drawn)
+        total = steps.step(rows, drawn, measured=measured)
         if due and self.reassignment_ratio > 0:
             n_weak = steps.replace_weak(self.reassignment_ratio, X, drawn, random_state)
             if n_weak and self.verbose:

@@ -11,6 +11,7 @@ start threads there.
 
 import importlib
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -93,6 +94,7 @@ _kernels = {}          # (name, type) -> capsule
 _sizes = {}            # what Python must know of the kernels' constants
 _traces = []           # lists that receive every run
 _used_threads = False
+_spared = 0            # cores that runs leave to other threads
 _forked = False
 
 
@@ -145,9 +147,20 @@ def threads() -> int:
     if _forked or not HAS_OPENMP:
         return 1
     if os.environ.get("OMP_NUM_THREADS"):
-        return omp_get_max_threads()
+        return max(1, omp_get_max_threads() - _spared)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cpus
-    return max(1, min(omp_get_max_threads(), _cpus, allowed))
+    return max(1, min(omp_get_max_threads(), _cpus, allowed) - _spared)
+
+
+@contextmanager
+def sparing(count: int) -> Iterator[None]:
+    """Within it, runs leave so many cores to other threads, but for one."""
+    global _spared
+    _spared += count
+    try:
+        yield
+    finally:
+        _spared -= count
 
 
 def cut(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1, *,

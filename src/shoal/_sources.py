@@ -5,7 +5,6 @@ import math
 import mmap
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.lib import format as npy
 
+from shoal._ahead import Ahead
 from shoal._files import File
 
 READ_BYTES = 2**23  # of a file in one reading
@@ -235,8 +235,8 @@ def open_sink(out: np.ndarray) -> Sink | None:
     return None if place is None or not os.access(place[0], os.W_OK) else Sink(*place)
 
 
-def blocks(X: Any, size: int) -> Iterator[tuple[int, Any]]:
-    """Number of the first row, and the rows, of each block.
+def blocks(X: Any, size: int) -> Iterator[tuple[int, Any, bool]]:
+    """Number of the first row, and the rows, of each block; whether the disk holds things up.
 
     Those of a file are read ahead by another thread, several small blocks at once, and
     overwritten soon after the next block is asked for.
@@ -244,25 +244,14 @@ def blocks(X: Any, size: int) -> Iterator[tuple[int, Any]]:
     n = X.shape[0]
     if not isinstance(X, File):
         for start in range(0, n, size):
-            yield start, X[start : start + size]
+            yield start, X[start : start + size], False
         return
     many = size * max(1, READ_BYTES // (size * X.shape[1] * X.dtype.itemsize))  # rows a reading
-    buffers = [np.empty((min(many, n), X.shape[1]), X.dtype) for _ in range(3)]
-
-    def read(number: int) -> np.ndarray:
-        start, stop = number * many, min(n, (number + 1) * many)
-        return X.read(start, stop, buffers[number % 3][: stop - start])
-
-    starts = range(0, n, many)
-    with ThreadPoolExecutor(1) as pool:
-        # two readings are asked for at any time, so that none waits for the caller
-        ahead = deque(pool.submit(read, i) for i in range(min(2, len(starts))))
-        for i, first in enumerate(starts):
-            found = ahead.popleft().result()
-            if i + 2 < len(starts):
-                ahead.append(pool.submit(read, i + 2))
+    with Ahead(X, many) as ahead:
+        for first in range(0, n, many):
+            found, waited = ahead.take()
             for start in range(0, len(found), size):
-                yield first + start, found[start : start + size]
+                yield first + start, found[start : start + size], waited and 0 < first < n - many
 
 
 def _is_mapped(name: str, mapping: mmap.mmap, address: int) -> bool:

@@ -93,28 +93,23 @@ cdef void step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     cdef real *gain = <real *> scratch  # [k]: weight of the batch's rows in each cluster
     cdef real scale
     memset(gain, 0, k * sizeof(real))
-    for i in range(a.count):
-        gain[a.labels[i]] += 1 if weights == NULL else weights[row_at(a, i)]
     for j in range(k):
-        scale = seen[j] if gain[j] > 0 else 1
         for l in range(j * d + start, j * d + stop):
-            new[l] = old[l] * scale
+            new[l] = old[l] * seen[j]
     for i in range(a.count):
         j = a.labels[i]
         row = row_at(a, i)
         scale = 1 if weights == NULL else weights[row]
-        if not gain[j] > 0:
-            continue
+        gain[j] += scale
         if a.rows.indptr == NULL:
             add_scaled(x + row * d + start, scale, stop - start, new + j * d + start)
         else:
             for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
                 new[j * d + a.rows.indices[l]] += x[l] * scale
     for j in range(k):
-        if gain[j] > 0:
-            scale = 1 / <real> (seen[j] + gain[j])
-            for l in range(j * d + start, j * d + stop):
-                new[l] *= scale
+        scale = 1 / <real> (seen[j] + gain[j])
+        for l in range(j * d + start, j * d + stop):
+            new[l] = new[l] * scale if gain[j] > 0 else old[l]
         if block == 0:
             (<real *> a.new_weights)[j] = seen[j] + gain[j] if gain[j] > 0 else seen[j]
 

@@ -1,0 +1,103 @@
+"""Rows of a file that another thread reads ahead."""
+
+import _thread
+import os
+import threading
+
+import numpy as np
+import pytest
+from shoal._ahead import Ahead
+
+import shoal
+from outcomes import public_attributes
+from shoal import _run, _sources
+from shoal._sources import blocks, open_npy
+from test_files import problem
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "rows.npy")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f8", "f2", "i2", "?"])
+@pytest.mark.parametrize("size", [1, 7, 100, 1000, 2000])
+@pytest.mark.parametrize("read", [1, 200, 2**23])
+def test_blocks(dtype, size, read, path, monkeypatch):
+    """Every row once, in blocks of the size asked for, whatever is read at once."""
+    X = problem(1003, 3, dtype)
+    np.save(path, X)
+    monkeypatch.setattr(_sources, "READ_BYTES", read)
+    before = threading.active_count()
+    seen = 0
+    for start, rows, _ in blocks(open_npy(path), size):
+        assert start == seen
+        assert len(rows) == min(size, 1003 - start)
+        np.testing.assert_array_equal(rows, X[start : start + size].astype(rows.dtype))
+        seen += len(rows)
+    assert seen == 1003
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+@pytest.mark.parametrize("n_passes", [1, 2])
+def test_sequential(dtype, n_passes, path, monkeypatch, limit_threads):
+    """As in memory to the last bit; threads that are left to the reader change nothing."""
+    X = problem(5003, 4, dtype)
+    np.save(path, X)
+    monkeypatch.setattr(_sources, "READ_BYTES", 3000)
+    monkeypatch.setattr(_run, "MIN_WORK", 1000)
+    params = {"n_clusters": 5, "batch_size": 70, "random_state": 0}
+    expected = shoal.MiniBatchKMeans(**params).fit_sequential(X, n_passes=n_passes)
+    for count in (1, 2, 3):
+        with limit_threads(count):
+            found = shoal.MiniBatchKMeans(**params).fit_sequential(path, n_passes=n_passes)
+        for name, value in public_attributes(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), value)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 9])
+def test_left_early(taken, path):
+    """A thread that nobody takes rows from ends."""
+    np.save(path, problem(1000, 3, "f8"))
+    before = threading.active_count()
+    with Ahead(open_npy(path), 10) as ahead:
+        for number in range(taken):
+            rows, _ = ahead.take()
+            assert len(rows) == 10, number
+    assert threading.active_count() == before
+
+
+def test_shortened(path):
+    """An error that names the file, at the rows that are gone."""
+    np.save(path, problem(1000, 3, "f8"))
+    file = open_npy(path)
+    os.truncate(path, 12_000)
+    with Ahead(file, 100) as ahead:
+        for _ in range(4):
+            ahead.take()
+        with pytest.raises(OSError, match=r"rows\.npy ended before its 1000 rows"):
+            ahead.take()
+
+
+def test_interrupt(path):
+    """Ctrl-C is answered while rows are waited for."""
+    np.save(path, problem(10, 3, "f8"))
+    ahead = Ahead(open_npy(path), 5)  # whose thread never starts
+    timer = threading.Timer(0.05, _thread.interrupt_main)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ahead.take()
+    finally:
+        timer.join()
+
+
+def test_sparing(limit_threads):
+    with limit_threads(3):
+        for count, left in ((0, 3), (1, 2), (2, 1), (3, 1)):
+            with _run.sparing(count):
+                assert _run.threads() == min(left, max(1, _run._cpus - count))
+        with pytest.raises(KeyError), _run.sparing(2):
+            raise KeyError
+        assert _run.threads() == min(3, _run._cpus)
