@@ -3,6 +3,7 @@
 python -m benchmarks.harness.memory GROUP ROW ENGINE N THREADS
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def added(group, row, engine, n, threads):
     """Return the bytes one call of the engine adds at its peak, or None where unknown."""
     command = [sys.executable, "-m", __name__, group.key, row.label, engine.name, n, threads]
+    # huge pages, that NumPy asks for where arrays are large, would be counted whole
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
     child = subprocess.run(
-        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False
+        list(map(str, command)),
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if child.returncode:
         print(f"{engine.name}: {child.stderr.strip().splitlines()[-1:]}", file=sys.stderr)

@@ -161,7 +161,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         task = begin_fit(self, X, y, sample_weight, None)
         self.labels_, self.core_sample_indices_ = self._cluster(X, weights, task)
         if len(self.core_sample_indices_):
-            self.components_ = X[self.core_sample_indices_].copy()
+            self.components_ = X[self.core_sample_indices_]  # a copy
         else:
             self.components_ = np.empty((0, X.shape[1]))
         task.end(dict)

@@ -1,5 +1,6 @@
 """Clusters of dense rows: the tree, core samples, their components, borders."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,7 @@ ROOTS = 64  # subtrees that threads grow on their own
 EIGEN = 128  # features of which all components are found
 LEADING = 32  # components that are found of more
 SAMPLE = 2**20  # values of the rows that axes are taken from
+WIDENED = 2**16  # of these in float64 at once
 PATIENCE = 4  # tiles that rows meet before they wait for the pass that halves the products,
 PATIENT = 8  # unless they have so few features that boxes leave few tiles
 BOXES = 24  # bytes a row that boxes may take beyond what narrower tiles save
@@ -101,7 +103,8 @@ def grow_for(metric: Metric) -> tuple[TreeArgs, MetricArgs]:
     if X.shape[1] > DIRECT and metric.kind == "squares" and metric.rule == "never":
         with np.errstate(all="ignore"):
             turn = principal_axes(X)
-            for dtype in (np.float32, X.dtype) if np.isfinite(turn[1]).all() else ():
+            finite = all(np.isfinite(part).all() for part in turn)
+            for dtype in (np.float32, X.dtype) if finite else ():
                 tree, norms = grow(X, turn, dtype)
                 norm = 1.1 * float(norms[: len(X)].max())
                 error = turning_error(X.shape[1], dtype, norm, limit)
@@ -132,19 +135,29 @@ def principal_axes(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sample; where even that would cost more than it saves, the axes that there are.
     """
     n, d = X.shape
-    rows = X[:: 1 + n * d // SAMPLE].astype(np.float64)
-    origin = rows.mean(axis=0)
-    rows -= origin
+    sample = X[:: 1 + n * d // SAMPLE]
+    origin = sum(rows.sum(axis=0) for rows in _widened(sample)) / len(sample)
     axes = np.zeros((d, d + 24))  # kernels read whole vectors
-    if not np.isfinite(rows).all():
-        axes[:] = np.nan
-    elif 4 * d > n:
+    if 4 * d > n:
         np.fill_diagonal(axes, 1)
-    else:
-        with _blas().limit(limits=1, user_api="blas"):  # whose threads would spin beside ours
-            covariance = rows.T @ rows
-            axes[:, :d] = _components(covariance) if np.isfinite(covariance).all() else np.nan
+        return origin, axes
+    covariance = np.zeros((d, d))
+    with _blas().limit(limits=1, user_api="blas"):  # whose threads would spin beside ours
+        for rows in _widened(sample):
+            rows -= origin
+            covariance += rows.T @ rows
+        axes[:, :d] = _components(covariance) if np.isfinite(covariance).all() else np.nan
     return origin, axes
+
+
+def _widened(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Some rows after the other, copied to the same place in float64."""
+    size = max(1, WIDENED // rows.shape[1])
+    place = np.empty((size, rows.shape[1]))
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        place[: len(some)] = some
+        yield place[: len(some)]
 
 
 def _components(covariance: np.ndarray) -> np.ndarray:
