@@ -238,8 +238,8 @@ class Clusters:
         self._run("find_lows", 1, 1)
         self._run("join_cells", self._cells, self._far(self._cells))
         self._run("unite_cells", self._cells, self._far(self._cells))
+        self._run("find_roots", self.n, _run.cut(self.n, 40)[1])
         rows = _run.cut(self.n, 8)[1]
-        self._run("find_roots", self.n, rows)
         self._run("number_clusters", self.n, rows, in_order=True)
         self._run("spread_numbers", self.n, rows)
         return np.flatnonzero(self.labels >= 0)
