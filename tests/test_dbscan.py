@@ -290,11 +290,20 @@ def test_few_rows(n, d, metric):
 
 
 @pytest.mark.parametrize("eps", [0.01, 0.3, 1.0, 2.0, 3.0])
-def test_cosine_of_zeros(eps):
-    """Rows of zeros have no angle: scikit-learn's search knows what it makes of them."""
-    X = problem(200, 4)
+@pytest.mark.parametrize("min_samples", [1, 5])
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("n", [200, 2300])
+def test_rows_without_an_angle(eps, min_samples, metric, n):
+    """scikit-learn's search knows what it makes of them: by default, neighbours of themselves."""
+    X = problem(n, 4)
     X[::17] = 0
-    assert_same_fit(X, metric="cosine", eps=eps)
+    params = {"metric": metric, "eps": eps, "min_samples": min_samples}
+    assert_same_fit(X, **params)
+    assert_same_fit(X, **params, n_jobs=2)
+    with sklearn.config_context(working_memory=1):
+        assert_same_fit(X[:400], **params)
+    if metric == "cosine":
+        assert_same_fit(sp.csr_array(X), **params)
 
 
 @pytest.mark.parametrize("eps", [1e-9, 0.01, 0.5, 3.0, 3.2, 7.0])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import effective_n_jobs
+from sklearn import get_config
 from sklearn.utils import check_array
 
 from shoal import _run
@@ -114,9 +116,17 @@ def cluster_searched(
     X = with_short_indices(X)
     model = search(estimator, X)
     n, step = X.shape[0], max(1, BLOCK // X.shape[0])
+    own = step < n and not sp.issparse(X) and is_own_neighbor(estimator, n)
 
     def find(rows: Any) -> list:
-        return list(model.radius_neighbors(X[rows], return_distance=False))
+        # all rows at once are told by being the same object; some metrics then differ
+        some = X if step >= n else X[rows]
+        lists = list(model.radius_neighbors(some, return_distance=False))
+        if own:
+            for at, i in enumerate(range(n)[rows] if isinstance(rows, slice) else rows):
+                if i not in lists[at]:
+                    lists[at] = np.append(lists[at], i)
+        return lists
 
     kept: list | None = []
     total = 0
@@ -151,6 +161,16 @@ def cluster_searched(
         labels = graph.labels
     part.end()
     return labels, np.flatnonzero(core)
+
+
+def is_own_neighbor(estimator: Any, n: int) -> bool:
+    """Whether scikit-learn puts zeros on the diagonal, even of dense rows without an angle.
+
+    It does where it computes all distances at once, in one thread.
+    """
+    at_once = n * n * 8 <= get_config()["working_memory"] * 2**20
+    angles = estimator.metric in ("cosine", "correlation")
+    return angles and at_once and effective_n_jobs(estimator.n_jobs) == 1
 
 
 def with_short_indices(X: Any) -> Any:
