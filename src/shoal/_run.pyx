@@ -13,6 +13,7 @@ import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import local
 from time import perf_counter
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -94,7 +95,7 @@ _kernels = {}          # (name, type) -> capsule
 _sizes = {}            # what Python must know of the kernels' constants
 _traces = []           # lists that receive every run
 _used_threads = False
-_spared = 0            # cores that runs leave to other threads
+_here = local()        # of this thread: `spared`, the cores that its runs leave to others
 _forked = False
 
 
@@ -146,21 +147,22 @@ def threads() -> int:
     """Threads that a run may use: OMP_NUM_THREADS and threadpoolctl, affinity, cgroup."""
     if _forked or not HAS_OPENMP:
         return 1
+    spared = getattr(_here, "spared", 0)
     if os.environ.get("OMP_NUM_THREADS"):
-        return max(1, omp_get_max_threads() - _spared)
+        return max(1, omp_get_max_threads() - spared)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cpus
-    return max(1, min(omp_get_max_threads(), _cpus, allowed) - _spared)
+    return max(1, min(omp_get_max_threads(), _cpus, allowed) - spared)
 
 
 @contextmanager
 def sparing(count: int) -> Iterator[None]:
-    """Within it, runs leave so many cores to other threads, but for one."""
-    global _spared
-    _spared += count
+    """Within it, this thread's runs leave so many cores to others, but for one."""
+    before = getattr(_here, "spared", 0)
+    _here.spared = before + count
     try:
         yield
     finally:
-        _spared -= count
+        _here.spared = before
 
 
 def cut(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1, *,
