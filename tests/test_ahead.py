@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import signal
 import threading
 
 import numpy as np
@@ -85,12 +86,14 @@ def test_interrupt(path):
     np.save(path, problem(10, 3, "f8"))
     ahead = Ahead(open_npy(path), 5)  # whose thread never starts
     timer = threading.Timer(0.05, _thread.interrupt_main)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored
     timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             ahead.take()
     finally:
         timer.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_sparing(limit_threads):

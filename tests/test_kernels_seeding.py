@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from shoal._kmeans_args import SearchArgs, SeedingArgs
 
 import reference
+import shoal
 from kernel_cases import level, levels, make_problem, problems
 from shoal import _cpu, _run
 from shoal._centers import scratch_for
@@ -256,3 +257,19 @@ def test_search(problem, rounded, n_targets, name):
         _run.run("search", problem.rows.type, args, n, size)
     expected = reference.search(closest, problem.w, targets, dtype, size, before)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_negative_weights(dtype, limit_threads, monkeypatch):
+    """Sums that fall have no rule, but the same answer for any number of threads."""
+    monkeypatch.setattr(_run, "MIN_WORK", 1000)
+    X = make_problem("blobs", 4000, 3, 5, dtype).X
+    weights = -np.random.default_rng(1).random(len(X))
+    found = []
+    for count in (1, 2, 3):
+        with limit_threads(count):
+            found += [
+                shoal.kmeans_plusplus(X, 20, sample_weight=weights, random_state=seed)[1].tolist()
+                for seed in range(5)
+            ]
+    assert found[:5] == found[5:10] == found[10:]

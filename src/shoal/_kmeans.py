@@ -169,7 +169,7 @@ class KMeans(BaseKMeans):
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
             anything else is converted once. The path of a .npy file, or an array mapped
             from one, is read a block at a time in every pass, whatever its size, but for
-            its first 160 MiB, which are read once: the answer has the same bits as that of
+            its first 192 MiB, which are read once: the answer has the same bits as that of
             the array in memory.
         y : Ignored
             Present for the sake of pipelines.

@@ -93,7 +93,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         X : {array-like, path} of shape (n_samples, n_features)
             Rows. float32 and float64 in C order are read in place; anything else is
             converted once. The path of a .npy file, or an array mapped from one, is read
-            a block at a time in every iteration, but for its first 160 MiB, which are read once.
+            a block at a time in every iteration, but for its first 192 MiB, which are read once.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

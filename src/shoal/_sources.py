@@ -18,7 +18,7 @@ from shoal._ahead import Ahead
 from shoal._files import File
 
 READ_BYTES = 2**23  # of a file in one reading
-HELD_BYTES = 5 * 2**25  # of a file, which a fit of many passes reads once
+HELD_BYTES = 6 * 2**25  # of a file, which a fit of many passes reads once
 
 # Of files that are mapped: asking the system takes a millisecond.
 _inodes: WeakKeyDictionary[mmap.mmap, int | None] = WeakKeyDictionary()

@@ -386,9 +386,10 @@ cdef void search(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
                  void *scratch) noexcept nogil:
     """First row whose running sum of w·closest reaches each target (ascending) of this block.
 
-    The first and the last block have the targets beyond all sums too. Within a block the sum
-    runs one row after the other as numpy's cumsum does, and in the data's own type where
-    `rounded`: in float32 its rounding decides which row is drawn.
+    The first and the last block have the targets beyond all sums too; the last one has those
+    that both would, as where all weights are negative. Within a block the sum runs one row
+    after the other as numpy's cumsum does, and in the data's own type where `rounded`: in
+    float32 its rounding decides which row is drawn.
     """
     cdef Search *a = <Search *> args
     cdef const real *weights = <const real *> a.weights
@@ -399,6 +400,8 @@ cdef void search(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
             continue
         if block < a.n_blocks - 1 and precedes(a.before[block + 1], a.targets[t]):
             return
+        if block == 0 < a.n_blocks - 1 and precedes(a.before[a.n_blocks - 1], a.targets[t]):
+            continue
         target = a.targets[t] - a.before[block]
         while i < start or (i + 1 < stop and not running >= target):
             i += 1
