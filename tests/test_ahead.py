@@ -11,7 +11,7 @@ from shoal._ahead import Ahead
 
 import shoal
 from outcomes import public_attributes
-from shoal import _run, _sources
+from shoal import _batches, _run, _sources
 from shoal._sources import blocks, open_npy
 from test_files import problem
 
@@ -50,6 +50,7 @@ def test_sequential(dtype, n_passes, path, monkeypatch, limit_threads):
     monkeypatch.setattr(_run, "MIN_WORK", 1000)
     params = {"n_clusters": 5, "batch_size": 70, "random_state": 0}
     expected = shoal.MiniBatchKMeans(**params).fit_sequential(X, n_passes=n_passes)
+    monkeypatch.setattr(_batches, "MANY", 0)
     for count in (1, 2, 3):
         with limit_threads(count):
             found = shoal.MiniBatchKMeans(**params).fit_sequential(path, n_passes=n_passes)

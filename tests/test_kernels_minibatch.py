@@ -1,5 +1,7 @@
 """Kernels of mini-batch k-means against their twins, and the draws against numpy's."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,7 +62,7 @@ def test_step_not_measured(problem, name):
     centers, seen = start(problem)
     found = []
     for measured in (True, False):
-        with level(name):
+        with level(name), mock.patch.object(_batches, "MANY", 0):
             steps = Steps(centers, seen, problem.rows)
             steps.step(problem.rows, measured=measured)
         found.append([a.tobytes() for a in (steps._labels, steps.centers, steps.weights)])
@@ -93,8 +95,9 @@ def test_threads(dtype, limit_threads, monkeypatch):
     assert found[0] == found[1] == found[2]
 
 
-def test_rows_that_are_not_finite():
+def test_rows_that_are_not_finite(monkeypatch):
     """NaN shows in the inertia, or in its place, and crashes nothing."""
+    monkeypatch.setattr(_batches, "MANY", 0)
     problem = make_problem("blobs", 40, 5, 3, "float32")
     steps = Steps(*start(problem), problem.rows)
     assert steps.step(problem.rows, measured=False) == 0

@@ -10,6 +10,8 @@ from shoal._centers import Centers, cut_rows, inertia, nearest, scratch_for
 from shoal._kmeans_args import BatchArgs
 from shoal._rows import Rows
 
+MANY = 2**19  # values of a batch whose inertia costs more than to leave it out
+
 
 def label(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     """Label of every row and the inertia, in one pass over dense rows."""
@@ -42,14 +44,15 @@ class Steps:
     def step(self, rows: Rows, drawn: np.ndarray | None = None, *, measured: bool = True) -> float:
         """Move the centers by the rows drawn (by all, in their order); the batch's inertia.
 
-        The inertia is that before the step. If it need not be `measured`, it is 0, or NaN
+        The inertia is that before the step. If it need not be `measured`, it may be 0, or NaN
         where dense rows are not finite.
         """
         args = self._prepare(rows, drawn)
         self.pack()
         centers, weights = np.empty_like(self.centers), np.empty_like(self.weights)
         count = len(self._labels)
-        if rows.sparse or (drawn is None and not measured):
+        many = drawn is None and count * rows.d >= MANY
+        if rows.sparse or (many and not measured):
             self._labels[:], finite = nearest(rows, self._packed)
             total = inertia(rows, self._packed, self._labels) if measured else 0 if finite else nan
         else:

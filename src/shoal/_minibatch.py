@@ -350,7 +350,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.cluster_centers_, self._counts = steps.centers, steps.weights
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         self._n_features_out = self.n_clusters
-        return steps, not np.isnan(total)
+        return steps, bool(np.isfinite(total))
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; looks for NaN where X is dense."""
