@@ -121,7 +121,7 @@ ROWS = (
     kmeans("digits", 10),
     kmeans("china.jpg", 8),
     kmeans("china.jpg", 64),
-    kmeans("china.jpg", 64, "elkan"),
+    kmeans("colours", 64, "elkan"),
     spectral("digits", 10, 0.0005),
     Row("digits", "sklearn.metrics", "silhouette_samples", {}, "10", "silhouettes", "score_"),
     agglomerative("digits", 10, "ward"),
