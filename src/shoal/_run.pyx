@@ -1,4 +1,4 @@
-"""How block kernels are run: the only place that starts threads.
+"""How block kernels are run: the only place that gives them threads.
 
 Blocks are cut by the shape of the problem (`cut`), never by the number of threads;
 which thread takes a block, and in which order, changes nothing, because each block
