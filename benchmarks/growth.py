@@ -80,7 +80,7 @@ def measure(name, n, rounds):
 
 def one(engine, n, rounds):
     """The child's part of measure."""
-    from shoal._peak import added_by
+    from shoal.core.memory import added_by
 
     # other peers stay out of this process: some keep threads that spin
     engine.prepare(problem(1000))()  # imports and thread pools are not the fit's

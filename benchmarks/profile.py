@@ -25,7 +25,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.cases import _kmeans as kmeans  # noqa: E402
 from benchmarks.peers import cores, limited  # noqa: E402
-from shoal import KMeans, _run, show_config  # noqa: E402
+from shoal import KMeans, show_config  # noqa: E402
+from shoal.core import parallel  # noqa: E402
 
 
 def main():
@@ -72,7 +73,7 @@ def first(pair):
 
 def traced(model, X):
     """Fit once; return the seconds it took and the kernels' runs."""
-    with _run.trace() as runs:
+    with parallel.trace_runs() as runs:
         start = time.perf_counter()
         model.fit(X)
         return time.perf_counter() - start, runs

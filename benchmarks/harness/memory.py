@@ -35,7 +35,7 @@ def added(group, row, engine, n, threads):
 
 def measure(key, label, name, n, threads):
     """Print what one call adds, in bytes. This is the child's part."""
-    from shoal._peak import added_by
+    from shoal.core.memory import added_by
 
     group, row = find(key, label)
     engine = next(engine for engine in group.engines if engine.name == name)

@@ -1,16 +1,22 @@
 """Fast, exact clustering: scikit-learn's own answers, in less time and memory."""
 
-from shoal._agglomerative import AgglomerativeClustering, FeatureAgglomeration
-from shoal._bayesian import BayesianGaussianMixture
-from shoal._config import show_config
-from shoal._dbscan import DBSCAN, dbscan
-from shoal._kmeans import KMeans, k_means
-from shoal._minibatch import MiniBatchKMeans
-from shoal._mixture import GaussianMixture
-from shoal._seeding import kmeans_plusplus
-from shoal._silhouette import silhouette_samples, silhouette_score
-from shoal._spectral import SpectralClustering, spectral_clustering
-from shoal._trees import linkage_tree, ward_tree
+from shoal.cluster import (
+    DBSCAN,
+    AgglomerativeClustering,
+    FeatureAgglomeration,
+    KMeans,
+    MiniBatchKMeans,
+    SpectralClustering,
+    dbscan,
+    k_means,
+    kmeans_plusplus,
+    linkage_tree,
+    spectral_clustering,
+    ward_tree,
+)
+from shoal.core.config import __version__, show_config
+from shoal.metrics import silhouette_samples, silhouette_score
+from shoal.mixture import BayesianGaussianMixture, GaussianMixture
 
 __all__ = [
     "DBSCAN",
@@ -21,6 +27,7 @@ __all__ = [
     "KMeans",
     "MiniBatchKMeans",
     "SpectralClustering",
+    "__version__",
     "dbscan",
     "k_means",
     "kmeans_plusplus",
@@ -31,4 +38,4 @@ __all__ = [
     "spectral_clustering",
     "ward_tree",
 ]
-__version__ = "0.1.0"
+show_config.__module__ = "shoal"

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits, load_iris, load_sample_image
 from threadpoolctl import threadpool_limits
 
 import shoal
-from shoal._peak import added_by
+from shoal.core.memory import added_by
 
 ENGINES = ("scikit-learn", "shoal")
 MIB = 2**20

@@ -1,4 +1,4 @@
-"""Twins of linkage.pyx, neighbours.pyx and spanning.pyx: dendrograms and what they are made of.
+"""Twins of linkage.pyx, dendrogram.pyx, panel_tree.pyx and spanning_tree.pyx: trees of merges.
 
 Triangles are square arrays here, infinite on the diagonal. All of it is exact to the bit.
 """

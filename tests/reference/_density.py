@@ -1,7 +1,7 @@
-"""Twins of density_tree.pyx, density.pyx, density_numbers.pyx and neighborhoods.pyx: DBSCAN.
+"""Twins of kd_tree.pyx, clusters.pyx, numbers.pyx and neighborhoods.pyx: DBSCAN.
 
 `near` is a matrix of bool, whether row j is a neighbour of row i; positions, tiles and nodes
-are those of density_structs.pxd. All of it is exact.
+are those of density/kernels/structs.pxd. All of it is exact.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Twins of silhouette.pyx and affinity.pyx: every pair written out, in long double."""
+"""Twins of pack_tiles.pyx, silhouette.pyx and affinity.pyx: every pair written out, in long double."""
 
 import numpy as np
 

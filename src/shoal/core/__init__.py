@@ -1,0 +1,1 @@
+"""What every wing stands on: rows and their sources, blocks and threads, checks."""

@@ -1,0 +1,169 @@
+"""Input checks that every estimator shares, with scikit-learn's words."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn import get_config
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from shoal.core.files import File
+from shoal.core.sources import as_file
+
+
+def all_or_nothing(fit: Callable) -> Callable:
+    """Leave the estimator as it was where `fit` fails or is interrupted."""
+
+    @functools.wraps(fit)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return wrapped
+
+
+def check_rows(
+    estimator: Any, X: Any, *, reset: bool, finite: bool = True, files: bool = False
+) -> Any:
+    """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
+
+    With ``finite=False`` the values of an array are not looked at: a kernel that reads
+    them anyway will, and `check_finite` finds the words. With ``files=True`` a path
+    or a mapped array becomes a File, whose values are never looked at here.
+    """
+    if files:
+        X = as_file(X)
+    if isinstance(X, File):
+        return _check_file(estimator, X, reset)
+    if get_config().get("array_api_dispatch") and (
+        hasattr(X, "__dlpack__") and not isinstance(X, np.ndarray)
+    ):
+        raise TypeError(
+            f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
+            f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
+        )
+    if _is_plain(X, 2) and (reset or _has_features(estimator, X)):
+        if finite:
+            check_finite(estimator, X)
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+        return X
+    X = validate_data(
+        estimator,
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
+        accept_large_sparse=False,
+        ensure_all_finite=finite or sp.issparse(X),
+        reset=reset,
+    )
+    return X if sp.issparse(X) else aligned(X)
+
+
+def check_plain(X: Any) -> Any:
+    """check_rows for a function: without an estimator that knows features of old."""
+    if isinstance(X, File):
+        return _check_file(None, X, False)
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    return X if sp.issparse(X) else aligned(X)
+
+
+def _check_file(estimator: Any, X: File, reset: bool) -> File:
+    if not reset and _has_features(estimator, X):
+        return X
+    stands_for_it = np.broadcast_to(X.dtype.type(0), X.shape)  # takes no memory
+    settings = {"dtype": None, "ensure_all_finite": False}
+    try:
+        if estimator is None:
+            check_array(stands_for_it, **settings)
+        else:
+            validate_data(estimator, stands_for_it, reset=reset, **settings)
+    except ValueError as error:
+        raise ValueError(f"{X.name}: {error}") from error
+    return X
+
+
+def check_given(array: Any, dtype: Any, ndim: int, **settings: Any) -> np.ndarray:
+    """check_array for what is given beside X: finite, and of `dtype` or one of several."""
+    wanted = dtype if isinstance(dtype, list) else [dtype]
+    if _is_plain(array, ndim) and array.dtype in wanted and np.isfinite(array).all():
+        return array
+    return check_array(array, dtype=dtype, **settings)
+
+
+def _is_plain(X: Any, ndim: int) -> bool:
+    """Whether X is an array as it is wanted, of whose shape nothing can be said against.
+
+    scikit-learn's validation of such an array takes longer than fits and predictions of a
+    few rows.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == ndim
+        and X.size > 0
+        and X.dtype in (np.float32, np.float64)
+        and X.dtype.isnative
+        and X.flags.c_contiguous
+        and X.flags.aligned
+    )
+
+
+def _has_features(estimator: Any, X: Any) -> bool:
+    """Whether there are rows, of as many features as the estimator knows, and knows no names of."""
+    return (
+        X.shape[0] > 0
+        and X.shape[1] == getattr(estimator, "n_features_in_", None)
+        and not hasattr(estimator, "feature_names_in_")
+    )
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """The array, copied if its values don't lie where their type wants them."""
+    return array if array.flags.aligned else array.copy()
+
+
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Weights in X's dtype; None, which means 1 for every row, stays None."""
+    if sample_weight is None:
+        return None
+    return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+
+
+def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Whether results can be written to `out` as it is."""
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out)
+        raise ValueError(f"out must be an array of type {dtype} and shape {shape}, got {found}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError("out must be writable, aligned and in C order")
+
+
+def check_finite(estimator: Any, X: Any) -> None:
+    """Raise scikit-learn's error if X holds NaN or infinity; for a file, say in which row."""
+    if isinstance(X, File):
+        step = max(1, 2**24 // (X.shape[1] * X.dtype.itemsize))
+        for first in range(0, len(X), step):
+            bad = np.flatnonzero(~np.isfinite(X[first : first + step]).all(axis=1))
+            if len(bad):
+                row = X[first + bad[0] : first + bad[0] + 1]
+                what = (
+                    "NaN"
+                    if np.isnan(row).any()
+                    else f"infinity or a value too large for {X.dtype!r}"
+                )
+                raise ValueError(f"Input X contains {what}: row {first + bad[0]} of {X.name}")
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(X.sum()):  # as most are; the rest is looked at again
+            return
+    assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")

@@ -1,0 +1,1 @@
+"""The kernel that needs rows alone, and what the kernels of all wings are written in."""

@@ -1,0 +1,131 @@
+"""One row against one center or one cluster's sum, in float64, in the order of the features.
+
+`x` below is the row less the origin. Dense rows and rows of CSR data (which have
+no origin) are told apart by rows.indptr.
+"""
+
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memset
+
+from shoal.core.kernels.structs cimport Rows
+from shoal.core.kernels.vec cimport (
+    DL, add_row_of_three, d_add, d_load, d_load_widened, d_mul, d_set1, d_sub, d_sum_lanes, real,
+    vdouble,
+)
+
+cdef extern from *:
+    ctypedef double *Sums "double *restrict"  # overlaps no row
+
+
+cdef inline double weight(const Rows *rows, Py_ssize_t i) noexcept nogil:
+    return 1.0 if rows.weights == NULL else (<const real *> rows.weights)[i]
+
+
+cdef inline void add_values(const real *x, const real *origin, Py_ssize_t d, double w,
+                            Sums total) noexcept nogil:
+    cdef Py_ssize_t l
+    for l in range(d):
+        total[l] += w * (<double> x[l] - <double> origin[l])
+    total[d] += w
+
+
+cdef inline void add_row(const Rows *rows, Py_ssize_t i, double *total) noexcept nogil:
+    """total[:d] += w x_i, total[d] += w. Costs 3·d flops."""
+    cdef const real *x = <const real *> rows.x
+    cdef Py_ssize_t l
+    cdef double w = weight(rows, i)
+    if rows.indptr == NULL:
+        add_values(x + i * rows.d, <const real *> rows.origin, rows.d, w, total)
+        return
+    for l in range(rows.indptr[i], rows.indptr[i + 1]):
+        total[rows.indices[l]] += w * <double> x[l]
+    total[rows.d] += w
+
+
+cdef inline void add_rows_unrolled(const Rows *rows, Py_ssize_t start, Py_ssize_t stop,
+                                   const int32_t *labels, const uint8_t *wanted, double *sums,
+                                   Py_ssize_t d) noexcept nogil:
+    """add_rows for a d that the compiler knows, so that it can unroll."""
+    cdef const real *x = <const real *> rows.x
+    cdef const real *origin = <const real *> rows.origin
+    cdef const real *weights = <const real *> rows.weights
+    cdef Py_ssize_t i = start
+    if d == 3 and weights == NULL and wanted == NULL:  # such as the colours of a picture
+        while i < min(stop, rows.n - 1):
+            add_row_of_three(x + i * 3, origin, sums + labels[i] * 4)
+            i += 1
+    for i in range(i, stop):
+        if wanted == NULL or wanted[labels[i]]:
+            add_values(x + i * d, origin, d, 1.0 if weights == NULL else weights[i],
+                       sums + labels[i] * (d + 1))
+
+
+cdef inline void add_rows(const Rows *rows, Py_ssize_t start, Py_ssize_t stop,
+                          const int32_t *labels, const uint8_t *wanted,
+                          double *sums) noexcept nogil:
+    """Add rows start .. stop - 1 to sums[label], for the labels wanted (NULL: all)."""
+    cdef Py_ssize_t i
+    if rows.indptr == NULL and rows.d == 1:
+        add_rows_unrolled(rows, start, stop, labels, wanted, sums, 1)
+    elif rows.indptr == NULL and rows.d == 2:
+        add_rows_unrolled(rows, start, stop, labels, wanted, sums, 2)
+    elif rows.indptr == NULL and rows.d == 3:
+        add_rows_unrolled(rows, start, stop, labels, wanted, sums, 3)
+    elif rows.indptr == NULL and rows.d == 4:
+        add_rows_unrolled(rows, start, stop, labels, wanted, sums, 4)
+    else:
+        for i in range(start, stop):
+            if wanted == NULL or wanted[labels[i]]:
+                add_row(rows, i, sums + labels[i] * (rows.d + 1))
+
+
+cdef inline void move_row(const Rows *rows, Py_ssize_t i, double *sums, Py_ssize_t old,
+                          Py_ssize_t new) noexcept nogil:
+    """Take a dense row of unit weight off sums[old] and add it to sums[new]."""
+    cdef Py_ssize_t d = rows.d
+    cdef const real *x = <const real *> rows.x + i * d
+    cdef const real *origin = <const real *> rows.origin
+    add_values(x, origin, d, -1.0, sums + old * (d + 1))
+    add_values(x, origin, d, 1.0, sums + new * (d + 1))
+    if sums[old * (d + 1) + d] == 0:  # what is left is rounding
+        memset(sums + old * (d + 1), 0, d * sizeof(double))
+
+
+cdef inline void squared_distance(const Rows *rows, Py_ssize_t i, const double *center,
+                                  double *squared, double *norm) noexcept nogil:
+    """|x_i - c|² and |x_i|², in lanes that are added up at the end. Costs 5·d flops."""
+    cdef const real *x = <const real *> rows.x + i * rows.d
+    cdef const real *origin = <const real *> rows.origin
+    cdef vdouble s = d_set1(0), q = d_set1(0), t, e
+    cdef double t1, e1
+    cdef Py_ssize_t l = 0
+    while l + DL <= rows.d:
+        t = d_sub(d_load_widened(x + l), d_load_widened(origin + l))
+        e = d_sub(t, d_load(center + l))
+        s = d_add(s, d_mul(e, e))
+        q = d_add(q, d_mul(t, t))
+        l += DL
+    squared[0] = norm[0] = 0
+    while l < rows.d:
+        t1 = <double> x[l] - <double> origin[l]
+        e1 = t1 - center[l]
+        squared[0] += e1 * e1
+        norm[0] += t1 * t1
+        l += 1
+    if rows.d >= DL:
+        squared[0] += d_sum_lanes(s)
+        norm[0] += d_sum_lanes(q)
+
+
+cdef inline double squared_distance_csr(const Rows *rows, Py_ssize_t i, const double *center,
+                                        double center_norm) noexcept nogil:
+    """|x_i - c|² = |c|² + Σ_l ((x_l - c_l)² - c_l²) over the stored values; at least 0."""
+    cdef const real *x = <const real *> rows.x
+    cdef double squared = 0, c, e
+    cdef Py_ssize_t l
+    for l in range(rows.indptr[i], rows.indptr[i + 1]):
+        c = center[rows.indices[l]]
+        e = <double> x[l] - c
+        squared += e * e - c * c
+    squared += center_norm
+    return squared if squared > 0 else 0

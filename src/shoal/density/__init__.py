@@ -1,0 +1,5 @@
+"""Clusters by density: `DBSCAN`."""
+
+from shoal.density.dbscan import DBSCAN, dbscan
+
+__all__ = ["DBSCAN", "dbscan"]

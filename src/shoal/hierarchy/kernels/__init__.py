@@ -1,0 +1,1 @@
+"""Kernels of agglomerative clustering; they compute in float64."""

@@ -1,0 +1,14 @@
+"""k-means: `KMeans`, `MiniBatchKMeans` and their first centers."""
+
+from shoal.kmeans.kmeans import KMeans, cluster_rows, k_means
+from shoal.kmeans.minibatch import MiniBatchKMeans
+from shoal.kmeans.seeding import draw_seeds, kmeans_plusplus
+
+__all__ = [
+    "KMeans",
+    "MiniBatchKMeans",
+    "cluster_rows",
+    "draw_seeds",
+    "k_means",
+    "kmeans_plusplus",
+]

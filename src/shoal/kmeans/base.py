@@ -1,0 +1,236 @@
+"""What KMeans and MiniBatchKMeans share: first centers, and what fitted centers answer."""
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_array
+from sklearn.utils._metadata_requests import UNUSED
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
+
+from shoal.core.callbacks import CallbackSupportMixin
+from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
+from shoal.core.rows import Rows
+from shoal.kmeans.centers import Centers, distances, inertia, nearest
+from shoal.kmeans.seeding import ROUNDED_ROWS, draw_seeds, probabilities
+
+
+class BaseKMeans(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
+    """An estimator whose result is k centers."""
+
+    __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}  # no metadata
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    _rounded_rows: ClassVar[int] = ROUNDED_ROWS  # of draw_seeds
+
+    n_clusters: int
+    init: str | ArrayLike | Callable
+    n_init: int | str
+
+    def _count_runs(self, X: Any, default: int) -> int:
+        """Number of first centers to try, once X and the parameters are seen together."""
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
+        given = _is_arraylike_not_scalar(self.init)
+        n_init = self.n_init
+        if n_init == "auto":
+            n_init = 1 if given or self.init == "k-means++" else default
+        if given and n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            n_init = 1
+        return n_init
+
+    def _check_init(self, rows: Rows) -> Any:
+        """`init` with arrays checked and less the origin."""
+        if not _is_arraylike_not_scalar(self.init):
+            if callable(self.init) and not rows.sparse:
+                centered = np.asarray(rows.X) - rows.origin  # a callable must see these
+                return lambda k, random_state: self.init(centered, k, random_state=random_state)
+            if callable(self.init):
+                return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
+            return self.init
+        init = check_given(self.init, rows.dtype, 2, order="C")
+        self._check_center_shape(rows, init)
+        init = init.astype(np.float64)
+        return init if rows.sparse else init - rows.origin
+
+    def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
+        """Centers to begin a run from, less the origin."""
+        if isinstance(init, str) and init == "k-means++":
+            chosen = draw_seeds(
+                rows, self.n_clusters, random_state, rounded_rows=self._rounded_rows
+            )
+            return rows.gather_centered(chosen)
+        if isinstance(init, str):
+            chosen = random_state.choice(
+                rows.n, size=self.n_clusters, replace=False, p=probabilities(rows)
+            )
+            return rows.gather_centered(chosen)
+        if callable(init):
+            centers = init(self.n_clusters, random_state)
+            centers = check_array(centers, dtype=rows.dtype, copy=False, order="C")
+            self._check_center_shape(rows, centers)
+            return centers
+        return init
+
+    def _check_center_shape(self, rows: Rows, centers: np.ndarray) -> None:
+        for expected, found, what in (
+            (self.n_clusters, centers.shape[0], "number of clusters"),
+            (rows.d, centers.shape[1], "number of features of the data"),
+        ):
+            if found != expected:
+                raise ValueError(
+                    f"The shape of the initial centers {centers.shape} does not "
+                    f"match the {what} {expected}."
+                )
+
+    def _rows_and_centers(
+        self, X: Any, sample_weight: Any = None, *, finite: bool = True
+    ) -> tuple[Rows, Centers]:
+        """New data beside the fitted centers."""
+        check_is_fitted(self)
+        X = check_rows(self, X, reset=False, finite=finite, files=True)
+        rows = Rows(X, check_weights(sample_weight, X))
+        return rows, Centers(self.cluster_centers_, rows)
+
+    def _nearest(self, rows: Rows, centers: Centers) -> np.ndarray:
+        labels, all_finite = nearest(rows, centers)
+        if not all_finite:
+            check_finite(self, rows.X)
+        return labels
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Index of the nearest center of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to assign; those of a .npy file are read a block at a time.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of the nearest center.
+        """
+        return self._nearest(*self._rows_and_centers(X, finite=False))
+
+    def transform(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Distance of each row to every center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to transform; those of a .npy file are read a block at a time.
+        out : ndarray of shape (n_samples, n_clusters) and the dtype of X, default=None
+            Receives the distances. One that is mapped from a file is written to that
+            file, a block at a time, so neither X nor the result need fit in memory.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Distances, in the dtype of X and the unit of its features.
+        """
+        rows, centers = self._rows_and_centers(X)
+        if out is None:
+            out = np.empty((rows.n, centers.k), rows.dtype)
+        check_out(out, (rows.n, centers.k), rows.dtype)
+        if not distances(rows, centers, out):
+            check_finite(self, rows.X)
+        return out
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Minus the inertia of X with the fitted centers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to score; those of a .npy file are read a block at a time.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        score : float
+            Minus the weighted sum of squared distances to the nearest centers.
+        """
+        rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
+        return -inertia(rows, centers, self._nearest(rows, centers))
+
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Fit, and the labels of the rows fitted: ``fit(X).labels_``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+            Index of the cluster of each row.
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Fit, and the distance of each row to every center: ``fit(X).transform(X)``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to cluster.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Distances.
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,104 @@
+"""Nearest center of every row, and the sums of each cluster, in one pass (Lloyd 1982).
+
+    label_i = argmin_j |x_i - c_j|²,    sums_j = Σ_{label_i = j} w_i (x_i, 1)
+
+Cost a row: 2·k·d flops in the tile, one read of the row. See tile.pxd for the
+arithmetic and decide.pxd for the proof that labels are the canonical ones.
+"""
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int32_t
+
+from shoal.core.kernels.row cimport add_rows, move_row
+from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
+from shoal.core.kernels.vec cimport REAL_INF, TILE_ROWS, TRANSPOSE_WIDTH, real
+from shoal.kmeans.kernels.decide cimport decide, doubtful, tie_margin
+from shoal.kmeans.kernels.structs cimport Assignment
+from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
+from shoal.kmeans.kernels.tile cimport Ahead, nearest, prepare
+
+
+cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                 void *scratch) noexcept nogil:
+    """Labels of rows start .. stop - 1; scratch holds one tile."""
+    cdef Assignment *a = <Assignment *> args
+    cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count
+    cdef const real *x = <const real *> a.rows.x
+    cdef const real *origin = <const real *> a.rows.origin
+    cdef real *tile = <real *> scratch
+    cdef const real *rows[TILE_ROWS]
+    cdef Ahead next_rows
+    cdef Ahead *ahead
+    cdef real best[TILE_ROWS]
+    cdef real second[TILE_ROWS]
+    cdef real place[TILE_ROWS]
+    cdef real norms[TILE_ROWS]
+    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.radius[0]
+    cdef int32_t label[TILE_ROWS]
+    cdef int32_t doubt[TILE_ROWS]
+    cdef int32_t doubts, moved
+    cdef int32_t *labels = a.labels
+    cdef double *sums = NULL
+    cdef bint fresh = begin_sums(a, block, a.rows.weights != NULL)
+    cdef Py_ssize_t changed = 0, ties = 0, strange = 0
+    if a.sums != NULL:
+        sums = a.sums + block * k * (d + 1)
+    i = start
+    while i < stop:
+        count = min(<Py_ssize_t> TILE_ROWS, stop - i)
+        for r in range(TILE_ROWS):  # a short tile repeats its last row
+            rows[r] = x + (i + min(r, count - 1)) * d
+        transpose_rows(rows, origin, d, i + TILE_ROWS + TRANSPOSE_WIDTH <= a.rows.n, tile)
+        squared_norms(tile, d, norms)
+        ahead = NULL
+        if d >= 16 and i + 2 * TILE_ROWS <= stop:
+            for r in range(TILE_ROWS):
+                next_rows.rows[r] = rows[r] + TILE_ROWS * d
+            ahead = prepare(&next_rows, d, a.centers.group_panels[1])
+        nearest(tile, d, &a.centers, 0, ahead, best, second, place)
+        doubts = 0
+        for r in range(TILE_ROWS):
+            label[r] = <int32_t> place[r]  # one group, so places are centers
+            doubt[r] = doubtful(best[r], second[r], norms[r], margin, radius)
+            doubts |= doubt[r]
+        if doubts:
+            for r in range(count):
+                ties += doubt[r]
+                if doubt[r]:
+                    strange += not norms[r] < REAL_INF
+                    label[r] = decide(rows[r], origin, d, &a.centers, a.elkan,
+                                      -1 if a.first else labels[i + r])
+        moved = 0
+        for r in range(count):
+            moved += label[r] != labels[i + r]
+        if moved and sums != NULL and not fresh:
+            for r in range(count):
+                if label[r] != labels[i + r]:
+                    move_row(&a.rows, i + r, sums, labels[i + r], label[r])
+        for r in range(count):
+            labels[i + r] = label[r]
+        changed += moved
+        if sums != NULL and fresh:
+            add_rows(&a.rows, i, i + count, labels, NULL, sums)
+        i += TILE_ROWS
+    if sums != NULL and a.fresh != NULL and a.rows.weights == NULL:
+        finish_sums(a, block, start, stop, fresh, changed)
+    a.counts[4 * block] = changed
+    a.counts[4 * block + 1] = stop - start
+    a.counts[4 * block + 2] = ties
+    a.counts[4 * block + 3] = strange
+
+
+cdef void sum_block(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                    void *scratch) noexcept nogil:
+    """The sums of a block from its labels, taken anew."""
+    cdef Assignment *a = <Assignment *> args
+    begin_sums(a, block, True)
+    add_rows(&a.rows, start, stop, a.labels, NULL, a.sums + block * a.centers.k * (a.rows.d + 1))
+
+
+# What core/parallel.py hands to threads: name -> address.
+kernels = {
+    "assign": PyCapsule_New(<void *> assign, "shoal.kernel", NULL),
+    "sum_block": PyCapsule_New(<void *> sum_block, "shoal.kernel", NULL),
+}

@@ -1,0 +1,142 @@
+"""The canonical answer for one row: what every near-tie is decided by.
+
+In float64 whatever the data's type, in one order of summation, and fused only
+where written so: the bits are the same under every instruction set. Two rules,
+scikit-learn's (sklearn/cluster/_k_means_lloyd.pyx, _k_means_elkan.pyx):
+
+- lloyd: least |c_j|² - 2 x·c_j, a chain of fused steps as in the BLAS kernels that
+  scikit-learn calls, so that exact ties of small data fall alike; the lowest index
+  wins a tie.
+- elkan: least √Σ(x - c_j)², summed in fours; the current label wins a tie, else
+  the lowest index.
+
+When is it needed? The tile's v_j errs by at most e_j = (D + 5)·u·(|c_j|² + 2|x||c_j|),
+with u the unit roundoff and D the longest chain of additions (tile.pxd cuts the
+features into stretches): D fused steps, the roundings of x, c and |c|², and of the
+products where nothing is fused. Two centers can change places only where
+v_second - v_best <= 2 max e_j. Both of these bound that:
+
+- |c_j|² + 2|x||c_j| <= 2 r² + |x|² with r the largest |c_j|;
+- |c_j|² + 2|x||c_j| <= (2|x| + d_j)² <= 8|x|² + 2 d_j² with d_j² = |x|² + v_j, which
+  for j = second also covers every center further away: K (5|x|² + v_second) with
+  K = 4 (D + 5) u. It holds whatever centers there are far out.
+
+For float64 data the canonical routine errs by d + 5 steps, which are added. Where
+products underflow, each of the D + 5 steps errs by up to the smallest normal value
+besides (some libraries have subnormals flushed to zero): `underflow`.
+"""
+
+from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int32_t
+
+from shoal.core.kernels.vec cimport (
+    DL, LANES, LANE_VECTORS, REAL_EPS, REAL_MAX, REAL_MIN, STRETCH, d_add, d_fma, d_load, d_mul,
+    d_set1, d_store, d_sub, real, vdouble,
+)
+from shoal.kmeans.kernels.structs cimport Centers
+
+
+cdef inline double tie_margin(Py_ssize_t d) noexcept nogil:
+    """K of the module's text, and 3·u more for the tests themselves."""
+    cdef Py_ssize_t depth = min(d, <Py_ssize_t> STRETCH) + d // STRETCH
+    if sizeof(real) == 4:
+        return 2.0 * (depth + 8) * REAL_EPS
+    return 2.0 * (depth + 8 + d + 8) * REAL_EPS  # the canonical chain has no stretches
+
+
+cdef inline real underflow(real margin) noexcept nogil:
+    """What underflow adds to the error of a difference of two v_j."""
+    return margin * <real> (2 * REAL_MIN / REAL_EPS)
+
+
+cdef inline bint doubtful(real best, real second, real norm, real margin,
+                          real radius) noexcept nogil:
+    """Whether rounding could change which center is best; so where sums could overflow.
+
+    `norm` is |x|², `radius` the largest |c_j|².
+    """
+    # constants as `real`: a number in Cython is a double, and so would be the arithmetic
+    cdef real least = underflow(margin), most = radius + radius + norm  # >= |x|² + 2|x||c| + |c|²/2
+    cdef real less = <real> (1 - margin), five = <real> (5 * margin), half = <real> (margin / 2)
+    return not (((second * less - best > five * norm + least)
+                 | (second - best > half * most + least))
+                & (most < <real> (REAL_MAX / 8)))
+
+
+cdef inline void lloyd_values(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
+                              Py_ssize_t first, double *values) noexcept nogil:
+    """values[j] = |c_j|² - 2 x·c_j for LANES centers."""
+    cdef vdouble acc[LANE_VECTORS]
+    cdef vdouble t
+    cdef Py_ssize_t l
+    cdef int j
+    cdef const double *column = c.columns + first
+    for j in range(LANE_VECTORS):
+        acc[j] = d_set1(0)
+    for l in range(d):
+        t = d_set1(<double> x[l] - <double> origin[l])
+        for j in range(LANE_VECTORS):
+            acc[j] = d_fma(t, d_load(column + j * DL), acc[j])
+        column += c.padded
+    for j in range(LANE_VECTORS):
+        d_store(values + j * DL, d_sub(d_load(c.norms + first + j * DL),
+                                       d_mul(d_set1(2), acc[j])))
+
+
+cdef inline void elkan_values(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
+                              Py_ssize_t first, double *values) noexcept nogil:
+    """values[j] = √Σ(x - c_j)² for LANES centers, the squares added in fours."""
+    cdef vdouble acc[LANE_VECTORS]
+    cdef vdouble t[4]
+    cdef vdouble e, four
+    cdef Py_ssize_t l = 0, m, width
+    cdef int j
+    cdef const double *column = c.columns + first
+    for j in range(LANE_VECTORS):
+        acc[j] = d_set1(0)
+    while l < d:
+        width = 4 if l + 4 <= d else 1
+        for m in range(width):
+            t[m] = d_set1(<double> x[l + m] - <double> origin[l + m])
+        for j in range(LANE_VECTORS):
+            e = d_sub(t[0], d_load(column + j * DL))
+            four = d_mul(e, e)
+            for m in range(1, width):
+                e = d_sub(t[m], d_load(column + m * c.padded + j * DL))
+                four = d_add(four, d_mul(e, e))
+            acc[j] = d_add(acc[j], four)
+        column += width * c.padded
+        l += width
+    for j in range(LANE_VECTORS):
+        d_store(values + j * DL, acc[j])
+    for j in range(LANES):
+        values[j] = sqrt(values[j])
+
+
+cdef inline int32_t least(const double *values, Py_ssize_t first, Py_ssize_t m, int32_t current,
+                          int32_t winner, double *best) noexcept nogil:
+    """Carry the running winner over centers first .. first + m - 1."""
+    cdef Py_ssize_t j
+    for j in range(m):
+        if values[j] < best[0] or (values[j] == best[0] and first + j == current):
+            best[0] = values[j]
+            winner = <int32_t> (first + j)
+    return winner
+
+
+cdef inline int32_t decide(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
+                           bint elkan, int32_t current) noexcept nogil:
+    """The label of one dense row. Costs 2·k·d flops (elkan: 3·k·d)."""
+    cdef double values[LANES]
+    cdef double best = INFINITY
+    cdef int32_t winner = 0
+    cdef Py_ssize_t first = 0
+    while first < c.k:
+        if elkan:
+            elkan_values(x, origin, d, c, first, values)
+        else:
+            lloyd_values(x, origin, d, c, first, values)
+        winner = least(values, first, min(<Py_ssize_t> LANES, c.k - first),
+                       current if elkan else -1, winner, &best)
+        first += LANES
+    return winner

@@ -1,0 +1,155 @@
+"""The arguments of the kernels of k-means: see structs.pxd."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from shoal.core.kernels.structs cimport Rows
+
+
+ctypedef struct Centers:
+    # The same centers, less the origin, in each form that a kernel reads.
+    Py_ssize_t k
+    Py_ssize_t padded          # k rounded up, the length of a row of `columns`
+    Py_ssize_t n_groups
+    const double *radius       # one value: the largest |c|²
+    const double *rows         # [k, d]
+    const double *columns      # [d, padded]
+    const double *norms        # [padded]: |c|²
+    const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
+    const void *panel_norms    # real[n_panels, TILE_CENTERS]
+    const int32_t *place_center    # [n_panels * TILE_CENTERS]: center at a place
+    const int32_t *group_panels    # [n_groups + 1]: where the panels of a group begin
+    const int32_t *group_sizes     # [n_groups]
+    const int32_t *center_group    # [k]
+
+
+cdef enum:
+    BUCKETS = 8  # of rows by their distance: see gap.pxd
+
+
+ctypedef struct Assignment:
+    # One pass of k-means: E-step and the partial sums of the M-step.
+    Rows rows
+    Centers centers
+    bint elkan                 # ties keep the current label (else: lowest index)
+    bint first                 # no labels and no bounds yet
+    int32_t *labels            # [n]
+    double *sums               # [n_blocks, k, d + 1]: Σ w x and Σ w; NULL: not wanted
+    float *gap                 # [n] bounds of bounds.pyx; NULL: none kept
+    float *lower               # [n, n_groups]; NULL: no distance is made tight
+    const float *fall          # [k, BUCKETS]: what gaps of each label have lost so far
+    const float *sink          # [n_groups, k, BUCKETS]: what `lower` has
+    const float *apart         # [k]: |center - nearest other center|, rounded down
+    uint8_t *dirty             # [n_blocks, k]: clusters that gained or lost a row
+    uint8_t *fresh             # [n_blocks]: sum all rows anew in this pass
+    int64_t *moved             # [n_blocks]: rows that moved since then
+    int64_t *counts            # [n_blocks, 4]: labels changed, rows examined, near-ties, and
+    # norms that are not finite (where assign.pyx takes them)
+
+
+ctypedef struct Following:
+    # The bounds after a step of the centers.
+    Centers centers
+    Py_ssize_t d
+    bint local                 # tell near centers from others
+    bint everything            # every row was examined in the last pass
+    const double *shifts       # [k]: |new - old|
+    const void *drift          # real[n_groups, padded]: rounded up; 0 in other groups
+    double *reach              # [k, BUCKETS]
+    double *fallen             # [k, BUCKETS]
+    double *sunk               # [n_groups, k, BUCKETS]
+    float *fall                # the same, rounded up
+    float *sink
+    float *apart               # [k]
+
+
+ctypedef struct Reduction:
+    # From the blocks' sums (or from the rows) to the sums of each cluster.
+    Rows rows
+    Py_ssize_t k
+    Py_ssize_t n_blocks
+    const double *sums         # [n_blocks, k, d + 1]
+    const uint8_t *dirty       # [n_blocks, k]
+    bint everything            # every cluster anew, dirty or not
+    const uint8_t *wanted      # [k]: clusters to sum; of add_in_order only
+    const int32_t *labels      # [n]
+    double *totals             # [k, d + 1]
+
+
+ctypedef struct Update:
+    # From the sums of each cluster to centers in every form.
+    Py_ssize_t k
+    Py_ssize_t d
+    const double *totals       # [k, d + 1]
+    const double *old          # [k, d]
+    double *rows               # [k, d]
+    double *shifts             # [k]: |new - old|
+
+
+ctypedef struct Packing:
+    # The writable side of Centers, filled from its `rows` and `norms`.
+    Py_ssize_t k
+    Py_ssize_t d
+    Py_ssize_t padded
+    const double *rows
+    const double *norms
+    double *columns
+    void *panels
+    void *panel_norms
+    const int32_t *place_center
+
+
+ctypedef struct Measure:
+    # What rows and centers have to say of each other, beyond the nearest.
+    Rows rows
+    Centers centers
+    bint elkan
+    const int32_t *labels      # [n]
+    double *totals             # [n_blocks]
+    void *out                  # real[n] or real[n, k]; NULL: not wanted
+
+
+ctypedef struct Seeding:
+    # One step of k-means++: candidates against every row.
+    Rows rows
+    Py_ssize_t n_candidates    # at most CANDIDATES
+    Py_ssize_t chosen          # the candidate that becomes a seed
+    int32_t seed               # its number
+    bint rounded               # rows less the origin, and distances, are rounded to real
+    const double *points       # [n_candidates, d], less the origin
+    void *panel                # real[d, CANDIDATES]: -2 candidate, for dense rows
+    void *panel_norms          # real[CANDIDATES]: |candidate|²; infinite beyond the last
+    double *candidates         # [d, CANDIDATES], for sparse rows
+    double *norms              # [CANDIDATES]: |candidate|²
+    double *closest            # [n]: squared distance to the nearest seed
+    int32_t *nearest           # [n]: which seed that is; -1: none yet
+    const double *reach        # [k]: rows closer to this seed than that are settled
+    uint8_t *nearer            # [n]: bit j: candidate j is nearer than any seed
+    double *gains              # [n_blocks, CANDIDATES]
+    double *left               # [n_blocks]: Σ w·closest after `accept`
+    void *columns              # real[n_candidates, n]: min(closest, distance); NULL: not wanted
+
+
+ctypedef struct Search:
+    # Where a running sum of w·closest reaches each of some ascending targets.
+    Py_ssize_t n_blocks
+    Py_ssize_t n_targets
+    bint rounded               # the sum is taken in the data's type
+    const double *closest      # [n]
+    const void *weights        # real[n] or NULL
+    const double *before       # [n_blocks + 1]: the sum where each block begins, and the last ends
+    const double *targets      # [n_targets]
+    int64_t *found             # [n_targets]
+
+
+ctypedef struct Batch:
+    # One step of mini-batch k-means: rows that were drawn, and centers in the data's type.
+    Rows rows
+    Centers centers
+    Py_ssize_t count           # rows of the batch
+    const int64_t *drawn       # [count]: which rows they are; NULL: all, in their order
+    int32_t *labels            # [count]
+    double *inertias           # [n_blocks]: Σ w |x - c|²
+    const void *old            # real[k, d]: centers
+    const void *weights        # real[k]: weight that each has seen
+    void *new                  # real[k, d]
+    void *new_weights          # real[k]

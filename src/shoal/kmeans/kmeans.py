@@ -1,0 +1,381 @@
+"""KMeans and k_means."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from shoal.core.callbacks import Task, begin_fit
+from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.rows import Rows
+from shoal.core.sources import hold_rows, takes_files
+from shoal.kmeans.base import BaseKMeans
+from shoal.kmeans.lloyd import Lloyd
+from shoal.kmeans.seeding import draw_seeds
+
+
+def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
+    """Whether each cluster of `labels` lies in one of `best` (scikit-learn looks one way only)."""
+    first = np.empty(k, best.dtype)
+    first[labels[::-1]] = best[::-1]
+    return np.array_equal(first[labels], best)
+
+
+def _warn_of_few_clusters(labels: np.ndarray, k: int, stacklevel: int) -> None:
+    """Warn where clusters have no rows; as a rule the first rows tell that all have some."""
+    found = np.zeros(k, bool)
+    start, stop = 0, 2**8
+    while start < len(labels) and not found.all():
+        found[labels[start:stop]] = True
+        start, stop = stop, stop + min(stop, 2**16)
+    n_found = int(found.sum())
+    if n_found < k:
+        warnings.warn(
+            f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
+            f"({k}). Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
+
+
+class KMeans(BaseKMeans):
+    """K-means clustering with the answers of scikit-learn's KMeans, sooner and in less memory.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and of centers.
+    init : {'k-means++', 'random'}, callable or array-like of shape \
+(n_clusters, n_features), default='k-means++'
+        How the first centers are found: greedy k-means++ [2]_; rows at random; the
+        given array; or ``init(X, n_clusters, random_state=...)``, which receives a
+        copy of X less its mean.
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different first centers, of which the one with the least
+        inertia is kept. 'auto' is 1 for 'k-means++' and arrays, 10 otherwise.
+    max_iter : int, default=300
+        Largest number of iterations of a run.
+    tol : float, default=1e-4
+        A run ends when the squared shifts of all centers sum to at most ``tol`` times
+        the mean variance of the features.
+    verbose : int, default=0
+        Whether to print the inertia of each iteration.
+    random_state : int, RandomState instance or None, default=None
+        Draws the first centers.
+    copy_x : bool, default=True
+        Accepted for scikit-learn's sake: X is never copied and never changed.
+    algorithm : {'lloyd', 'elkan'}, default='lloyd'
+        The rule for rows at equal distance from two centers: the lower index, or the
+        label that the row has already. How distances are found, and which need not
+        be, is chosen by the shape of the data.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centers, in the dtype of X.
+    labels_ : ndarray of shape (n_samples,), int32
+        Index of the nearest center of each row.
+    inertia_ : float
+        Sum of squared distances to the nearest centers, times the weights.
+    n_iter_ : int
+        Iterations of the run that was kept.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names that are all strings.
+
+    Notes
+    -----
+    An iteration assigns every row to its nearest center and moves each center to the
+    mean of its rows [1]_. Rows at nearly equal distance from two centers are decided
+    in float64 whatever the dtype of X, and all sums are taken in float64 over blocks
+    that depend on the shape of X alone, so any number of threads gives the same bits.
+
+    A fit adds about 12 to 20 bytes a row to the memory that X takes.
+
+    A fit of a file reads it once for the mean, once in each iteration, and three times
+    in the end. `init` 'k-means++' reads it twice for each center besides; first centers from a
+    sample of the rows cost nothing::
+
+        X = np.load("rows.npy", mmap_mode="r")
+        sample = X[np.sort(rng.choice(len(X), 100_000, replace=False))]
+        init, _ = shoal.kmeans_plusplus(sample, n_clusters)
+
+    To go on with a long fit after a crash, let a callback (`set_callbacks`, scikit-learn
+    1.9) write ``fitted_estimator.cluster_centers_`` to a file at the end of each task
+    named "iteration", and give these centers as `init`.
+
+    References
+    ----------
+    .. [1] Lloyd, S. (1982). "Least squares quantization in PCM". IEEE Transactions
+       on Information Theory 28 (2), 129-137.
+    .. [2] Arthur, D. and Vassilvitskii, S. (2007). "k-means++: the advantages of
+       careful seeding". SODA, 1027-1035.
+
+    Examples
+    --------
+    >>> from shoal import KMeans
+    >>> import numpy as np
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseKMeans._parameter_constraints,
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: str | ArrayLike | Callable = "k-means++",
+        n_init: int | str = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+            Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
+            anything else is converted once. The path of a .npy file, or an array mapped
+            from one, is read a block at a time in every pass, whatever its size, but for
+            its first 192 MiB, which are read once: the answer has the same bits as that of
+            the array in memory.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        self : KMeans
+            The fitted estimator. One whose fit fails stays as it was.
+        """
+        X = check_rows(self, X, reset=True, finite=False, files=True)
+        hold_rows(X)
+        mean, tol = self._mean_and_tolerance(X)
+        n_init = self._count_runs(X, 10)
+        algorithm = self._rule_for_ties()
+        random_state = check_random_state(self.random_state)
+        rows = Rows(X, check_weights(sample_weight, X), mean)
+        init = self._check_init(rows)
+
+        task = begin_fit(self, X, y, sample_weight, n_init)
+        best = None
+        for _ in range(n_init):
+            run = Lloyd(rows, self._first_centers(rows, init, random_state), algorithm)
+            if self.verbose:
+                print("Initialization complete")
+            part = task.subtask("run", self.max_iter)
+            n_iter = self._iterate(run, tol, part)
+            stop = part.end(lambda run=run, n_iter=n_iter: self._as_fitted(run, n_iter))
+            result = (run.inertia(), run.labels, run.centers.rows, n_iter)
+            if best is None or (
+                result[0] < best[0] and not _same_clustering(run.labels, best[1], self.n_clusters)
+            ):
+                best = result
+            del run, part  # before the next one takes its memory
+            if stop:
+                break
+
+        self.inertia_, self.labels_, centers, self.n_iter_ = best
+        if not rows.sparse:
+            centers = centers + rows.origin
+        self.cluster_centers_ = centers.astype(X.dtype, copy=False)
+        self._n_features_out = self.n_clusters
+        _warn_of_few_clusters(self.labels_, self.n_clusters, stacklevel=5)
+        task.end(dict)
+        return self
+
+    def _as_fitted(self, run: Lloyd, n_iter: int) -> dict:
+        """What a callback's estimator needs to predict with the centers of a run."""
+        rows = run.rows
+        centers = run.centers.rows if rows.sparse else run.centers.rows + rows.origin
+        return {"cluster_centers_": centers.astype(rows.dtype), "n_iter_": n_iter}
+
+    def _iterate(self, run: Lloyd, tol: float, task: Task) -> int:
+        """Assign and average until labels or centers stay; the number of iterations."""
+        stop = "." if run.algorithm == "lloyd" else ""
+        for i in range(self.max_iter):
+            part = task.subtask("iteration")
+            changed = run.assign()
+            if self.verbose:
+                print(f"Iteration {i}, inertia {run.inertia()}{stop}")
+            shift = run.update()
+            stop_now = part.end(lambda i=i: self._as_fitted(run, i + 1))
+            if changed == 0:
+                if self.verbose:
+                    print(f"Converged at iteration {i}: strict convergence.")
+                run.settle()
+                return i + 1
+            if shift <= tol:
+                if self.verbose:
+                    print(
+                        f"Converged at iteration {i}: center shift {shift} within tolerance {tol}."
+                    )
+                break
+            if stop_now:
+                break
+        run.settle()
+        run.assign()  # so that labels fit the last centers
+        return i + 1
+
+    def _rule_for_ties(self) -> str:
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            return "lloyd"
+        return self.algorithm
+
+    def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
+        """Origin of dense rows, and the squared shift that ends a run."""
+        if sp.issparse(X):
+            variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
+            return None, float(np.mean(variance)) * self.tol
+        mean, variance = Rows(X).moments()
+        if not np.isfinite(mean).all():
+            check_finite(self, X)
+        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
+
+
+def cluster_rows(
+    rows: Rows, k: int, variance: float, random_state: np.random.RandomState, stacklevel: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and centers of ``KMeans(k, n_init=1)``, for wings whose fits begin with k-means.
+
+    Parameters
+    ----------
+    rows : Rows
+        With their mean as origin.
+    k : int
+        Number of clusters.
+    variance : float
+        Mean variance of the features.
+    random_state : RandomState instance
+        Draws the first centers.
+    stacklevel : int
+        Of a warning of clusters without rows, as seen from the caller.
+    """
+    model = KMeans(k, n_init=1)
+    run = Lloyd(rows, rows.gather_centered(draw_seeds(rows, k, random_state)), "lloyd")
+    model._iterate(run, model.tol * variance, Task(model, None, {}))
+    _warn_of_few_clusters(run.labels, k, stacklevel + 2)
+    return run.labels, run.centers.rows + rows.origin
+
+
+@takes_files
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "sample_weight": ["array-like", None],
+        "return_n_iter": [bool],
+    },
+    prefer_skip_nested_validation=False,
+)
+def k_means(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: ArrayLike | None = None,
+    init: str | ArrayLike | Callable = "k-means++",
+    n_init: int | str = "auto",
+    max_iter: int = 300,
+    verbose: bool = False,
+    tol: float = 1e-4,
+    random_state: int | np.random.RandomState | None = None,
+    copy_x: bool = True,
+    algorithm: str = "lloyd",
+    return_n_iter: bool = False,
+) -> tuple:
+    """Perform k-means clustering; a function around :class:`KMeans`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        Rows to cluster.
+    n_clusters : int
+        Number of clusters.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row; 1 by default.
+    init, n_init, max_iter, verbose, tol, random_state, copy_x, algorithm
+        As for :class:`KMeans`.
+    return_n_iter : bool, default=False
+        Whether to return the number of iterations too.
+
+    Returns
+    -------
+    centroid : ndarray of shape (n_clusters, n_features)
+        Centers.
+    label : ndarray of shape (n_samples,), int32
+        Index of the nearest center of each row.
+    inertia : float
+        Sum of squared distances to the nearest centers, times the weights.
+    best_n_iter : int
+        Iterations of the run that was kept; only if `return_n_iter`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from shoal import k_means
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> centroid, label, inertia = k_means(X, n_clusters=2, random_state=0)
+    >>> centroid
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> inertia
+    16.0
+    """
+    fitted = KMeans(
+        n_clusters=n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        verbose=verbose,
+        tol=tol,
+        random_state=random_state,
+        copy_x=copy_x,
+        algorithm=algorithm,
+    ).fit(X, sample_weight=sample_weight)
+    result = (fitted.cluster_centers_, fitted.labels_, fitted.inertia_)
+    return (*result, fitted.n_iter_) if return_n_iter else result

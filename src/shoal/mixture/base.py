@@ -1,0 +1,432 @@
+"""What GaussianMixture and BayesianGaussianMixture share: the fit, and what a fit answers."""
+
+import warnings
+from numbers import Integral, Real
+from time import time
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
+from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.files import File
+from shoal.core.rows import Rows
+from shoal.mixture.covariances import ILL_DEFINED, Estimates, check_shape, shape_of
+from shoal.mixture.em import EM, Data, Fit
+from shoal.mixture.expectation import Components, Pass, kernel_for
+
+
+class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
+    """A mixture of normal distributions, fitted by EM.
+
+    A model says what its parameters are: see the methods that are not implemented here.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++"})],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    # -- what a model must say
+
+    def _check_parameters(self, data: Data) -> tuple:
+        """Check what depends on the data; what was given of it, for `_begin`."""
+        raise NotImplementedError
+
+    def _weight_eps(self, dtype: Any) -> float:
+        """Added to the weights of components in M-steps."""
+        raise NotImplementedError
+
+    def _begin(self, em: EM, given: tuple, random_state: Any) -> Fit:
+        """Parameters to begin a run with."""
+        raise NotImplementedError
+
+    def _maximise(self, found: Estimates, data: Data) -> Fit:
+        """The M-step, from the estimates that all models share."""
+        raise NotImplementedError
+
+    def _log_constants(self, fit: Fit) -> np.ndarray:
+        """log (π N(mean)), or what stands for it, of each component."""
+        raise NotImplementedError
+
+    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
+        """What EM raises, from Σ w log p(x) and Σ w r log r."""
+        raise NotImplementedError
+
+    def _attributes(self, fit: Fit, dtype: Any) -> dict:
+        """Fitted attributes, in the model's dtype for such data."""
+        raise NotImplementedError
+
+    def _fitted(self) -> Fit:
+        """The other way around: parameters from fitted attributes."""
+        raise NotImplementedError
+
+    # -- fitting
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Estimate the parameters of the mixture by EM.
+
+        `n_init` runs from different first responsibilities; the one with the largest lower
+        bound is kept. Where `warm_start` is True and the estimator is fitted, there is one
+        run, which goes on from where it stands.
+
+        Parameters
+        ----------
+        X : {array-like, path} of shape (n_samples, n_features)
+            Rows. float32 and float64 in C order are read in place; anything else is
+            converted once. The path of a .npy file, or an array mapped from one, is read
+            a block at a time in every iteration, but for its first 192 MiB, which are read once.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default. From the same first responsibilities, a
+            weight of 2 is the same as a row that is there twice.
+
+        Returns
+        -------
+        self : object
+            The fitted mixture. One whose fit fails stays as it was.
+
+        Raises
+        ------
+        ValueError
+            Bad input; or a component's covariance is not positive definite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The run that is kept did not reach `tol` within `max_iter` iterations.
+        """
+        self._run_em(X, y, sample_weight)
+        return self
+
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Estimate the parameters of the mixture, and the likeliest component of each row.
+
+        Parameters
+        ----------
+        X : {array-like, path} of shape (n_samples, n_features)
+            Rows, as for `fit`.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; 1 by default.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            Index of the likeliest component, as ``fit(X).predict(X)``.
+        """
+        return self._assign(self._run_em(X, y, sample_weight).rows.X)
+
+    def _run_em(self, X: Any, y: Any, sample_weight: Any) -> Data:
+        """All runs of a fit; the best one's parameters become attributes."""
+        data = self._take_data(X, sample_weight)
+        given = self._check_parameters(data)
+        begin = not (self.warm_start and hasattr(self, "converged_"))
+        n_init = self.n_init if begin else 1
+        random_state = check_random_state(self.random_state)
+        self.converged_ = False
+        em = EM(
+            data,
+            self.n_components,
+            self.reg_covar,
+            maximise=self._maximise,
+            constants=self._log_constants,
+            bound=self._lower_bound,
+            eps=self._weight_eps(data.rows.dtype),
+        )
+        task = begin_fit(self, X, y, sample_weight, n_init)
+        best, best_bound, best_bounds = None, -np.inf, []
+        for init in range(n_init):
+            told = _Progress(self.verbose, self.verbose_interval, init)
+            fit = self._begin(em, given, random_state) if begin else self._going_on(data)
+            bounds: list = []
+            part = task.subtask("run", self.max_iter)
+            if self.max_iter:
+                first = -np.inf if begin else float(self.lower_bound_)
+                fit, converged = self._iterate(em, fit, first, bounds, part, told)
+                told.end(bounds[-1], converged)
+                if best is None or bounds[-1] > best_bound:
+                    best, best_bound, best_bounds = fit, bounds[-1], bounds
+                    self.converged_ = converged
+            else:
+                best = fit
+            if part.end(lambda fit=fit: self._attributes(fit, data.rows.dtype)):
+                break
+        if not self.converged_ and self.max_iter:
+            warnings.warn(
+                "Best performing initialization did not converge. "
+                "Try different init parameters, or increase max_iter, "
+                "tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        vars(self).update(self._attributes(best, data.rows.dtype))
+        self.n_iter_ = len(best_bounds)
+        self.lower_bound_ = best_bound
+        self.lower_bounds_ = best_bounds
+        task.end(dict)
+        return data
+
+    def _iterate(
+        self, em: EM, fit: Fit, bound: float, bounds: list, part: Task, told: "_Progress"
+    ) -> tuple[Fit, bool]:
+        """EM until the lower bound changes by less than `tol`; whether it did."""
+        real = em.data.dtype.type
+        for n_iter in range(1, self.max_iter + 1):
+            task = part.subtask("iteration")
+            fit, found = em.step(fit)
+            if not np.isfinite(found):
+                raise ValueError(ILL_DEFINED)
+            bounds.append(real(found))
+            change, bound = found - bound, found
+            told.iteration(n_iter, change)
+            stop = task.end(lambda fit=fit: self._attributes(fit, em.data.rows.dtype))
+            if abs(change) < self.tol:
+                return fit, True
+            if stop:
+                break
+        return fit, False
+
+    def _computed_in(self, dtype: Any) -> Any:
+        """The dtype of the arithmetic, and of lower bounds, for data of this dtype."""
+        raise NotImplementedError
+
+    def _take_data(self, X: Any, sample_weight: Any) -> Data:
+        X = check_dense(self, X, reset=True, least=2)
+        n, k = X.shape[0], self.n_components
+        if n < k:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {k}, n_samples = {n}"
+            )
+        weights = check_mixture_weights(sample_weight, X, k)
+        data = Data(X, weights, self.covariance_type, self._computed_in(X.dtype))
+        if not np.isfinite(data.mean).all():
+            check_finite(self, X)
+        return data
+
+    def _going_on(self, data: Data) -> Fit:
+        """The fitted parameters, if they fit the data and the parameters of now."""
+        k, d = self.n_components, data.rows.d
+        check_shape(self.means_, (k, d), "means")
+        shape = shape_of(self.covariance_type, k, d)
+        check_shape(self.precisions_cholesky_, shape, f"{self.covariance_type} precision")
+        return self._fitted()
+
+    # -- what a fitted mixture answers
+
+    def _rows_and_components(self, X: Any, sample_weight: Any = None) -> tuple[Rows, Components]:
+        """New data and the fitted components, which compute in the dtype of both."""
+        check_is_fitted(self)
+        X = check_dense(self, X, reset=False)
+        fit = self._fitted()
+        origin = fit.means.mean(axis=0)
+        tied = kernel_for(self.covariance_type, X.shape[1]) == "tied"
+        rows = Rows(X, check_mixture_weights(sample_weight, X, 1), origin if tied else None)
+        dtype = np.result_type(X.dtype, self.means_.dtype)
+        components = Components(self.covariance_type, len(fit.means), rows, dtype)
+        components.refer(fit.means)
+        components.pack(fit.means, fit.factors, self._log_constants(fit))
+        return rows, components
+
+    def _compute(self, rows: Rows, components: Components, **wanted: Any) -> float:
+        """One pass that writes what is wanted; Σ w log p(x), or what tells that it is finite."""
+        total = Pass(rows, components, **wanted).run()[0]
+        if not np.isfinite(total) and not rows.in_memory:
+            check_finite(self, rows.X)
+        return total
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log-likelihood of each row.
+
+        Parameters
+        ----------
+        X : {array-like, path} of shape (n_samples, n_features)
+            Rows; those of a .npy file are read a block at a time.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            Logarithm of the density at each row.
+        """
+        rows, components = self._rows_and_components(X)
+        found = np.empty(rows.n, components.dtype)
+        self._compute(rows, components, log_norm=found)
+        return found
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Mean log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, path} of shape (n_samples, n_features)
+            Rows; those of a .npy file are read a block at a time.
+        y : Ignored
+            Present for the sake of pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the mean; 1 by default.
+
+        Returns
+        -------
+        log_likelihood : float
+            Mean of ``score_samples(X)``.
+        """
+        rows, components = self._rows_and_components(X, sample_weight)
+        weights = rows.sample_weight
+        total = rows.n if weights is None else weights.sum(dtype=np.float64)
+        return float(self._compute(rows, components) / total)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Index of the likeliest component of each row.
+
+        Parameters
+        ----------
+        X : {array-like, path} of shape (n_samples, n_features)
+            Rows; those of a .npy file are read a block at a time.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            The component with the largest responsibility, the first of several.
+        """
+        return self._assign(X)
+
+    def _assign(self, X: Any) -> np.ndarray:
+        rows, components = self._rows_and_components(X)
+        found = np.empty(rows.n, np.int64)
+        self._compute(rows, components, assigned=found)
+        return found
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Responsibility of each component for each row.
+
+        Parameters
+        ----------
+        X : {array-like, path} of shape (n_samples, n_features)
+            Rows; those of a .npy file are read a block at a time.
+
+        Returns
+        -------
+        resp : ndarray of shape (n_samples, n_components)
+            Posterior probabilities of the components, which sum to 1 in each row.
+        """
+        rows, components = self._rows_and_components(X)
+        found = np.empty((rows.n, components.k), components.dtype)
+        self._compute(rows, components, posterior=found)
+        return found
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            Rows, those of each component together.
+        y : ndarray of shape (n_samples,), int64
+            The component that each comes from.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {self.n_components} . The sampling requires at "
+                "least one sample."
+            )
+        k, d = self.means_.shape
+        draws = check_random_state(self.random_state)
+        counts = draws.multinomial(n_samples, self.weights_)
+        parts = []
+        for j, (mean, count) in enumerate(zip(self.means_, counts, strict=True)):
+            spread = self.covariances_ if self.covariance_type == "tied" else self.covariances_[j]
+            if self.covariance_type in ("full", "tied"):
+                parts.append(draws.multivariate_normal(mean, spread, int(count)))
+            else:
+                parts.append(mean + draws.standard_normal(size=(count, d)) * np.sqrt(spread))
+        return np.vstack(parts).astype(np.float64, copy=False), np.repeat(np.arange(k), counts)
+
+
+def check_dense(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
+    """check_rows for estimators that take no sparse matrices, with a least number of rows."""
+    if sp.issparse(X):
+        validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)  # refuses it
+    X = check_rows(estimator, X, reset=reset, finite=not reset, files=True)
+    if X.shape[0] < least:
+        if not isinstance(X, File):  # other complaints come first
+            check_finite(estimator, X)
+        raise ValueError(
+            f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
+            f"{least} is required by {type(estimator).__name__}."
+        )
+    return X
+
+
+def check_mixture_weights(sample_weight: Any, X: Any, k: int) -> np.ndarray | None:
+    """Weights that are not negative, k of them positive."""
+    weights = check_weights(sample_weight, X)
+    if weights is None:
+        return None
+    if (weights < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    positive = int(np.count_nonzero(weights))
+    if positive < k:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {k}, n_samples = "
+            f"{positive} with a positive weight"
+        )
+    return weights
+
+
+class _Progress:
+    """What `verbose` prints of a run."""
+
+    def __init__(self, verbose: int, interval: int, number: int) -> None:
+        self._verbose, self._interval = verbose, interval
+        self._begun = self._last = time()
+        if verbose:
+            print(f"Initialization {number}")
+
+    def iteration(self, n_iter: int, change: float) -> None:
+        """Told every `interval` iterations."""
+        if not self._verbose or n_iter % self._interval:
+            return
+        if self._verbose == 1:
+            print(f"  Iteration {n_iter}")
+            return
+        now = time()
+        passed, self._last = now - self._last, now
+        print(f"  Iteration {n_iter}\t time lapse {passed:.5f}s\t ll change {change:.5f}")
+
+    def end(self, bound: float, converged: bool) -> None:
+        """Told when a run ends."""
+        words = f"Initialization {'converged' if converged else 'did not converge'}."
+        if self._verbose == 1:
+            print(words)
+        elif self._verbose:
+            print(f"{words} time lapse {time() - self._begun:.5f}s\t lower bound {bound:.5f}.")

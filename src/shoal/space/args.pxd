@@ -1,0 +1,15 @@
+from shoal.core.args cimport Args
+from shoal.space.kernels.structs cimport KDTree, Packed
+
+
+cdef class PackedArgs:
+    cdef Packed struct
+    cdef list kept
+    cdef str type
+
+
+cdef class KDTreeArgs:
+    cdef KDTree struct
+    cdef list kept
+    cdef readonly str type
+    cdef readonly Py_ssize_t n_tiles

@@ -1,0 +1,1 @@
+"""What tests let other processes do: python -m children.kmeans <command> <arguments>."""

@@ -1,0 +1,166 @@
+"""What the tests of files let other processes do: `python -m children.files <command> ...`."""
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import shoal
+from children.kmeans import _status
+
+
+def centers_of(path, k):
+    return np.array(np.load(path, mmap_mode="r")[:k])
+
+
+def estimator(kind, path):
+    init = centers_of(path, 5)
+    if kind == "KMeans":
+        return shoal.KMeans(5, init=init, n_init=1, max_iter=3, tol=0)
+    return shoal.MiniBatchKMeans(
+        5, init=init, n_init=1, max_iter=1, compute_labels=False, batch_size=50_000
+    )
+
+
+def memory(path, kind, method):
+    """Bytes by which a fit of a file, and what it answers, raised the peak of resident memory."""
+    small = np.random.default_rng(0).random((5000, 32), dtype="f4")
+    model = estimator(kind, path).set_params(init="random").fit(small)
+    model.set_params(init=centers_of(path, 5)).predict(small)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before = _status("VmRSS")
+    X = path if kind == "KMeans" else np.load(path, mmap_mode="r")
+    if method == "transform":
+        n = np.load(path, mmap_mode="r").shape[0]
+        out = np.lib.format.open_memmap(path + ".out.npy", "w+", "f4", (n, 5))
+        model.transform(X, out=out)
+    else:
+        getattr(model, method)(X)
+    return {"added": _status("VmHWM") - before}
+
+
+def fit_short(X, k):
+    shoal.KMeans(k, init="random", n_init=1, max_iter=2, random_state=0).fit(X)
+
+
+def begin_batch(X, k):
+    shoal.MiniBatchKMeans(k, init="random", n_init=1, random_state=0).partial_fit(X)
+
+
+def shorten(path, kind):
+    """Cut the file off while it is read, again and again; the errors, and whether one came."""
+    size = os.path.getsize(path)
+    stop = threading.Event()
+
+    def cut():
+        while not stop.is_set():
+            os.truncate(path, size // 3)
+            time.sleep(0.002)
+            os.truncate(path, size)
+            time.sleep(0.002)
+
+    X = path if kind == "path" else np.load(path, mmap_mode="r")
+    X = X[:, 1:] if kind == "columns" else X
+    call = {"batch": begin_batch, "seeds": shoal.kmeans_plusplus}.get(kind, fit_short)
+    thread = threading.Thread(target=cut)
+    thread.start()
+    told = set()
+    try:
+        for _ in range(60):
+            try:
+                call(X, 3)
+            except (OSError, ValueError) as error:
+                told.add(f"{type(error).__name__}: {error}")
+    finally:
+        stop.set()
+        thread.join()
+    return sorted(told)
+
+
+def forbidden(path):
+    """What three calls say of a file that this process may not read."""
+    model = shoal.KMeans(2).fit(np.eye(3))
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    told = []
+    for call in (model.fit, model.predict, lambda path: shoal.k_means(path, 2)):
+        try:
+            call(path)
+        except PermissionError as error:
+            told.append(str(error))
+    return told
+
+
+def full(path, limit):
+    """transform to a file that may not grow beyond a limit, if 0 or more, or to a full disk."""
+    X = np.random.default_rng(0).random((200_000, 4))
+    model = shoal.KMeans(8, init=X[:8], n_init=1, max_iter=1).fit(X)
+    out = np.lib.format.open_memmap(path, "w+", "f8", (len(X), 8))
+    if int(limit) >= 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    try:
+        model.transform(X, out=out)
+    except OSError as error:
+        return str(error)
+    return "no error"
+
+
+class Checkpoint:
+    """Writes the centers of each iteration to a file, and dies after some of them."""
+
+    def __init__(self, path, dies_after=None):
+        self.path, self.dies_after, self.seen = Path(path), dies_after, 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        if context.task_name != "iteration":
+            return False
+        part = self.path.with_suffix(".part.npy")
+        np.save(part, fitted_estimator.cluster_centers_)
+        os.replace(part, self.path)  # whole or not at all
+        self.seen += 1
+        if self.seen == self.dies_after:
+            os.kill(os.getpid(), 9)
+        return False
+
+
+def die(path, checkpoint, dies_after):
+    """A fit of a file that is killed in an iteration."""
+    model = shoal.KMeans(12, init=centers_of(path, 12), n_init=1, tol=0)
+    model.set_callbacks(Checkpoint(checkpoint, int(dies_after))).fit(path)
+    return "still alive"
+
+
+def long_fit(path):
+    """Fit a file for far longer than a test may take; an interrupt must leave all as it was."""
+    model = shoal.KMeans(40, init="random", n_init=1000, tol=0, random_state=0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run unattended
+    print("ready", flush=True)
+    try:
+        model.fit(path)
+    except KeyboardInterrupt:
+        ended = time.monotonic()
+        assert not [name for name in vars(model) if name.endswith("_")]
+        return ended
+    return sys.exit("the fit ended before the interrupt")
+
+
+COMMANDS = {f.__name__: f for f in (memory, shorten, forbidden, full, die, long_fit)}
+
+if __name__ == "__main__":
+    print(json.dumps(COMMANDS[sys.argv[1]](*sys.argv[2:])))

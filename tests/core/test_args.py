@@ -1,0 +1,308 @@
+"""Every array given to a kernel is checked for type, order and length, before it runs."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from shoal.core.args import MomentsArgs, RowArgs
+from shoal.kmeans.args import (
+    N_BUCKETS,
+    AssignmentArgs,
+    CenterArgs,
+    FollowingArgs,
+    MeasureArgs,
+    ReductionArgs,
+    SearchArgs,
+    SeedingArgs,
+    UpdateArgs,
+)
+
+from helpers.kernel_cases import as_csr
+from shoal.core import parallel
+from shoal.core.rows import Rows
+from shoal.kmeans import centers as centers_module
+from shoal.kmeans.centers import Centers
+
+N, D, K, BLOCKS = 20, 3, 5, 4
+WIDTH = parallel.constant("candidates", "f8")
+X = np.random.default_rng(0).standard_normal((N, D))
+SPARSE = as_csr(X)
+
+
+def center_arrays():
+    """The arguments of CenterArgs that Centers makes, by position."""
+    seen = []
+    taken = centers_module.CenterArgs
+    try:
+        centers_module.CenterArgs = lambda *arrays: seen.append(arrays) or CenterArgs(*arrays)
+        Centers(X[:K], Rows(X), np.arange(K, dtype=np.int32) % 2)
+    finally:
+        centers_module.CenterArgs = taken
+    return dict(enumerate(seen[0]))
+
+
+def make_centers(**by_position):
+    arrays = center_arrays() | {int(at[1:]): value for at, value in by_position.items()}
+    return CenterArgs(*arrays.values())
+
+
+ROWS = Rows(X)
+CENTERS = Centers(X[:K], ROWS)
+
+
+def f4(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def f8(*shape):
+    return np.zeros(shape)
+
+
+def i4(*shape):
+    return np.zeros(shape, np.int32)
+
+
+def i8(*shape):
+    return np.zeros(shape, np.int64)
+
+
+def u1(*shape):
+    return np.zeros(shape, np.uint8)
+
+
+SEEDING_OUT = {
+    "closest": f8(N),
+    "nearest": i4(N),
+    "nearer": u1(N),
+    "gains": f8(BLOCKS, WIDTH),
+    "left": f8(BLOCKS),
+    "columns": f8(2, N),
+}
+
+# How each structure is made from arrays that fit; those written to by kernels come last.
+MAKERS = {
+    "rows": (
+        lambda **a: RowArgs((N, D), **a),
+        {"x": X, "weights": f8(N), "origin": Rows(X).origin.base},
+        {},
+    ),
+    "rows of CSR data": (
+        lambda **a: RowArgs((N, D), **a),
+        {"x": SPARSE.data, "weights": f8(N), "indices": SPARSE.indices, "indptr": SPARSE.indptr},
+        {},
+    ),
+    "centers": (
+        make_centers,
+        {f"_{at}": a for at, a in center_arrays().items() if isinstance(a, np.ndarray)},
+        {},
+    ),
+    "assignment": (
+        lambda **a: AssignmentArgs(ROWS.args, CENTERS.args, BLOCKS, elkan=False, **a),
+        {"fall": f4(K, N_BUCKETS), "sink": f4(1, K, N_BUCKETS), "apart": f4(K)},
+        {
+            "labels": i4(N),
+            "counts": i8(BLOCKS, 4),
+            "sums": f8(BLOCKS, K, D + 1),
+            "gap": f4(N),
+            "lower": f4(N, 1),
+            "dirty": u1(BLOCKS, K),
+            "fresh": u1(BLOCKS),
+            "moved": i8(BLOCKS),
+        },
+    ),
+    "following": (
+        lambda **a: FollowingArgs(CENTERS.args, D, local=True, **a),
+        {"shifts": f8(K), "drift": f8(1, CENTERS.padded)},
+        {
+            "reach": f8(K, N_BUCKETS),
+            "fallen": f8(K, N_BUCKETS),
+            "sunk": f8(1, K, N_BUCKETS),
+            "fall": f4(K, N_BUCKETS),
+            "sink": f4(1, K, N_BUCKETS),
+            "apart": f4(K),
+        },
+    ),
+    "reduction": (
+        lambda **a: ReductionArgs(ROWS.args, K, BLOCKS, **a),
+        {"sums": f8(BLOCKS, K, D + 1), "dirty": u1(BLOCKS, K), "labels": i4(N)},
+        {"totals": f8(K, D + 1)},
+    ),
+    "update": (
+        lambda **a: UpdateArgs(K, D, **a),
+        {"totals": f8(K, D + 1), "old": f8(K, D)},
+        {"rows": f8(K, D), "shifts": f8(K)},
+    ),
+    "measure": (
+        lambda **a: MeasureArgs(ROWS.args, CENTERS.args, n_blocks=BLOCKS, **a),
+        {"labels": i4(N)},
+        {"totals": f8(BLOCKS), "out": f8(N)},
+    ),
+    "measure of all pairs": (
+        lambda **a: MeasureArgs(ROWS.args, CENTERS.args, **a),
+        {},
+        {"out": f8(N, K)},
+    ),
+    "moments": (
+        lambda **a: MomentsArgs(ROWS.args, BLOCKS, **a),
+        {},
+        {"sums": f8(BLOCKS, D), "squares": f8(BLOCKS, D)},
+    ),
+    "seeding": (
+        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, rounded=False, **a),
+        {
+            "points": f8(2, D),
+            "reach": f8(K),
+        },
+        SEEDING_OUT | {"panel": f8(D, WIDTH), "panel_norms": f8(WIDTH)},
+    ),
+    "seeding of CSR data": (
+        lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, rounded=False, **a),
+        {
+            "points": f8(2, D),
+            "reach": f8(K),
+        },
+        SEEDING_OUT | {"candidates": f8(D, WIDTH), "norms": f8(WIDTH)},
+    ),
+    "search": (
+        lambda **a: SearchArgs("f8", rounded=False, **a),
+        {"closest": f8(N), "weights": f8(N), "before": f8(BLOCKS + 1), "targets": f8(4)},
+        {"found": i8(4)},
+    ),
+}
+READ = [(struct, name) for struct, (_, read, _) in MAKERS.items() for name in read]
+WRITTEN = [(struct, name) for struct, (_, _, written) in MAKERS.items() for name in written]
+# Arrays whose own length says how long the others must be.
+FREE = {
+    ("search", "targets"),
+    ("search", "closest"),
+    ("search", "before"),
+    ("seeding", "points"),
+    ("seeding of CSR data", "points"),
+    ("rows of CSR data", "x"),
+    ("centers", "_11"),
+}
+TYPES = ["float16", "float32", "float64", "int32", "int64", "uint8", "bool", "complex128"]
+
+
+def make(struct, **others):
+    maker, read, written = MAKERS[struct]
+    return maker(**(read | written | others))
+
+
+def right(struct, name):
+    _, read, written = MAKERS[struct]
+    return (read | written)[name]
+
+
+@pytest.mark.parametrize("struct", MAKERS)
+def test_arrays_that_fit(struct):
+    make(struct)
+
+
+@pytest.mark.parametrize(("struct", "name"), READ + WRITTEN)
+def test_wrong_type(struct, name):
+    given = right(struct, name)
+    others = [np.dtype(other) for other in TYPES]
+    if given.itemsize > 1:
+        others.append(given.dtype.newbyteorder())
+    if name == "x":  # whose type is that of the rows
+        others.remove(np.float32)
+    for other in others:
+        if other != given.dtype:
+            with pytest.raises(TypeError, match="expected"):
+                make(struct, **{name: np.zeros(given.shape, other)})
+
+
+@pytest.mark.parametrize(("struct", "name"), READ + WRITTEN)
+def test_not_an_array(struct, name):
+    with pytest.raises((TypeError, AttributeError)):
+        make(struct, **{name: right(struct, name).tolist()})
+
+
+@pytest.mark.parametrize(("struct", "name"), [p for p in READ + WRITTEN if p not in FREE])
+def test_too_short(struct, name):
+    given = right(struct, name)
+    for short in {given.size - 1, 0}:
+        with pytest.raises(ValueError, match=f"expected {given.size} values, got {short}"):
+            make(struct, **{name: given.ravel()[:short]})
+
+
+@pytest.mark.parametrize(("struct", "name"), READ + WRITTEN)
+def test_wrong_order(struct, name):
+    given = right(struct, name)
+    wrong = [np.repeat(given, 2, axis=-1)[..., ::2]]
+    if given.ndim == 2 and min(given.shape) > 1:
+        wrong.append(np.asfortranarray(given))
+    for array in wrong:
+        if array.size > 1:
+            with pytest.raises((ValueError, BufferError)):
+                make(struct, **{name: array})
+
+
+@pytest.mark.parametrize(("struct", "name"), READ + WRITTEN)
+def test_read_only(struct, name):
+    """Kernels read what is read-only, and are not let write to it."""
+    given = right(struct, name).copy()
+    given.flags.writeable = False
+    if (struct, name) in READ:
+        make(struct, **{name: given})
+    else:
+        with pytest.raises((ValueError, BufferError)):
+            make(struct, **{name: given})
+
+
+@pytest.mark.parametrize(("struct", "name"), READ + WRITTEN)
+def test_arrays_are_kept(struct, name):
+    """An array lives as long as the arguments that point into it."""
+    if (struct, name) == ("rows", "x"):
+        return  # views of the module's own array
+    given = right(struct, name).copy()
+    args = make(struct, **{name: given})
+    watch = weakref.ref(given)
+    del given
+    gc.collect()
+    assert watch() is not None
+    del args
+    gc.collect()
+    assert watch() is None
+
+
+def test_one_type_for_rows_and_centers():
+    other = Centers(X[:K], Rows(X.astype(np.float32)))
+    with pytest.raises(TypeError, match="rows are f8, centers f4"):
+        AssignmentArgs(ROWS.args, other.args, 1, elkan=False, labels=i4(N), counts=i8(4))
+
+
+def test_dense_rows_need_an_origin():
+    with pytest.raises(ValueError, match="origin"):
+        RowArgs((N, D), X)
+
+
+@pytest.mark.parametrize("struct", ["seeding", "seeding of CSR data"])
+def test_seeding_needs_candidates_in_the_form_of_the_rows(struct):
+    for name in MAKERS[struct][2].keys() - SEEDING_OUT.keys():
+        with pytest.raises(ValueError, match="dense rows need"):
+            make(struct, **{name: None})
+    with pytest.raises(ValueError, match="9 candidates, room for 8"):
+        make(struct, points=f8(WIDTH + 1, D))
+    args = make(struct)
+    for count in (-1, 3):
+        with pytest.raises(ValueError, match=f"{count} candidates, room for 2"):
+            args.compare(count)
+
+
+def test_unknown_kernel():
+    with pytest.raises(KeyError):
+        parallel.run_kernel("no such kernel", "f8", make("moments"), N, N)
+    with pytest.raises(KeyError):
+        parallel.run_kernel("moments", "i4", make("moments"), N, N)
+    with pytest.raises(TypeError):
+        parallel.run_kernel("moments", "f8", ROWS.args, N, N)
+
+
+def test_no_rows():
+    """A kernel over no rows does not run."""
+    with parallel.trace_runs() as runs:
+        parallel.run_kernel("moments", "f8", make("moments"), 0, N)
+    assert runs == []

@@ -1,0 +1,94 @@
+"""Problems for the kernels of mixtures, and the kernels run on them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+
+from helpers.kernel_cases import KINDS
+from shoal.core.rows import Rows
+from shoal.mixture.expectation import Components, Pass, kernel_for
+
+TYPES = ("full", "tied", "diag", "spherical")
+
+
+@dataclass(eq=False)
+class Problem:
+    """Rows with weights, and components."""
+
+    words: str
+    covariance_type: str
+    X: np.ndarray = field(repr=False)
+    weights: np.ndarray | None = field(repr=False)
+    means: np.ndarray = field(repr=False)
+    factors: np.ndarray = field(repr=False)
+    constants: np.ndarray = field(repr=False)
+    origin: np.ndarray | None = field(repr=False)
+    rng: np.random.Generator = field(repr=False)
+
+    @property
+    def kernel(self):
+        return kernel_for(self.covariance_type, self.X.shape[1])
+
+    @property
+    def w(self):
+        return np.ones(len(self.X)) if self.weights is None else self.weights.astype(np.float64)
+
+    def run(self, points=None, dtype=None, **wanted):
+        """A pass of the kernel that these components ask for, and its totals."""
+        rows = Rows(self.X, self.weights, self.origin)
+        components = Components(self.covariance_type, len(self.means), rows, dtype)
+        components.refer(self.means if points is None else points)
+        components.pack(self.means, self.factors, self.constants)
+        one = Pass(rows, components, **wanted)
+        return one, one.run()
+
+    def for_twin(self):
+        """What the twin takes."""
+        factors = np.sqrt(0.5) * self.factors
+        if self.covariance_type == "spherical":
+            factors = np.repeat(factors[:, None], self.X.shape[1], axis=1)
+        if self.covariance_type == "tied" and self.kernel != "tied":
+            factors = np.repeat(factors[None], len(self.means), axis=0)
+        return self.X.astype(np.float64), self.w, self.means, factors, self.constants
+
+
+def make_problem(kind, covariance_type, n, d, k, dtype="f8", *, seed=0, weights="none", spread=1.0):
+    """The problem that these words describe; `spread` is of the components' deviations."""
+    words = (
+        f"{kind!r}, {covariance_type!r}, {n}, {d}, {k}, {dtype!r}, {seed=}, {weights=}, {spread=}"
+    )
+    rng = np.random.default_rng(seed)
+    x, centers = KINDS[kind](rng, n, d, k)
+    X = np.ascontiguousarray(x, dtype=dtype)
+    means = centers + 0.1 * rng.standard_normal((k, d))
+    size = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[covariance_type]
+    factors = np.exp(0.3 * rng.standard_normal(size)) / spread
+    if covariance_type in ("full", "tied"):
+        factors = np.triu(0.3 * rng.standard_normal(size) / spread, 1) + factors * np.eye(d)
+    constants = np.log(rng.dirichlet(np.ones(k))) - rng.random(k)
+    w = {
+        "none": lambda: None,
+        "random": lambda: rng.random(n),
+        "zeros": lambda: rng.integers(0, 3, n),
+    }[weights]()
+    origin = X.mean(axis=0) if kernel_for(covariance_type, d) == "tied" else None
+    w = None if w is None else w.astype(dtype)
+    return Problem(words, covariance_type, X, w, means, factors, constants, origin, rng)
+
+
+@st.composite
+def problems(draw, kinds=("normal", "blobs", "lattice", "duplicates", "offset_between"), **given):
+    """Problems small enough for the twins; shapes lie around the sizes of tiles and panels."""
+    words = {
+        "kind": draw(st.sampled_from(kinds)),
+        "covariance_type": draw(st.sampled_from(TYPES)),
+        "n": draw(st.sampled_from([1, 2, 15, 16, 17, 31, 33, 64, 65, 200, 700])),
+        "d": draw(st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 17, 33])),
+        "k": draw(st.sampled_from([1, 2, 3, 4, 5, 8, 9, 17])),
+        "dtype": draw(st.sampled_from(["f4", "f8"])),
+        "seed": draw(st.integers(0, 2**16)),
+        "weights": draw(st.sampled_from(["none", "random", "zeros"])),
+        "spread": draw(st.sampled_from([0.3, 1.0, 10.0])),
+    }
+    return make_problem(**words | given)

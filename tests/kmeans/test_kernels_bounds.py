@@ -1,0 +1,343 @@
+"""assign_bounded leaves rows out and still gives the labels, sums and counts of assign."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference
+from helpers.kernel_cases import KINDS, Pass, Problem, level, levels, make_problem, problems
+from shoal.core import parallel
+from shoal.kmeans import lloyd
+
+MOVES = {}
+
+
+def move(make):
+    """Register a way to move centers: a function of (rng, centers, rows, size of the values)."""
+    MOVES[make.__name__] = make
+    return make
+
+
+@move
+def drift(rng, c, x, size):
+    return c + 10.0 ** rng.uniform(-9, 0) * size * rng.standard_normal(c.shape)
+
+
+@move
+def jump(rng, c, x, size):
+    """One goes far away."""
+    c[rng.integers(len(c))] += 10.0 ** rng.uniform(0, 4) * size * rng.standard_normal(c.shape[1])
+    return c
+
+
+@move
+def step(rng, c, x, size):
+    """One moves a little, the others not at all."""
+    c[rng.integers(len(c))] += 1e-7 * size * rng.standard_normal(c.shape[1])
+    return c
+
+
+@move
+def coincide(rng, c, x, size):
+    c[rng.integers(len(c))] = c[rng.integers(len(c))]
+    return c
+
+
+@move
+def land(rng, c, x, size):
+    """One lies on a row."""
+    c[rng.integers(len(c))] = x[rng.integers(len(x))]
+    return c
+
+
+@move
+def swap(rng, c, x, size):
+    return c[rng.permutation(len(c))]
+
+
+@move
+def rest(rng, c, x, size):
+    return c
+
+
+def assert_passes_agree(one, other):
+    """A pass of each: the same labels, and the same number of them changed."""
+    changed = one.assign(), other.assign()
+    np.testing.assert_array_equal(one.labels, other.labels)
+    assert changed[0] == changed[1]
+
+
+def assert_updates_agree(one, other):
+    """The same sums and centers but for rounding, after which `other` takes those of `one`."""
+    shifts = one.update(), other.update()
+    scale = 1e-12 * float(np.abs(one.lloyd.rows.X).max()) * len(one.labels)
+    np.testing.assert_allclose(one.totals, other.totals, rtol=1e-12, atol=scale)
+    assert shifts[0] == pytest.approx(shifts[1], rel=1e-6, abs=scale**2)
+    if (one.centers != other.centers).any():
+        other.move(one.centers)
+
+
+def assert_bounds_hold(one, problem):
+    """No gap is larger than that to the nearest other center, and no lower bound than that of
+    its group, as far as `follow` has let them fall.
+    """
+    elkan = one.lloyd.algorithm == "elkan"
+    group = one.lloyd.centers.group
+    labels, changed, _, upper, lower = reference.assign_bounded(
+        problem.x, problem.w, one.centers, elkan, one.before, group
+    )
+    np.testing.assert_array_equal(one.labels, labels)
+    assert one.changed == changed
+    gap, bucket = one.buffers["gap"], one.buffers["gap"].view(np.uint32) & 7
+    left = gap - one.buffers["fall"].astype(float)[labels, bucket]
+    assert not (left > np.maximum(lower.min(axis=1) - upper, 0)).any()
+    if one.buffers["lower"] is not None:
+        sink = one.buffers["sink"].astype(float)[:, labels, bucket].T
+        assert not (one.buffers["lower"] - sink > lower).any()
+
+
+def put(passes, make, problem):
+    """Move the centers of all passes alike, from where they were before the update."""
+    old = passes[0].lloyd._old.copy()
+    new = make(problem.rng, old.copy(), problem.x, np.abs(old).max())
+    for one in passes:
+        one.centers[:] = old
+        one.move(new)
+
+
+@settings(max_examples=150)
+@given(
+    problems(fit=True),
+    st.sampled_from(["lloyd", "elkan"]),
+    st.integers(1, 4),
+    st.sampled_from(["block", "cluster"]),
+    st.booleans(),
+    st.booleans(),
+    st.lists(st.sampled_from([None, *MOVES]), min_size=1, max_size=7),
+    levels,
+)
+def test_any_moves(problem, algorithm, n_groups, sums_by, tighten, local, moves, name):
+    """Real updates (None) and centers moved in every other way, one after the other."""
+    with level(name):
+        plain = Pass(problem, algorithm, "assign", 1, sums_by)
+        how = {"tighten": tighten, "local": local}
+        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, **how)
+        for way in moves:
+            assert_passes_agree(plain, bounded)
+            assert_bounds_hold(bounded, problem)
+            assert_updates_agree(plain, bounded)
+            if way is not None:
+                put([plain, bounded], MOVES[way], problem)
+        assert_passes_agree(plain, bounded)
+
+
+@pytest.mark.parametrize("size", [97, 512, 700, 2000])
+@pytest.mark.parametrize("n_groups", [1, 2, 3, 4])
+@pytest.mark.parametrize("sums_by", ["block", "cluster"])
+def test_fits(size, n_groups, sums_by, dtype, algorithm):
+    """Whole fits over blocks and chunks of rows, to convergence."""
+    for kind, weights in itertools.product(("blobs", "normal", "offset"), ("none", "random")):
+        problem = make_problem(kind, 4300, 5, 26, dtype, weights=weights, origin=True, size=size)
+        problem.centers = problem.x[problem.rng.choice(4300, 26, replace=False)]
+        plain = Pass(problem, algorithm, "assign", 1, sums_by)
+        tighten = n_groups > 1 or size < 600
+        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, tighten=tighten)
+        for _ in range(40):
+            assert_passes_agree(plain, bounded)
+            assert_updates_agree(plain, bounded)
+            if plain.changed == 0:
+                break
+        assert bounded.examined < 4300 or plain.changed > 40
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_follow(n_groups, everything, local, dtype):
+    """Gaps and lower bounds fall by what the centers near a label have moved."""
+    for seed in range(5):
+        problem = make_problem("mixed" if seed else "normal", 9, 5, 40, dtype, seed=seed)
+        one = Pass(problem, "lloyd", "assign_bounded", n_groups, local=local)
+        group, before = one.lloyd.centers.group, one.following
+        for _ in range(3):
+            reach, apart = before["reach"].copy(), before["apart"].astype(float)
+            fallen, sunk = before["fallen"].copy(), before["sunk"].copy()
+            old = one.centers.copy()
+            centers = old + problem.rng.standard_normal(old.shape) * np.abs(old) / 10
+            one.lloyd._counts[:, 1] = len(problem.X) if everything else 0
+            one.move(centers)
+            shifts = one.lloyd.shifts
+            fall, sink, reach, apart = reference.follow(
+                one.centers, shifts, group, reach, apart, everything, local
+            )
+            np.testing.assert_allclose(before["fallen"] - fallen, fall, rtol=1e-4)
+            np.testing.assert_allclose(before["sunk"] - sunk, sink, rtol=1e-4)
+            np.testing.assert_allclose(before["reach"], reach, rtol=1e-4)
+            np.testing.assert_allclose(before["apart"], apart, rtol=1e-4)
+            assert (before["fall"] >= before["fallen"]).all()
+            assert (before["sink"] >= before["sunk"]).all()
+
+
+def test_sums_that_overflow():
+    """Sums that are not finite are taken anew, as nothing can be taken off them."""
+    x = np.random.default_rng(0).standard_normal((400, 2))
+    problem = Problem("", x, None, None, x[:6].copy(), 400, np.random.default_rng(0))
+    one = Pass(problem, "lloyd", "assign_bounded")
+    one.assign()
+    one.update()
+    one.buffers["fresh"][:] = 0
+    one.buffers["sums"][0, 2, 0] = np.inf
+    one.move(one.centers + 1e-3)
+    one.assign()
+    sums = reference.add_members(problem.x, problem.w, one.labels, 6)
+    np.testing.assert_allclose(one.buffers["sums"][0], sums, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["none", "random"])
+@pytest.mark.parametrize("n_groups", [1, 3])
+@pytest.mark.parametrize("sums_by", ["block", "cluster"])
+def test_bounds_come_and_go(sums_by, n_groups, weights, dtype, algorithm):
+    """Plain passes, and passes with bounds, in any order are one fit."""
+    for seed in range(6):
+        problem = make_problem(
+            "normal", 3000, 6, 12, dtype, seed=seed, weights=weights, origin=True, size=700
+        )
+        problem.centers = problem.x[problem.rng.choice(3000, 12, replace=False)]
+        plain = Pass(problem, algorithm, "assign", 1, sums_by)
+        other = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by)
+        for _ in range(15):
+            assert_passes_agree(plain, other)
+            if problem.rng.random() < 0.5:
+                other.lloyd._give_up_bounds()
+            else:
+                other.lloyd._bounding = True
+            assert_updates_agree(plain, other)
+
+
+def test_fits_begin_without_bounds(dtype):
+    """The first passes of a fit are plain; what follows is the same fit."""
+    problem = make_problem("blobs", 6000, 6, 12, dtype, origin=True, size=1000)
+    problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
+    plain = Pass(problem, "lloyd", "assign")
+    bounded = Pass(problem, "lloyd", "assign_bounded")
+    bounded.lloyd._bounding = False
+    del bounded.lloyd._use_bounds
+    with parallel.trace_runs() as runs:
+        for _ in range(25):
+            assert_passes_agree(plain, bounded)
+            assert_updates_agree(plain, bounded)
+    names = [name for name, *_ in runs if name.startswith("assign")][1::2]
+    assert names[0] == "assign"
+    assert names[-1] == "assign_bounded"
+    assert names == sorted(names)
+
+
+def test_bounds_are_given_up(dtype):
+    """Where they leave most rows open, until labels have come to rest further."""
+    problem = make_problem("normal", 6000, 6, 12, dtype, size=1000)
+    problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
+    one = Pass(problem, "lloyd", "assign_bounded")
+    del one.lloyd._use_bounds
+    one.assign()
+    assert one.lloyd._bounding  # every row was looked at, as nothing was known of any
+    one.update()
+    one.assign()
+    one.lloyd._counts[:, 1] = 0
+    one.lloyd._counts[0, 1] = 5999
+    one.lloyd._use_bounds(100)
+    assert not one.lloyd._bounding
+    assert not one.buffers["gap"].any()
+    one.lloyd._use_bounds(60)
+    assert not one.lloyd._bounding
+    one.lloyd._use_bounds(10)
+    assert one.lloyd._bounding
+
+
+@pytest.mark.parametrize("n_groups", [1, 4])
+def test_rows_are_left_out(n_groups, dtype):
+    """Where clusters lie apart and centers rest, next to no row is looked at again."""
+    problem = make_problem("blobs", 2000, 40, 30, dtype, size=700)
+    one = Pass(problem, "lloyd", "assign_bounded", n_groups)
+    assert one.assign() == 2000
+    assert one.examined == 2000
+    for _ in range(8):
+        one.update()
+        one.assign()
+    assert one.examined < 100
+
+
+@pytest.mark.parametrize("weights", ["none", "zeros"])
+@pytest.mark.parametrize("n_groups", [1, 4])
+@pytest.mark.parametrize("sums_by", ["block", "cluster"])
+def test_empty_clusters(n_groups, weights, sums_by, dtype, algorithm):
+    """Centers no row is near to are put on the farthest rows, again and again."""
+    for seed in range(12):
+        problem = make_problem("blobs", 300, 4, 24, dtype, seed=seed, weights=weights, size=128)
+        problem.centers[::3] += 1e5
+        plain = Pass(problem, algorithm, "assign", 1, sums_by)
+        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by)
+        for turn in range(8):
+            assert_passes_agree(plain, bounded)
+            assert_updates_agree(plain, bounded)
+            if turn == 4:
+                put([plain, bounded], MOVES["jump"], problem)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [1e-45, 1e-30, 1e-23, 1e-20, 1e18, 1e19, 1e45])
+def test_extreme_scales(kind, scale, dtype):
+    """Distances whose squares, or which themselves, float32 does not hold."""
+    for n_groups in (1, 3):
+        with np.errstate(over="ignore"):
+            problem = make_problem(kind, 150, 8, 20, dtype, scale=scale)
+        if not np.isfinite(problem.X).all():
+            continue
+        one = Pass(problem, "lloyd", "assign_bounded", n_groups)
+        for _ in range(6):
+            one.assign()
+            expected, _, _ = reference.assign(problem.x, problem.w, one.centers)
+            np.testing.assert_array_equal(one.labels, expected)
+            one.update()
+
+
+def worst_value(d):
+    """The value in [1, 2) whose squares, added up one by one in float32, lose the most."""
+    values = np.linspace(1, 2, 200, endpoint=False).astype(np.float32)
+    squares = np.broadcast_to(values * values, (d, len(values)))
+    lost = np.cumsum(squares, axis=0, dtype=np.float32)[-1] / (d * (values.astype(float) ** 2))
+    return values[lost.argmin()]
+
+
+def test_long_rows(monkeypatch):
+    """|x|² of a long row is as exact as the rest.
+
+    In the second pass the rows' own center lies in a group that is not looked at, and
+    only a |x|² that is too small makes the other center look nearer.
+    """
+    d = 30_000
+    x = np.full(d, worst_value(d), np.float64)
+    norm = x @ x
+    axis = np.eye(1, d)[0]
+    centers = np.stack(
+        [x + np.sqrt(0.01 * norm) * axis, x - np.sqrt(0.0115 * norm) * axis, -x, -x / 2]
+    )
+    problem = Problem(
+        "",
+        np.stack([x] * 16 + [-x] * 24 + [-x / 2] * 24).astype(np.float32),
+        None,
+        None,
+        centers,
+        64,
+        np.random.default_rng(0),
+    )
+    monkeypatch.setattr(lloyd, "group_centers", lambda *_: np.array([0, 1, 0, 1], np.int32))
+    one = Pass(problem, "lloyd", "assign_bounded", 2)
+    one.assign()
+    centers[1] = x - np.sqrt(0.0101 * norm) * axis
+    one.move(centers)
+    one.assign()
+    np.testing.assert_array_equal(one.labels, [0] * 16 + [2] * 24 + [3] * 24)
+    assert_bounds_hold(one, problem)

@@ -1,0 +1,45 @@
+"""Cholesky factorisation by panels."""
+
+import numpy as np
+import pytest
+from scipy.linalg import LinAlgError
+
+from shoal.spectral.cholesky import WIDTH, Cholesky
+
+SIZES = [1, 2, WIDTH - 1, WIDTH, WIDTH + 1, 3 * WIDTH + 17]
+
+
+def positive(n):
+    """A positive definite matrix, and a function that gives its columns."""
+    x = np.random.default_rng(n).standard_normal((n, n))
+    a = x @ x.T + n * np.eye(n)
+    return a, lambda first, last: a[first:, first:last].copy()
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_solve(n):
+    """The right solutions, and the vectors left as they were, whatever their order."""
+    a, columns = positive(n)
+    x = np.random.default_rng(0).standard_normal((n, 16))
+    factor = Cholesky(n, columns)
+    for vectors in (x, np.asfortranarray(x)):
+        before = vectors.copy()
+        np.testing.assert_allclose(a @ factor.solve(vectors), x, atol=1e-11)
+        np.testing.assert_array_equal(vectors, before)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_factor(n):
+    """LAPACK's, its lower triangle alone."""
+    a, columns = positive(n)
+    whole = np.linalg.cholesky(a)
+    for first, panel in zip(range(0, n, WIDTH), Cholesky(n, columns).panels, strict=True):
+        np.testing.assert_allclose(panel, whole[first:, first : first + WIDTH], atol=1e-11)
+
+
+@pytest.mark.parametrize("at", [0, WIDTH + 3])
+def test_not_positive(at):
+    a, columns = positive(2 * WIDTH)
+    a[at, at] = -1
+    with pytest.raises(LinAlgError, match="not positive definite"):
+        Cholesky(len(a), columns)

@@ -1,0 +1,314 @@
+"""Spectral clustering: what users see of it."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import sklearn.cluster
+from sklearn.datasets import load_digits, load_iris, make_blobs, make_moons
+from sklearn.metrics.pairwise import rbf_kernel
+
+import shoal
+import trials.spectral
+from helpers.outcomes import assert_state, outcome, snapshot
+from shoal.core import parallel
+from shoal.spectral import embedding as embedding_module
+
+MOONS = make_moons(400, noise=0.05, random_state=0)[0]
+BLOBS = make_blobs(300, 4, centers=3, random_state=1, center_box=(-3, 3))[0]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_trials(seed):
+    """Random problems give scikit-learn's labels, or its own are not determined."""
+    result = trials.spectral.check_seed(seed)
+    assert result is None or "BUG" not in result[2], result
+
+
+@pytest.mark.parametrize("assign", ["kmeans", "discretize", "cluster_qr"])
+@pytest.mark.parametrize(
+    ("X", "params"),
+    [
+        (MOONS, {"n_clusters": 2, "gamma": 30}),
+        (BLOBS, {"n_clusters": 3, "gamma": 0.2}),
+        (load_iris().data, {"n_clusters": 3}),
+        (load_digits().data[:600], {"n_clusters": 10, "gamma": 0.0005}),
+    ],
+    ids=["moons", "blobs", "iris", "digits"],
+)
+def test_labels(X, params, assign):
+    params = dict(params, assign_labels=assign, random_state=3)
+    ours = shoal.SpectralClustering(**params).fit(X)
+    theirs = sklearn.cluster.SpectralClustering(**params).fit(X)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    assert ours.labels_.dtype == theirs.labels_.dtype
+    np.testing.assert_allclose(ours.affinity_matrix_, theirs.affinity_matrix_, atol=1e-12)
+    np.testing.assert_array_equal(ours.affinity_matrix_, ours.affinity_matrix_.T)
+
+
+def embedding(affinity, k=4, apart=False, **steps):
+    return embedding_module.embed(affinity, k, None, "auto", np.random.RandomState(0), apart)
+
+
+def angle(a, b):
+    """Between the spaces that the columns span: its sine."""
+    a, b = np.linalg.qr(a)[0], np.linalg.qr(b)[0]
+    return np.linalg.norm(a - b @ (b.T @ a), 2)
+
+
+@pytest.mark.parametrize("way", ["leading", "least"])
+def test_embedding(way, monkeypatch):
+    """Products alone, or the factorisation that they fall back on: the same space."""
+    affinity = rbf_kernel(BLOBS, gamma=0.1)
+    exact = sklearn.manifold.spectral_embedding(
+        affinity, n_components=4, random_state=0, drop_first=False
+    )
+    if way == "least":
+
+        def fails(*args):
+            raise embedding.NotFound
+
+        monkeypatch.setattr(embedding.Graph, "leading", fails)
+    found = embedding(affinity)
+    assert angle(found, exact) < 1e-9
+    np.testing.assert_allclose(found, exact, atol=1e-9)
+
+
+def test_close_eigenvalues_fall_back(monkeypatch):
+    """Along a chain of nodes: products need hundreds of steps, the inverse a few."""
+    affinity = rbf_kernel(np.arange(400.0)[:, None], gamma=1)
+    called = []
+    least = embedding.Graph.least
+    monkeypatch.setattr(
+        embedding.Graph, "least", lambda self, *args: called.append(1) or least(self, *args)
+    )
+    found = embedding(affinity, 5)
+    exact = sklearn.manifold.spectral_embedding(
+        affinity, n_components=5, random_state=0, drop_first=False
+    )
+    assert called
+    assert angle(found, exact) < 1e-6
+
+
+def test_flat_spectrum():
+    """Eigenvalues of noise lie too close for few steps: then scikit-learn's solver takes over."""
+    affinity = 1 + 0.1 * np.random.default_rng(0).random((300, 300))
+    even = (affinity + affinity.T) / 2
+    exact = sklearn.manifold.spectral_embedding(
+        even, n_components=4, random_state=0, drop_first=False
+    )
+    assert angle(embedding(even), exact) < 1e-6
+    with pytest.warns(UserWarning, match="Array is not symmetric") as warned:
+        assert angle(embedding(affinity), exact) < 1e-6
+    assert len(warned) == 1
+
+
+def test_everything_fails(monkeypatch):
+    """Then scikit-learn's solver takes over, with the draws that it would have had."""
+
+    def fails(*args):
+        raise embedding.NotFound
+
+    monkeypatch.setattr(embedding.Graph, "leading", fails)
+    monkeypatch.setattr(embedding.Graph, "least", fails)
+    found = embedding(rbf_kernel(BLOBS, gamma=0.1))
+    exact = sklearn.manifold.spectral_embedding(
+        rbf_kernel(BLOBS, gamma=0.1), n_components=4, random_state=0, drop_first=False
+    )
+    np.testing.assert_array_equal(found, exact)
+
+
+def test_separate_components():
+    """Warned of, as in scikit-learn; nodes without neighbors too."""
+    affinity = sp.block_diag([np.ones((150, 150)), np.ones((200, 200)), np.eye(1)]).toarray()
+    for k in (2, 3):
+        params = {"n_clusters": k, "affinity": "precomputed", "random_state": 0}
+        ours = outcome(shoal.SpectralClustering(**params).fit_predict, affinity)
+        theirs = outcome(sklearn.cluster.SpectralClustering(**params).fit_predict, affinity)
+        assert ours.warned[0] == theirs.warned[0]
+        assert len(set(ours.value[:150])) == len(set(ours.value[150:350])) == 1
+        assert ours.value[0] != ours.value[200]
+
+
+def test_asymmetric():
+    """Warned of, and the mean taken; the matrix given stays as it is."""
+    affinity = rbf_kernel(BLOBS, gamma=0.2)
+    affinity[:50] *= 1.5
+    before = affinity.copy()
+    params = {"n_clusters": 3, "affinity": "precomputed", "random_state": 0}
+    ours = shoal.SpectralClustering(**params)
+    with pytest.warns(UserWarning, match="Array is not symmetric, and will be converted"):
+        ours.fit(affinity)
+    with pytest.warns(UserWarning, match="Array is not symmetric, and will be converted"):
+        theirs = sklearn.cluster.SpectralClustering(**params).fit(affinity)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.affinity_matrix_, before)
+    np.testing.assert_array_equal(affinity, before)
+
+
+def test_diagonal_is_left_out():
+    """However large: the digits of the other affinities are not lost in it."""
+    affinity = rbf_kernel(BLOBS, gamma=0.2)
+    plain = embedding(affinity)
+    np.fill_diagonal(affinity, 1e12)
+    np.testing.assert_allclose(embedding(affinity), plain, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "gamma", "error"), [(400, 3, 1e-3), (200, 2, 1e-7)])
+def test_small_degrees(n, gamma, error):
+    """Where degrees differ by many orders, rounding is not multiplied up in the embedding.
+
+    The first vector is the same at every node.
+    """
+    affinity = rbf_kernel(np.random.default_rng(0).standard_normal((400, 28))[:n], gamma=gamma)
+    first = embedding(affinity, 3)[:, 0]
+    np.fill_diagonal(affinity, 0)
+    degrees = affinity.sum(axis=0)
+    assert degrees.min() < 1e-20 * degrees.max()
+    np.testing.assert_allclose(first * np.sqrt(degrees.sum()), 1, atol=error)
+
+
+def test_uneven_by_rounding(monkeypatch):
+    """As scikit-learn's kernels leave their matrices: still for the solver here."""
+    affinity = rbf_kernel(BLOBS, gamma=0.2)
+    assert (affinity != affinity.T).any()
+    exact = embedding((affinity + affinity.T) / 2)
+    monkeypatch.setattr(embedding_module, "spectral_embedding", None)
+    np.testing.assert_allclose(embedding(affinity), exact, atol=1e-10)
+
+
+BAD = {
+    "nan": (np.where(BLOBS > 1, np.nan, BLOBS), {}),
+    "one row": (BLOBS[:1], {}),
+    "no rows": (BLOBS[:0], {}),
+    "one dimension": (BLOBS[:, 0], {}),
+    "words": ([["a", "b"], ["c", "d"]], {}),
+    "not square": (BLOBS, {"affinity": "precomputed"}),
+    "long not square": (np.ones((300, 299)), {"affinity": "precomputed"}),
+    "n_clusters": (BLOBS, {"n_clusters": 0}),
+    "n_components": (BLOBS, {"n_components": 0}),
+    "affinity": (BLOBS, {"affinity": "nonsense"}),
+    "gamma": (BLOBS, {"gamma": -1}),
+    "solver": (BLOBS, {"eigen_solver": "nonsense"}),
+    "amg": (BLOBS, {"eigen_solver": "amg"}),
+    "assign": (BLOBS, {"assign_labels": "nonsense"}),
+    "n_init": (BLOBS, {"n_init": 0}),
+    "tol": (BLOBS, {"eigen_tol": -1.0}),
+    "neighbors": (BLOBS, {"n_neighbors": 301, "affinity": "nearest_neighbors"}),
+    "negative degrees": (-np.ones((300, 300)), {"affinity": "precomputed"}),
+    "more clusters than rows": (BLOBS[:5], {"n_clusters": 6}),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    """scikit-learn's words, and the estimator as it was."""
+    X, params = BAD[name]
+    model = shoal.SpectralClustering(2, random_state=0).fit(BLOBS).set_params(**params)
+    before = snapshot(model)
+    ours = outcome(model.fit, X)
+    theirs = outcome(sklearn.cluster.SpectralClustering(**params).fit, X)
+    assert theirs.error is not None
+    assert ours.error == theirs.error
+    assert_state(model, before)
+
+
+@pytest.mark.parametrize("name", ["linear", "poly", "sigmoid", "cosine", "chi2", "callable"])
+def test_other_kernels(name):
+    X = np.abs(BLOBS[:100])
+    affinity = (lambda a, b: 1 / (1 + np.abs(a - b).sum())) if name == "callable" else name
+    params = {"n_clusters": 3, "affinity": affinity, "gamma": 0.1}
+    params |= {"random_state": 0, "n_init": 1}
+    ours = shoal.SpectralClustering(**params).fit(X)
+    theirs = sklearn.cluster.SpectralClustering(**params).fit(X)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+
+
+def test_kernel_params_are_left_alone():
+    params = {}
+    shoal.SpectralClustering(2, affinity="poly", kernel_params=params).fit(np.abs(BLOBS))
+    assert params == {}
+
+
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.parametrize("solver", [None, "lobpcg"])
+def test_neighbors(solver):
+    params = {
+        "n_clusters": 2,
+        "affinity": "nearest_neighbors",
+        "random_state": 0,
+        "eigen_solver": solver,
+    }
+    ours = shoal.SpectralClustering(**params).fit(MOONS)
+    theirs = sklearn.cluster.SpectralClustering(**params).fit(MOONS)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    assert sp.issparse(ours.affinity_matrix_)
+    assert (ours.affinity_matrix_ != theirs.affinity_matrix_).nnz == 0
+
+
+@pytest.mark.parametrize("affinity", ["rbf", "laplacian"])
+def test_sparse_rows(affinity):
+    X = sp.csr_array(np.where(BLOBS > 0, BLOBS, 0))
+    X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    params = {"n_clusters": 3, "gamma": 0.2, "random_state": 0, "affinity": affinity}
+    ours = shoal.SpectralClustering(**params).fit(X)
+    theirs = sklearn.cluster.SpectralClustering(**params).fit(X)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+
+
+def test_square_data():
+    """scikit-learn's hint that it may be taken for affinities."""
+    X = np.random.default_rng(0).random((10, 10))
+    ours = outcome(shoal.SpectralClustering(2, random_state=0).fit_predict, X)
+    theirs = outcome(sklearn.cluster.SpectralClustering(2, random_state=0).fit_predict, X)
+    assert ours.warned == theirs.warned and ours.warned
+    np.testing.assert_array_equal(ours.value, theirs.value)
+
+
+def test_verbose():
+    ours = outcome(shoal.SpectralClustering(2, random_state=0, verbose=True).fit, BLOBS)
+    theirs = outcome(sklearn.cluster.SpectralClustering(2, random_state=0, verbose=True).fit, BLOBS)
+    assert ours.printed.splitlines()[0] == theirs.printed.splitlines()[0]
+    assert len(ours.printed.splitlines()) == len(theirs.printed.splitlines())
+
+
+def test_estimator():
+    """Names of features, pickling, and the function around it."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(BLOBS, columns=list("abcd"))
+    model = shoal.SpectralClustering(3, gamma=0.2, random_state=0).fit(frame)
+    assert model.n_features_in_ == 4 and list(model.feature_names_in_) == list("abcd")
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.labels_, model.labels_)
+    labels = shoal.spectral_clustering(model.affinity_matrix_, n_clusters=3, random_state=0)
+    np.testing.assert_array_equal(labels, model.labels_)
+
+
+def test_precomputed_is_kept():
+    """Not copied, not changed, read-only or not."""
+    affinity = rbf_kernel(BLOBS, gamma=0.2)
+    affinity.flags.writeable = False
+    model = shoal.SpectralClustering(3, affinity="precomputed", random_state=0).fit(affinity)
+    assert np.shares_memory(model.affinity_matrix_, affinity)
+
+
+def test_threads(limit_threads, monkeypatch):
+    """The same affinities to the bit, and the same labels."""
+    monkeypatch.setattr(parallel, "MIN_WORK", 100_000)
+    found = []
+    for count in (1, 2, 3):
+        with limit_threads(count):
+            model = shoal.SpectralClustering(3, gamma=0.2, random_state=0).fit(BLOBS)
+        found.append((model.affinity_matrix_.tobytes(), model.labels_.tobytes()))
+    assert found[0] == found[1] == found[2]
+
+
+def test_global_draws_are_left_alone():
+    """Only the draws that scikit-learn takes are taken, and none of NumPy's global ones."""
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shoal.SpectralClustering(3, gamma=0.2, random_state=0).fit(BLOBS)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002

@@ -1,0 +1,81 @@
+"""Random fits compared with scikit-learn's.
+
+In tests/, `python -m trials.kmeans --trials 1000 --seed 7` prints every trial whose answer
+differs from scikit-learn's, with the reason (see diagnosis.py), and counts them.
+"""
+
+import argparse
+import collections
+import sys
+
+import scipy.sparse as sp
+import sklearn.cluster
+
+import shoal
+from helpers.outcomes import fit_differences
+from trials.diagnosis import why_fit, why_seeding
+from trials.problems import draw_trial, fitted, seeding_differences, seeds
+
+
+def fit_both(trial):
+    X, weight = trial.data()
+    params = trial.params(X)
+    theirs = fitted(sklearn.cluster, params, X, weight, trial.seed)
+    before = X.data.tobytes() if sp.issparse(X) else X.tobytes()
+    ours = fitted(shoal, params, X, weight, trial.seed)
+    after = X.data.tobytes() if sp.issparse(X) else X.tobytes()
+    differences = fit_differences(ours, theirs, X, weight)
+    if before != after:
+        differences["data"] = "the data were changed"
+    return differences, ours, theirs
+
+
+def check_fit(trial):
+    """None where both agree, else (differences, verdict); a verdict of "BUG..." is ours."""
+    differences, ours, theirs = fit_both(trial)
+    if not differences:
+        return None
+    return differences, why_fit(trial, differences, ours, theirs)
+
+
+def check_seeding(trial):
+    """check_fit for kmeans_plusplus."""
+    X, weight = trial.data()
+    n_local_trials = [None, None, 1, 4][trial.seed % 4]
+    args = (trial, X, weight, n_local_trials)
+    ours, theirs = seeds(shoal, *args), seeds(sklearn.cluster, *args)
+    differences = seeding_differences(ours, theirs)
+    if not differences:
+        return None
+    return differences, why_seeding(trial, n_local_trials, differences, ours, theirs)
+
+
+CHECKS = {"fit": check_fit, "seeding": check_seeding}
+
+
+def check_seed(seed):
+    """All checks on one trial: a list of (name of the check, trial, differences, verdict)."""
+    trial = draw_trial(seed)
+    results = ((name, check(trial)) for name, check in CHECKS.items())
+    return [(name, trial, *result) for name, result in results if result is not None]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    reasons = collections.Counter()
+    for seed in range(options.seed, options.seed + options.trials):
+        for name, trial, differences, verdict in check_seed(seed):
+            reasons[name, verdict.split(":")[0]] += 1
+            told = "; ".join(differences.values())
+            print(f"{name} {trial}\n    differs: {told}\n    why: {verdict}", flush=True)
+    print(f"{options.trials} trials, {sum(reasons.values())} differences")
+    for (name, reason), count in sorted(reasons.items()):
+        print(f"    {name}: {count} {reason}")
+    return any(reason.startswith("BUG") for _, reason in reasons)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Random spectral clusterings compared with scikit-learn's.
+
+In tests/, `python -m trials.spectral --trials 200 --seed 7` prints every trial whose
+answer differs from scikit-learn's, with the reason, and counts them.
+
+scikit-learn runs again from other vectors, on data moved by one rounding and with another
+number of threads: where its own answer changes, its eigenvectors are not determined.
+"""
+
+import sys
+from dataclasses import dataclass
+from unittest import mock
+
+import numpy as np
+import scipy.sparse as sp
+import sklearn.cluster
+import sklearn.manifold._spectral_embedding as theirs_embedding
+from scipy.linalg import eigh
+from sklearn.datasets import make_blobs, make_circles, make_moons
+from sklearn.metrics.pairwise import rbf_kernel
+
+import shoal
+from helpers.outcomes import outcome, public_attributes
+from reference import _silhouettes as reference
+from trials.diagnosis import moved, threads
+from trials.problems import _log_integer
+from trials.silhouette import run
+
+KINDS = {
+    "moons": lambda rng, n, d: make_moons(n, noise=0.05, random_state=int(rng.integers(99)))[0],
+    "circles": lambda rng, n, d: make_circles(n, noise=0.04, factor=0.5, random_state=0)[0],
+    "blobs": lambda rng, n, d: make_blobs(n, d, centers=5, random_state=int(rng.integers(99)))[0],
+    "near blobs": lambda rng, n, d: make_blobs(n, d, centers=4, center_box=(-3, 3),
+                                               random_state=int(rng.integers(99)))[0],
+    "uniform": lambda rng, n, d: rng.random((n, d)),
+    "offset": lambda rng, n, d: rng.standard_normal((n, d)) + 1e3,
+    "duplicates": lambda rng, n, d: rng.random((n // 3 + 1, d))[rng.integers(n // 3 + 1, size=n)],
+    "lattice": lambda rng, n, d: rng.integers(0, 4, (n, d)).astype(float),
+}  # fmt: skip
+AFFINITIES = [
+    "rbf",
+    "laplacian",
+    "nearest_neighbors",
+    "precomputed",
+    "poly",
+    "sigmoid",
+    "asymmetric",
+]
+# how many rows of the embedding k-means can tell apart, how far lobpcg came
+ROUNDED = ("Number of distinct clusters", "Exited at iteration", "Exited postprocessing")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One random problem; the seed gives what is not told here."""
+
+    seed: int
+    n: int
+    d: int
+    kind: str
+    affinity: str
+    dtype: str
+    params: tuple
+
+    def data(self):
+        rng = np.random.default_rng([self.seed, 0])
+        X = KINDS[self.kind](rng, self.n, self.d).astype(self.dtype)
+        gamma = dict(self.params).get("gamma", 1.0)
+        if self.affinity in ("precomputed", "asymmetric"):
+            X = rbf_kernel(X, gamma=gamma)
+            if self.affinity == "asymmetric":
+                X += 0.1 * rng.random(X.shape)
+            elif self.seed % 3 == 0:
+                X = sp.csr_array(np.where(X > 1e-3, X, 0))
+        return X
+
+    def settings(self):
+        name = "precomputed" if self.affinity == "asymmetric" else self.affinity
+        return dict(self.params, affinity=name)
+
+
+def draw_trial(seed):
+    rng = np.random.default_rng([seed, 13])
+    d = _log_integer(rng, 1, 60)
+    affinity = str(rng.choice(AFFINITIES, p=[0.5, 0.1, 0.1, 0.15, 0.05, 0.05, 0.05]))
+    params = {
+        "n_clusters": int(rng.integers(2, 9)),
+        "gamma": float(10 ** rng.uniform(-1.5, 1.5) / d**0.5),
+        "assign_labels": str(rng.choice(["kmeans", "discretize", "cluster_qr"])),
+        "n_init": 3,
+        "n_neighbors": 8,
+    }
+    if rng.random() < 0.15:
+        params["n_components"] = int(rng.integers(1, 12))
+    if rng.random() < 0.1:
+        params["eigen_solver"] = str(rng.choice(["lobpcg", "arpack"]))
+    return Trial(
+        seed=seed,
+        n=_log_integer(rng, 20, 900),
+        d=d,
+        kind=str(rng.choice(list(KINDS))),
+        affinity=affinity,
+        dtype=str(rng.choice(["f4", "f8"])),
+        params=tuple(params.items()),
+    )
+
+
+def fitted(library, trial, X):
+    """The outcome of a trial: fitted attributes and the next draw."""
+    random_state = np.random.RandomState(trial.seed)
+
+    def fit():
+        model = library.SpectralClustering(**trial.settings(), random_state=random_state).fit(X)
+        return public_attributes(model) | {"draws": random_state.randint(2**31)}
+
+    return outcome(fit)
+
+
+def difference(ours, theirs):
+    """What differs, in words; empty where nothing does."""
+    if ours.error != theirs.error:
+        return f"error {ours.error} against {theirs.error}"
+    if sorted(map(str, ours.warned)) != sorted(map(str, theirs.warned)):
+        return f"warnings {ours.warned} against {theirs.warned}"
+    if ours.error:
+        return ""
+    a, b = ours.value, theirs.value
+    if set(a) != set(b) or a["labels_"].dtype != b["labels_"].dtype:
+        return f"attributes {sorted(a)} {a['labels_'].dtype} against {sorted(b)}"
+    if a["draws"] != b["draws"]:
+        return "draws"
+    A, B = a["affinity_matrix_"], b["affinity_matrix_"]
+    if sp.issparse(B):
+        if type(A) is not type(B) or (A != B).nnz:
+            return "affinities"
+    elif not np.allclose(A, B, rtol=1e-8, atol=1e-12):
+        return f"affinities by up to {np.abs(A - B).max():.3g}"
+    wrong = np.count_nonzero(a["labels_"] != b["labels_"])
+    return f"{wrong} of {len(b['labels_'])} labels" if wrong else ""
+
+
+def other_clothes(trial, X):
+    """Name and outcome of scikit-learn's runs that have the same exact answer."""
+    for count in (1, 2):
+        with threads(count):
+            yield f"{count} threads", fitted(sklearn.cluster, trial, X)
+    for draw in range(2):
+        yield "data moved", fitted(sklearn.cluster, trial, moved(X, draw))
+    for draw in range(3):
+        vector = theirs_embedding._init_arpack_v0
+
+        def other(size, random_state, draw=draw, vector=vector):
+            vector(size, random_state)
+            return np.random.default_rng(draw).uniform(-1, 1, size)
+
+        with mock.patch.object(theirs_embedding, "_init_arpack_v0", other):
+            yield "another first vector", fitted(sklearn.cluster, trial, X)
+
+
+def gap(trial, affinity):
+    """Between the last eigenvalue of the Laplacian that counts and the next one."""
+    A = affinity.toarray() if sp.issparse(affinity) else np.array(affinity)
+    A = (A + A.T) / 2
+    np.fill_diagonal(A, 0)
+    degrees = A.sum(axis=0)
+    s = 1 / np.sqrt(np.where(degrees == 0, 1, degrees))
+    k = trial.settings().get("n_components", trial.settings()["n_clusters"])
+    values = eigh(np.eye(len(A)) - s[:, None] * A * s, eigvals_only=True)
+    gaps = np.diff(values[: k + 1])
+    return gaps[-1] if trial.settings()["assign_labels"] == "kmeans" else gaps.min()
+
+
+def settled(ours, theirs):
+    """Whether more differs than warnings that count or measure what rounding leaves."""
+    rest = [
+        sorted(str(warned) for warned in each.warned if not warned[1].startswith(ROUNDED))
+        for each in (ours, theirs)
+    ]
+    return ours.warned == theirs.warned or rest[0] != rest[1]
+
+
+def why(trial, X, found, ours, theirs):
+    """The reason of a difference in words; "BUG: ..." where there is no excuse."""
+    if any("ARPACK has failed" in text for _, text in theirs.warned):
+        return "scikit-learn's solver fails: ours does not"
+    if found.startswith("affinities by") and trial.affinity in ("rbf", "laplacian"):
+        exact = reference.affinity(X.astype(float), trial.affinity, trial.settings()["gamma"])
+        error, theirs_error = (
+            np.abs(each.value["affinity_matrix_"] - exact).max() for each in (ours, theirs)
+        )
+        if error <= theirs_error / 4:
+            return f"scikit-learn's distances lose digits: {theirs_error:.1e}, ours {error:.1e}"
+    if not found.endswith("labels") and (ours.error or theirs.error or settled(ours, theirs)):
+        return "BUG: rounding does not change that"
+    for name, other in other_clothes(trial, X):
+        if difference(other, theirs):
+            return f"unstable in scikit-learn: {name}"
+    least = gap(trial, theirs.value["affinity_matrix_"])
+    if least < 1e-12:
+        return f"eigenvalues coincide: within {least:.1e}"
+    return f"BUG: scikit-learn's own answer is stable, the gap {least:.1e}"
+
+
+def check_seed(seed):
+    """None where both agree, else (trial, difference, verdict)."""
+    trial = draw_trial(seed)
+    X = trial.data()
+    ours = fitted(shoal, trial, X)
+    theirs = fitted(sklearn.cluster, trial, X)
+    found = difference(ours, theirs)
+    return (trial, found, why(trial, X, found, ours, theirs)) if found else None
+
+
+if __name__ == "__main__":
+    sys.exit(run(check_seed, None, __doc__))
