@@ -12,10 +12,10 @@ from libc.stdint cimport int32_t
 from shoal.core.kernels.row cimport add_rows, move_row
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport REAL_INF, TILE_ROWS, TRANSPOSE_WIDTH, real
-from shoal.kmeans.kernels.decide cimport decide, doubtful, tie_margin
+from shoal.kmeans.kernels.decide cimport decide_label, is_near_tie, tie_margin
 from shoal.kmeans.kernels.structs cimport Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
-from shoal.kmeans.kernels.tile cimport Ahead, nearest, prepare
+from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 
 cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -27,8 +27,8 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
-    cdef Ahead next_rows
-    cdef Ahead *ahead
+    cdef Prefetch next_rows
+    cdef Prefetch *ahead
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
     cdef real place[TILE_ROWS]
@@ -54,20 +54,20 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         if d >= 16 and i + 2 * TILE_ROWS <= stop:
             for r in range(TILE_ROWS):
                 next_rows.rows[r] = rows[r] + TILE_ROWS * d
-            ahead = prepare(&next_rows, d, a.centers.group_panels[1])
-        nearest(tile, d, &a.centers, 0, ahead, best, second, place)
+            ahead = start_prefetch(&next_rows, d, a.centers.group_panels[1])
+        find_nearest(tile, d, &a.centers, 0, ahead, best, second, place)
         doubts = 0
         for r in range(TILE_ROWS):
             label[r] = <int32_t> place[r]  # one group, so places are centers
-            doubt[r] = doubtful(best[r], second[r], norms[r], margin, radius)
+            doubt[r] = is_near_tie(best[r], second[r], norms[r], margin, radius)
             doubts |= doubt[r]
         if doubts:
             for r in range(count):
                 ties += doubt[r]
                 if doubt[r]:
                     strange += not norms[r] < REAL_INF
-                    label[r] = decide(rows[r], origin, d, &a.centers, a.elkan,
-                                      -1 if a.first else labels[i + r])
+                    label[r] = decide_label(rows[r], origin, d, &a.centers, a.elkan,
+                                            -1 if a.first else labels[i + r])
         moved = 0
         for r in range(count):
             moved += label[r] != labels[i + r]

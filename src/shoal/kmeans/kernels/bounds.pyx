@@ -41,13 +41,13 @@ from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport (
     REAL_INF, REAL_MAX, TILE_CENTERS, TILE_ROWS, TRANSPOSE_WIDTH, real, v_prefetch,
 )
-from shoal.kmeans.kernels.decide cimport decide, doubtful, tie_margin, underflow
+from shoal.kmeans.kernels.decide cimport decide_label, is_near_tie, tie_margin, underflow
 from shoal.kmeans.kernels.gap cimport (
     OUTWARDS, TINY, above, below, bucket_of, find_bucket, keep_gap, keep_lower,
 )
 from shoal.kmeans.kernels.structs cimport BUCKETS, Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
-from shoal.kmeans.kernels.tile cimport Ahead, nearest, prepare
+from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 
 cdef enum:
@@ -195,14 +195,14 @@ cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssiz
     cdef Py_ssize_t d = a.rows.d, r, g, i, last = start
     cdef const int32_t *center_at
     cdef const real *x = <const real *> a.rows.x
-    cdef Ahead next_rows
-    cdef Ahead *ahead = NULL
+    cdef Prefetch next_rows
+    cdef Prefetch *ahead = NULL
     cdef real place[TILE_ROWS]
     if j + count < found.count:
         for r in range(TILE_ROWS):
             i = start + found.row[min(j + TILE_ROWS + r, found.count - 1)]
             next_rows.rows[r] = x + i * d
-        ahead = prepare(&next_rows, d, a.centers.group_panels[a.centers.n_groups])
+        ahead = start_prefetch(&next_rows, d, a.centers.group_panels[a.centers.n_groups])
     for r in range(TILE_ROWS):
         t.rows[r] = x + (start + found.row[j + min(r, count - 1)]) * d
     for r in range(count):
@@ -212,7 +212,7 @@ cdef void look(const Assignment *a, Py_ssize_t start, const Open *found, Py_ssiz
     squared_norms(turned, d, t.norms)
     for g in range(a.centers.n_groups):
         if bits >> g & 1:
-            nearest(turned, d, &a.centers, g, ahead, t.best[g], t.second[g], place)
+            find_nearest(turned, d, &a.centers, g, ahead, t.best[g], t.second[g], place)
             center_at = a.centers.place_center + a.centers.group_panels[g] * TILE_CENTERS
             for r in range(TILE_ROWS):
                 t.center[g][r] = center_at[<int32_t> place[r]]
@@ -249,7 +249,7 @@ cdef inline void bound(const Assignment *a, const Tile *t, const int32_t *old, c
                 best[r] = v if less else best[r]
                 f.label[r] = t.center[g][r] if less else f.label[r]
     for r in range(TILE_ROWS):
-        f.doubt[r] = doubtful(best[r], second[r], t.norms[r], margin, radius)
+        f.doubt[r] = is_near_tie(best[r], second[r], t.norms[r], margin, radius)
         f.upper[r] = above(t.norms[r] + best[r] + margin * (10 * t.norms[r] + best[r]) + least)
     for g in range(a.centers.n_groups):
         if bits >> g & 1:
@@ -318,8 +318,8 @@ cdef void settle_alone(const Assignment *a, const Tile *t, Py_ssize_t start, con
         i = start + found.row[j + r]
         old[r] = a.labels[i]
         if f.doubt[r]:
-            f.label[r] = decide(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
-                                a.elkan, -1 if a.first else old[r])
+            f.label[r] = decide_label(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
+                                      a.elkan, -1 if a.first else old[r])
             counts[2] += 1
             gap[r] = keep_gap(0, 0, 0)  # to be looked at again in the next pass
             f.lower[0][r] = 0
@@ -354,8 +354,8 @@ cdef void settle(const Assignment *a, const Tile *t, Py_ssize_t start, const Ope
     for r in range(count):
         i = start + found.row[j + r]
         if f.doubt[r]:
-            f.label[r] = decide(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
-                                a.elkan, old[r])
+            f.label[r] = decide_label(t.rows[r], <const real *> a.rows.origin, a.rows.d, &a.centers,
+                                      a.elkan, old[r])
             counts[2] += 1
             a.gap[i] = keep_gap(0, 0, 0)  # to be looked at again in the next pass
             if a.lower != NULL:

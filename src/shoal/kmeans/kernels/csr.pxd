@@ -14,8 +14,8 @@ from shoal.core.kernels.vec cimport (
 from shoal.kmeans.kernels.structs cimport Centers
 
 
-cdef inline void sparse_lloyd_values(const Rows *rows, Py_ssize_t i, const Centers *c,
-                                     Py_ssize_t first, double *values) noexcept nogil:
+cdef inline void lloyd_scores_csr(const Rows *rows, Py_ssize_t i, const Centers *c,
+                                  Py_ssize_t first, double *values) noexcept nogil:
     """values[j] = |c_j|² - 2 x_i·c_j for LANES centers."""
     cdef const real *x = <const real *> rows.x
     cdef const double *column
@@ -35,7 +35,7 @@ cdef inline void sparse_lloyd_values(const Rows *rows, Py_ssize_t i, const Cente
                                        d_mul(d_set1(2), acc[j])))
 
 
-cdef inline void sparse_elkan_values(const Rows *rows, Py_ssize_t i, const Centers *c,
+cdef inline void elkan_distances_csr(const Rows *rows, Py_ssize_t i, const Centers *c,
                                      Py_ssize_t first, double *values) noexcept nogil:
     """values[j] = |x_i - c_j|, summed as scikit-learn does: Σ ((x - c)² - c²) + |c|²."""
     cdef const real *x = <const real *> rows.x

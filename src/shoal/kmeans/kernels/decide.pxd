@@ -49,8 +49,8 @@ cdef inline real underflow(real margin) noexcept nogil:
     return margin * <real> (2 * REAL_MIN / REAL_EPS)
 
 
-cdef inline bint doubtful(real best, real second, real norm, real margin,
-                          real radius) noexcept nogil:
+cdef inline bint is_near_tie(real best, real second, real norm, real margin,
+                             real radius) noexcept nogil:
     """Whether rounding could change which center is best; so where sums could overflow.
 
     `norm` is |x|², `radius` the largest |c_j|².
@@ -63,7 +63,7 @@ cdef inline bint doubtful(real best, real second, real norm, real margin,
                 & (most < <real> (REAL_MAX / 8)))
 
 
-cdef inline void lloyd_values(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
+cdef inline void lloyd_scores(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
                               Py_ssize_t first, double *values) noexcept nogil:
     """values[j] = |c_j|² - 2 x·c_j for LANES centers."""
     cdef vdouble acc[LANE_VECTORS]
@@ -83,8 +83,8 @@ cdef inline void lloyd_values(const real *x, const real *origin, Py_ssize_t d, c
                                        d_mul(d_set1(2), acc[j])))
 
 
-cdef inline void elkan_values(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
-                              Py_ssize_t first, double *values) noexcept nogil:
+cdef inline void elkan_distances(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
+                                 Py_ssize_t first, double *values) noexcept nogil:
     """values[j] = √Σ(x - c_j)² for LANES centers, the squares added in fours."""
     cdef vdouble acc[LANE_VECTORS]
     cdef vdouble t[4]
@@ -113,8 +113,8 @@ cdef inline void elkan_values(const real *x, const real *origin, Py_ssize_t d, c
         values[j] = sqrt(values[j])
 
 
-cdef inline int32_t least(const double *values, Py_ssize_t first, Py_ssize_t m, int32_t current,
-                          int32_t winner, double *best) noexcept nogil:
+cdef inline int32_t update_label(const double *values, Py_ssize_t first, Py_ssize_t m,
+                                 int32_t current, int32_t winner, double *best) noexcept nogil:
     """Carry the running winner over centers first .. first + m - 1."""
     cdef Py_ssize_t j
     for j in range(m):
@@ -124,8 +124,8 @@ cdef inline int32_t least(const double *values, Py_ssize_t first, Py_ssize_t m, 
     return winner
 
 
-cdef inline int32_t decide(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
-                           bint elkan, int32_t current) noexcept nogil:
+cdef inline int32_t decide_label(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
+                                 bint elkan, int32_t current) noexcept nogil:
     """The label of one dense row. Costs 2·k·d flops (elkan: 3·k·d)."""
     cdef double values[LANES]
     cdef double best = INFINITY
@@ -133,10 +133,10 @@ cdef inline int32_t decide(const real *x, const real *origin, Py_ssize_t d, cons
     cdef Py_ssize_t first = 0
     while first < c.k:
         if elkan:
-            elkan_values(x, origin, d, c, first, values)
+            elkan_distances(x, origin, d, c, first, values)
         else:
-            lloyd_values(x, origin, d, c, first, values)
-        winner = least(values, first, min(<Py_ssize_t> LANES, c.k - first),
-                       current if elkan else -1, winner, &best)
+            lloyd_scores(x, origin, d, c, first, values)
+        winner = update_label(values, first, min(<Py_ssize_t> LANES, c.k - first),
+                              current if elkan else -1, winner, &best)
         first += LANES
     return winner

@@ -10,8 +10,8 @@ from cpython.pycapsule cimport PyCapsule_New
 
 from shoal.core.kernels.row cimport squared_distance, squared_distance_csr, weight
 from shoal.core.kernels.vec cimport LANES, real
-from shoal.kmeans.kernels.csr cimport sparse_elkan_values
-from shoal.kmeans.kernels.decide cimport elkan_values
+from shoal.kmeans.kernels.csr cimport elkan_distances_csr
+from shoal.kmeans.kernels.decide cimport elkan_distances
 from shoal.kmeans.kernels.structs cimport Measure
 
 
@@ -47,9 +47,10 @@ cdef void transform(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t s
         while first < k:
             m = min(<Py_ssize_t> LANES, k - first)
             if a.rows.indptr != NULL:
-                sparse_elkan_values(&a.rows, i, &a.centers, first, values)
+                elkan_distances_csr(&a.rows, i, &a.centers, first, values)
             else:
-                elkan_values(x + i * d, <const real *> a.rows.origin, d, &a.centers, first, values)
+                elkan_distances(x + i * d, <const real *> a.rows.origin, d, &a.centers, first,
+                                values)
             for j in range(m):
                 out[i * k + first + j] = <real> values[j]
             first += LANES

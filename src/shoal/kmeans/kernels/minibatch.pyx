@@ -19,9 +19,9 @@ from libc.string cimport memset
 from shoal.core.kernels.row cimport squared_distance, weight
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport TILE_ROWS, TRANSPOSE_WIDTH, real
-from shoal.kmeans.kernels.decide cimport decide, doubtful, tie_margin
+from shoal.kmeans.kernels.decide cimport decide_label, is_near_tie, tie_margin
 from shoal.kmeans.kernels.structs cimport Batch
-from shoal.kmeans.kernels.tile cimport Ahead, nearest, prepare
+from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 cdef extern from *:
     ctypedef real *Own "real *restrict"  # overlaps no row
@@ -41,8 +41,8 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
-    cdef Ahead next_rows
-    cdef Ahead *ahead
+    cdef Prefetch next_rows
+    cdef Prefetch *ahead
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
     cdef real place[TILE_ROWS]
@@ -62,12 +62,12 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
         if i + 2 * TILE_ROWS <= stop:
             for r in range(TILE_ROWS):
                 next_rows.rows[r] = x + row_at(a, i + TILE_ROWS + r) * d
-            ahead = prepare(&next_rows, d, a.centers.group_panels[1])
-        nearest(tile, d, &a.centers, 0, ahead, best, second, place)
+            ahead = start_prefetch(&next_rows, d, a.centers.group_panels[1])
+        find_nearest(tile, d, &a.centers, 0, ahead, best, second, place)
         for r in range(count):
             label = <int32_t> place[r]
-            if doubtful(best[r], second[r], norms[r], margin, radius):
-                label = decide(rows[r], origin, d, &a.centers, False, -1)
+            if is_near_tie(best[r], second[r], norms[r], margin, radius):
+                label = decide_label(rows[r], origin, d, &a.centers, False, -1)
             a.labels[i + r] = label
             squared_distance(&a.rows, row_at(a, i + r), a.centers.rows + label * d, &squared, &norm)
             inertia += weight(&a.rows, row_at(a, i + r)) * squared

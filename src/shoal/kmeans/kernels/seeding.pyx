@@ -31,7 +31,7 @@ from shoal.core.kernels.vec cimport (
 )
 from shoal.kmeans.kernels.decide cimport tie_margin, underflow
 from shoal.kmeans.kernels.structs cimport Search, Seeding
-from shoal.kmeans.kernels.tile cimport Ahead, Values, evaluate, prepare
+from shoal.kmeans.kernels.tile cimport Prefetch, Scores, compute_scores, start_prefetch
 
 cdef enum:
     SHORT = 8         # rows of fewer features are sooner measured than left out
@@ -174,9 +174,9 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, Py_ssi
     cdef real panel_norms[CANDIDATES]
     cdef real margin = <real> tie_margin(d), tiny = underflow(margin)
     cdef real less = <real> (1 - margin), more = <real> (1 + margin)
-    cdef Values v
-    cdef Ahead next_rows
-    cdef Ahead *ahead = NULL
+    cdef Scores v
+    cdef Prefetch next_rows
+    cdef Prefetch *ahead = NULL
     cdef unsigned near, present = <unsigned> ((<uint64_t> 1 << count) - 1)
     cdef int m, c
     for c in range(CANDIDATES):
@@ -199,14 +199,14 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, Py_ssi
     if following == TILE_ROWS:
         for r in range(TILE_ROWS):
             next_rows.rows[r] = x + row[TILE_ROWS + r] * d
-        ahead = prepare(&next_rows, d, (a.n_candidates + FILTER_WIDTH - 1) // FILTER_WIDTH)
+        ahead = start_prefetch(&next_rows, d, (a.n_candidates + FILTER_WIDTH - 1) // FILTER_WIDTH)
     while j < a.n_candidates:
-        evaluate(tile, d, <const real *> a.panel + j, CANDIDATES, panel_norms + j, FILTER_WIDTH,
-                 ahead, &v)
+        compute_scores(tile, d, <const real *> a.panel + j, CANDIDATES, panel_norms + j,
+                       FILTER_WIDTH, ahead, &v)
         for c in range(FILTER_WIDTH):
             near = 0
             for m in range(TILE_VECTORS):
-                near |= v_not_greater_mask(v.of[c][m], v_load(needed + m * VL)) << (m * VL)
+                near |= v_not_greater_mask(v.value[c][m], v_load(needed + m * VL)) << (m * VL)
             near &= present if j + c < a.n_candidates else 0
             while near:
                 r = lowest_bit(near)

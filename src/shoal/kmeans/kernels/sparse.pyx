@@ -10,8 +10,8 @@ from libc.string cimport memset
 
 from shoal.core.kernels.row cimport add_row
 from shoal.core.kernels.vec cimport LANES
-from shoal.kmeans.kernels.csr cimport sparse_elkan_values, sparse_lloyd_values
-from shoal.kmeans.kernels.decide cimport least
+from shoal.kmeans.kernels.csr cimport elkan_distances_csr, lloyd_scores_csr
+from shoal.kmeans.kernels.decide cimport update_label
 from shoal.kmeans.kernels.structs cimport Assignment
 
 
@@ -35,10 +35,10 @@ cdef void assign_sparse(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         while first < k:
             m = min(<Py_ssize_t> LANES, k - first)
             if a.elkan:
-                sparse_elkan_values(&a.rows, i, &a.centers, first, values)
+                elkan_distances_csr(&a.rows, i, &a.centers, first, values)
             else:
-                sparse_lloyd_values(&a.rows, i, &a.centers, first, values)
-            label = least(values, first, m, current, label, &best)
+                lloyd_scores_csr(&a.rows, i, &a.centers, first, values)
+            label = update_label(values, first, m, current, label, &best)
             first += LANES
         changed += label != a.labels[i]
         a.labels[i] = label
