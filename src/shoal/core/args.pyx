@@ -12,8 +12,12 @@ from libc.stdint cimport int32_t
 
 from shoal.core.files cimport File
 
+import sys
+
 _FORMATS = {"f4": b"f", "f8": b"d", "i4": b"il", "i8": b"lq", "u1": b"B"}
 _SIZES = {"f4": 4, "f8": 8, "i4": 4, "i8": 8, "u1": 1}
+# A dtype may name this machine's own byte order, as those of HDF5's data sets do.
+_NATIVE = b"<@=" if sys.byteorder == "little" else b">!@="
 
 
 cdef void *address(object array, str type, Py_ssize_t length, list kept,
@@ -21,14 +25,18 @@ cdef void *address(object array, str type, Py_ssize_t length, list kept,
     """Where the values of `array` lie; NULL for None."""
     cdef Py_buffer view
     cdef int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    cdef const char *format
     cdef void *found
     if array is None:
         return NULL
     PyObject_GetBuffer(array, &view, flags)
     try:
+        format = view.format
+        if format[0] in <bytes> _NATIVE:
+            format += 1
         if (
-            view.format[0] not in <bytes> _FORMATS[type]
-            or view.format[1] != 0
+            format[0] not in <bytes> _FORMATS[type]
+            or format[1] != 0
             or view.itemsize != _SIZES[type]
         ):
             raise TypeError(f"expected {type} values, got format {view.format.decode()}")
