@@ -328,8 +328,8 @@ def test_haversine(eps):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_search_in_blocks(kept, weighted, monkeypatch):
     """scikit-learn's search, its neighbours kept or asked for again."""
-    monkeypatch.setattr(neighborhoods, "KEPT", kept)
-    monkeypatch.setattr(neighborhoods, "BLOCK", 30_000)
+    monkeypatch.setattr(neighborhoods, "MAX_KEPT_NEIGHBORS", kept)
+    monkeypatch.setattr(neighborhoods, "BLOCK_DISTANCES", 30_000)
     X = problem(700, 3)
     weights = np.random.default_rng(0).integers(0, 3, 700) if weighted else None
     for metric, eps in (("canberra", 0.3), ("braycurtis", 0.05)):
@@ -359,7 +359,7 @@ def test_precomputed(form):
 def nearest(X, model, metric, eps):
     far = pairwise_distances(X, model.components_, metric=metric)
     numbers = model.labels_[model.core_sample_indices_]
-    return reference.nearest_core(far, numbers, eps)
+    return reference.find_nearest_core(far, numbers, eps)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine", "canberra"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shoal.density.args import GraphArgs, NearestArgs
+from shoal.density.args import GraphClusteringArgs, NearestCoreArgs
 from shoal.space.args import TILE_SIZE, RotationArgs
 
 import reference
@@ -14,10 +14,10 @@ from helpers.kernel_cases import KINDS, level, levels
 from shoal.core import parallel
 from shoal.density import clusters as clusters_module
 from shoal.density import metric as metric_module
-from shoal.density.clusters import Clusters, grow_for
-from shoal.density.neighborhoods import Graph
+from shoal.density.clusters import TreeDBSCAN, build_tree_for_metric
+from shoal.density.neighborhoods import GraphDBSCAN
 from shoal.space import kd_tree
-from shoal.space.kd_tree import grow
+from shoal.space.kd_tree import build_kd_tree
 
 LIMIT = {"euclidean": lambda eps: eps * eps, "manhattan": float, "chebyshev": float}
 
@@ -62,8 +62,8 @@ def problems(draw, widest=40, metrics=("euclidean", "manhattan", "chebyshev")):
 
 def make(problem):
     X, eps = problem.X, problem.eps
-    metric = metric_module.NATIVE[problem.metric](X, eps)
-    return Clusters(metric, problem.min_samples, problem.weights)
+    metric = metric_module.NATIVE_METRICS[problem.metric](X, eps)
+    return TreeDBSCAN(metric, problem.min_samples, problem.weights)
 
 
 def rows_of(tree, arrays_order, node):
@@ -79,11 +79,11 @@ def test_tree(problem, name):
         made = []
         taken = kd_tree.KDTreeArgs
         patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: made.append(k) or taken(*a, **k))
-        patch.setattr(kd_tree, "ROOTS", 4)
-        tree, _ = grow(X)
+        patch.setattr(kd_tree, "MAX_SUBTREES", 4)
+        tree, _ = build_kd_tree(X)
     order, boxes = made[0]["order"], made[0]["boxes"]
     assert sorted(order) == list(range(len(X)))
-    nodes = reference.grow_subtrees(tree.n_leaves)
+    nodes = reference.build_subtrees(tree.n_leaves)
     for node in nodes:
         rows = X[rows_of(tree, order, node)]
         box, feature = reference.split_nodes(rows)
@@ -94,7 +94,7 @@ def test_tree(problem, name):
         left = len(rows_of(tree, order, (0, node[1], (node[2] + 1) // 2)))
         assert rows[:left, feature].max() <= rows[left:, feature].min()
     tiles = made[0]["rows"].reshape(-1, X.shape[1], TILE_SIZE)
-    np.testing.assert_array_equal(tiles, reference.fill_tiles(X[order], TILE_SIZE))
+    np.testing.assert_array_equal(tiles, reference.transpose_tiles(X[order], TILE_SIZE))
 
 
 @given(problems(), levels)
@@ -114,66 +114,68 @@ def test_rotate_rows(problem, name):
 
 
 @given(problems(), levels, st.sampled_from([0, 1, 4]))
-def test_steps(problem, name, patience):
+def test_steps(problem, name, first_pass_tiles):
     """Each kernel of a fit, from the cells to the borders."""
     n = len(problem.X)
     near = problem.near()
     with level(name), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clusters_module, "PATIENCE", patience)
-        patch.setattr(clusters_module, "PATIENT", 1 if patience < 4 else 8)
+        patch.setattr(clusters_module, "FIRST_PASS_TILES", first_pass_tiles)
+        patch.setattr(clusters_module, "UNLIMITED_FEATURES", 1 if first_pass_tiles < 4 else 8)
         made = []
         taken = kd_tree.KDTreeArgs
         patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: made.append(k) or taken(*a, **k))
         clusters = make(problem)
-        clusters.sort()
+        clusters.build()
         order, boxes = made[-1]["order"], made[-1]["boxes"]
         arrays, tree = clusters._arrays, clusters._tree
-        nodes = reference.grow_subtrees(tree.n_leaves)
-        cells = [tuple(cell) for cell in arrays["cells"][: clusters._cells]]
-        if problem.metric == "euclidean" and made[-1]["norms"] is None:
+        nodes = reference.build_subtrees(tree.n_leaves)
+        cells = [tuple(cell) for cell in arrays["cells"][: clusters._n_cells]]
+        if problem.metric == "euclidean" and made[-1]["squared_norms"] is None:
             limit = LIMIT["euclidean"](problem.eps)
             assert cells == reference.find_cells(nodes, boxes, limit)
         covered = np.concatenate([rows_of(tree, order, cell) for cell in cells])
         assert sorted(covered) == list(range(n))
         below = [rows_of(tree, order, node) for node in nodes]
         if problem.weights is not None:
-            expected = reference.sum_weights(problem.weights, below)
+            expected = reference.sum_node_weights(problem.weights, below)
             numbers = [node[0] for node in nodes]
-            np.testing.assert_allclose(arrays["sums"][numbers, 0], expected, rtol=1e-15)
+            np.testing.assert_allclose(arrays["node_weights"][numbers, 0], expected, rtol=1e-15)
 
-        clusters.count()
+        clusters.find_core_samples()
         core = reference.count_neighbors(near, problem.min_samples, problem.weights)
-        bits = np.unpackbits(arrays["core"].view(np.uint8), bitorder="little")[:n].astype(bool)
+        bits = np.unpackbits(arrays["core_mask"].view(np.uint8), bitorder="little")[:n].astype(bool)
         np.testing.assert_array_equal(bits, core[order])
-        left = np.unpackbits(arrays["open"].view(np.uint8), bitorder="little")[:n].astype(bool)
-        counts = np.where(left, np.minimum(arrays["numbers"], problem.min_samples), 0)
-        expected = reference.count_open(near[np.ix_(order, order)], left, problem.min_samples)
+        left = np.unpackbits(arrays["open_mask"].view(np.uint8), bitorder="little")[:n].astype(bool)
+        counts = np.where(left, np.minimum(arrays["root_label"], problem.min_samples), 0)
+        expected = reference.count_open_rows(near[np.ix_(order, order)], left, problem.min_samples)
         np.testing.assert_array_equal(counts, expected)
-        closed = reference.close_counts(counts, problem.min_samples)
+        closed = reference.close_open_rows(counts, problem.min_samples)
         np.testing.assert_array_equal(closed[left], core[order][left])
 
-        clusters._run("find_lows", 1, 1)
-        clusters._run("join_cells", clusters._cells, 3)
+        clusters._run("find_min_labels", 1, 1)
+        clusters._run("unite_within_cells", clusters._n_cells, 3)
         cell_of_row = np.empty(n, int)
         for number, cell in enumerate(cells):
             cell_of_row[rows_of(tree, order, cell)] = number
         by_position = near[np.ix_(order, order)]
-        joined = reference.join_cells(by_position, core[order], cell_of_row[order])
+        joined = reference.unite_within_cells(by_position, core[order], cell_of_row[order])
         found = np.array([_root(arrays["parent"], p) for p in range(n)])
         np.testing.assert_array_equal(found[core[order]], joined[core[order]])
 
-        found = clusters.unite()
+        found = clusters.unite_core_samples()
         np.testing.assert_array_equal(found, np.flatnonzero(core))
         united = reference.number_clusters(reference.find_roots(near, core))
         np.testing.assert_array_equal(clusters.labels, united)
-        np.testing.assert_array_equal(arrays["parent"], reference.spread_numbers(united, order))
+        np.testing.assert_array_equal(arrays["parent"], reference.gather_labels(united, order))
 
-        clusters._args.numbered = True
-        clusters._run("find_lows", 1, 1)
-        low = reference.find_lows(united, core, below)
-        np.testing.assert_array_equal(arrays["low"][[node[0] for node in nodes]], low)
-        clusters.adopt()
-    np.testing.assert_array_equal(clusters.labels, reference.border_labels(near, core, united))
+        clusters._args.parent_holds_labels = True
+        clusters._run("find_min_labels", 1, 1)
+        low = reference.find_min_labels(united, core, below)
+        np.testing.assert_array_equal(arrays["min_label"][[node[0] for node in nodes]], low)
+        clusters.label_border_points()
+    np.testing.assert_array_equal(
+        clusters.labels, reference.label_border_points(near, core, united)
+    )
 
 
 def _root(parent, p):
@@ -194,27 +196,27 @@ def test_given(seed, form, weighted):
     if form == "matrix":
         given = {"distances": np.where(near, 0.5, 2).astype("f4"), "limit": 0.5}
     else:
-        starts = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
-        given = {"starts": starts, "neighbors": np.nonzero(near)[1].astype(np.int32)}
-    graph = Graph(n, min_samples, weights, "f4", **given)
-    core = reference.count_given(near, min_samples, weights)
-    np.testing.assert_array_equal(graph.count(), np.flatnonzero(core))
-    graph.follow()
-    np.testing.assert_array_equal(graph.labels, reference.follow_given(near, core))
+        indptr = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
+        given = {"indptr": indptr, "neighbors": np.nonzero(near)[1].astype(np.int32)}
+    graph = GraphDBSCAN(n, min_samples, weights, "f4", **given)
+    core = reference.count_graph_neighbors(near, min_samples, weights)
+    np.testing.assert_array_equal(graph.find_core_samples(), np.flatnonzero(core))
+    graph.expand_clusters()
+    np.testing.assert_array_equal(graph.labels, reference.expand_clusters(near, core))
 
 
 @given(problems(widest=17), levels)
-def test_nearest_core(problem, name):
+def test_find_nearest_core(problem, name):
     X = problem.X
     rng = np.random.default_rng(len(X))
     numbers = rng.integers(0, 4, len(X))
     new = np.concatenate([X[::3], X[: len(X) // 2] + X.dtype.type(problem.eps)])
-    metric = metric_module.NATIVE[problem.metric](X, problem.eps)
+    metric = metric_module.NATIVE_METRICS[problem.metric](X, problem.eps)
     labels = np.empty(len(new), np.int64)
     with level(name):
-        tree, _ = grow(X)
-        args = NearestArgs(tree, metric.args(), new, new, numbers, labels)
-        parallel.run_kernel("nearest_core", tree.type, args, len(new), 5, 16 * X.shape[1])
+        tree, _ = build_kd_tree(X)
+        args = NearestCoreArgs(tree, metric.args(), new, new, numbers, labels)
+        parallel.run_kernel("find_nearest_core", tree.type, args, len(new), 5, 16 * X.shape[1])
     both = np.concatenate([new, X]).astype(np.float64)
     gaps = np.abs(both[: len(new), None] - both[None, len(new) :])
     far = np.zeros(gaps.shape[:2])
@@ -224,7 +226,7 @@ def test_nearest_core(problem, name):
                 far = np.maximum(far, column)
             else:
                 far = far + (column * column if problem.metric == "euclidean" else column)
-    expected = reference.nearest_core(far, numbers, LIMIT[problem.metric](problem.eps))
+    expected = reference.find_nearest_core(far, numbers, LIMIT[problem.metric](problem.eps))
     np.testing.assert_array_equal(labels, expected)
 
 
@@ -239,11 +241,11 @@ def test_threads(d, eps, dtype, limit_threads, monkeypatch):
     found = []
     for count in (1, 2, 3, 3, 3):
         with limit_threads(count):
-            clusters = Clusters(metric_module.euclidean(X, eps), 4, None)
-            clusters.sort()
-            clusters.count()
-            core = clusters.unite()
-            clusters.adopt()
+            clusters = TreeDBSCAN(metric_module.euclidean(X, eps), 4, None)
+            clusters.build()
+            clusters.find_core_samples()
+            core = clusters.unite_core_samples()
+            clusters.label_border_points()
         found.append((core.tobytes(), clusters.labels.tobytes()))
     assert len(set(found)) == 1
     assert clusters.labels.max() > 1
@@ -259,10 +261,10 @@ def test_bounds_of_products(d, offset):
     step = rng.standard_normal((40, d))
     step /= np.sqrt((step**2).sum(axis=1, keepdims=True))
     X[1::2] += step * (1 + rng.integers(-4, 5, (40, 1)) * 2.0**-50)
-    clusters = Clusters(metric_module.euclidean(X, 1.0), 2, None)
-    clusters.sort()
-    clusters.count()
-    core = clusters.unite()
+    clusters = TreeDBSCAN(metric_module.euclidean(X, 1.0), 2, None)
+    clusters.build()
+    clusters.find_core_samples()
+    core = clusters.unite_core_samples()
     near = reference.neighbors(X, 1.0)
     np.testing.assert_array_equal(core, np.flatnonzero(near.sum(axis=1) >= 2))
     assert 0 < len(core) <= 80
@@ -271,8 +273,11 @@ def test_bounds_of_products(d, offset):
 def test_which_tiles():
     """Products where rounding leaves few pairs open, differences elsewhere."""
     X = np.random.default_rng(0).standard_normal((300, 30))
-    assert grow_for(metric_module.euclidean(X, 5.0))[0].type == "f4"
-    assert grow_for(metric_module.euclidean(X, 1e-3))[0].type == "f8"
-    assert grow_for(metric_module.euclidean(X.astype("f4"), 1e-3))[0].type == "f4"
-    assert grow_for(metric_module.euclidean(X[:, :16].copy(), 5.0))[0].type == "f8"
-    assert isinstance(Graph(1, 1, None, "f8", distances=np.zeros((1, 1)), limit=1)._args, GraphArgs)
+    assert build_tree_for_metric(metric_module.euclidean(X, 5.0))[0].type == "f4"
+    assert build_tree_for_metric(metric_module.euclidean(X, 1e-3))[0].type == "f8"
+    assert build_tree_for_metric(metric_module.euclidean(X.astype("f4"), 1e-3))[0].type == "f4"
+    assert build_tree_for_metric(metric_module.euclidean(X[:, :16].copy(), 5.0))[0].type == "f8"
+    assert isinstance(
+        GraphDBSCAN(1, 1, None, "f8", distances=np.zeros((1, 1)), limit=1)._args,
+        GraphClusteringArgs,
+    )

@@ -1,4 +1,4 @@
-"""Twins of kd_tree.pyx, clusters.pyx, numbers.pyx and neighborhoods.pyx: DBSCAN.
+"""Twins of kd_tree.pyx, clusters.pyx, labels.pyx and neighborhoods.pyx: DBSCAN.
 
 `near` is a matrix of bool, whether row j is a neighbour of row i; positions, tiles and nodes
 are those of density/kernels/structs.pxd. All of it is exact.
@@ -35,23 +35,23 @@ def split_nodes(x):
     return box, int(np.argmax(box[1].astype(np.float64) - box[0]))
 
 
-def grow_subtrees(n_leaves, number=0, first=0):
+def build_subtrees(n_leaves, number=0, first=0):
     """Number, first leaf and leaves of every node."""
     nodes = [(number, first, n_leaves)]
     if n_leaves > 1:
         left = (n_leaves + 1) // 2
-        nodes += grow_subtrees(left, number + 1, first)
-        nodes += grow_subtrees(n_leaves - left, number + 2 * left, first + left)
+        nodes += build_subtrees(left, number + 1, first)
+        nodes += build_subtrees(n_leaves - left, number + 2 * left, first + left)
     return nodes
 
 
-def fill_tiles(x, size):
+def transpose_tiles(x, size):
     """Tiles of `size` rows, features first; the last row fills up the last tile."""
     full = np.concatenate([x, np.repeat(x[-1:], -len(x) % size, axis=0)])
     return full.reshape(-1, size, x.shape[1]).transpose(0, 2, 1)
 
 
-def sum_weights(weights, rows_of_node):
+def sum_node_weights(weights, rows_of_node):
     return [math.fsum(weights[rows]) for rows in rows_of_node]
 
 
@@ -77,22 +77,22 @@ def count_neighbors(near, min_samples, weights=None):
     return np.array([math.fsum(weights[row]) >= min_samples for row in near], bool)
 
 
-def count_open(near, open_rows, enough):
+def count_open_rows(near, open_rows, enough):
     """Neighbours of the rows that are open, `enough` of them where there are more."""
     return np.where(open_rows, np.minimum(near.sum(axis=1), enough), 0)
 
 
-def close_counts(counts, enough):
+def close_open_rows(counts, enough):
     """Which of the rows that were open are core samples."""
     return counts >= enough
 
 
-def count_given(near, min_samples, weights=None):
+def count_graph_neighbors(near, min_samples, weights=None):
     """count_neighbors of rows that need not be symmetric."""
     return count_neighbors(near, min_samples, weights)
 
 
-def unite_cells(near, core, allowed=None):
+def unite_between_cells(near, core, allowed=None):
     """The least member of each core sample's component; -1 for other rows."""
     roots = np.full(len(near), -1)
     for start in np.flatnonzero(core):
@@ -110,14 +110,14 @@ def unite_cells(near, core, allowed=None):
     return roots
 
 
-def join_cells(near, core, cell_of_row):
+def unite_within_cells(near, core, cell_of_row):
     """unite_cells within each cell."""
-    return unite_cells(near, core, cell_of_row)
+    return unite_between_cells(near, core, cell_of_row)
 
 
 def find_roots(near, core):
     """Which core samples are one, by the least of them."""
-    return unite_cells(near, core)
+    return unite_between_cells(near, core)
 
 
 def number_clusters(roots):
@@ -126,16 +126,16 @@ def number_clusters(roots):
     return np.array([numbers.setdefault(r, len(numbers)) if r >= 0 else -1 for r in roots], int)
 
 
-def spread_numbers(labels, order):
+def gather_labels(labels, order):
     return labels[order]
 
 
-def find_lows(numbers, core, rows_of_node):
+def find_min_labels(numbers, core, rows_of_node):
     """The least number of a core sample below each node."""
     return [min(numbers[r[core[r]]], default=NONE) for r in rows_of_node]
 
 
-def border_labels(near, core, labels):
+def label_border_points(near, core, labels):
     """Labels with those of border points: the least number among core neighbours."""
     labels = labels.copy()
     for i in np.flatnonzero(~core):
@@ -143,7 +143,7 @@ def border_labels(near, core, labels):
     return labels
 
 
-def follow_given(near, core):
+def expand_clusters(near, core):
     """scikit-learn's search: along the rows of core samples, from the first without a label."""
     labels = np.full(len(near), -1)
     number = -1
@@ -161,7 +161,7 @@ def follow_given(near, core):
     return labels
 
 
-def nearest_core(distances, numbers, limit):
+def find_nearest_core(distances, numbers, limit):
     """The number of the nearest core sample within the limit, of equally near ones the least."""
     found = []
     for row in distances:
@@ -173,5 +173,5 @@ def nearest_core(distances, numbers, limit):
 def dbscan(near, min_samples, weights=None):
     """Labels and core samples."""
     core = count_neighbors(near, min_samples, weights)
-    labels = number_clusters(unite_cells(near, core))
-    return border_labels(near, core, labels), np.flatnonzero(core)
+    labels = number_clusters(unite_between_cells(near, core))
+    return label_border_points(near, core, labels), np.flatnonzero(core)
