@@ -17,8 +17,8 @@ from shoal.space.kd_tree import build_kd_tree, principal_axes
 #                                   differences alone, where the error bound of float32 exceeds
 #                                   a tenth of the limit)
 MAX_DIFFERENCE_FEATURES = 16
-FIRST_PASS_TILES = 4  # tiles a row is compared with before it is left to the second pass, which
-UNLIMITED_FEATURES = 8  # halves the products; with at most so many features boxes exclude most
+FIRST_PASS_TILES = 4  # a row is compared with, before the second pass, which halves the products
+ONE_PASS_FEATURES = 8  # up to which boxes exclude most tiles, and the first pass has no limit
 
 
 def build_tree_for_metric(metric: Metric) -> tuple[KDTreeArgs, MetricArgs]:
@@ -97,7 +97,7 @@ class TreeDBSCAN:
             self._min_samples,
             weights=weights,
             weights_nonnegative=weights is None or bool(weights.min() >= 0),
-            first_pass_tiles=FIRST_PASS_TILES if self.d > UNLIMITED_FEATURES else tiles,
+            first_pass_tiles=FIRST_PASS_TILES if self.d > ONE_PASS_FEATURES else tiles,
             **self._arrays,
         )
         if weights is not None:

@@ -180,10 +180,12 @@ cdef void find_nearest_core(void *args, Py_ssize_t block, Py_ssize_t start, Py_s
 cdef inline bint is_second_nearer(const Traversal *w, const KDTree *t, const real *query_box,
                                   int distance) noexcept nogil:
     """Whether the node below the top of the stack is nearer than the one on top."""
-    cdef const real *top = bounding_box(t, w.stack[w.depth - 1].index)
-    cdef const real *second = bounding_box(t, w.stack[w.depth - 2].index)
-    return (min_box_distance(query_box, second, t.d, distance, INFINITY)
-            < min_box_distance(query_box, top, t.d, distance, INFINITY))
+    return (
+        min_box_distance(query_box, bounding_box(t, w.stack[w.depth - 2].index), t.d, distance,
+                         INFINITY)
+        < min_box_distance(query_box, bounding_box(t, w.stack[w.depth - 1].index), t.d, distance,
+                           INFINITY)
+    )
 
 
 # What core/parallel.py hands to threads: name -> address.
