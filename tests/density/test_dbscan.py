@@ -357,9 +357,9 @@ def test_precomputed(form):
 
 
 def expected_labels(X, model, metric, eps):
-    far = pairwise_distances(X, model.components_, metric=metric)
-    numbers = model.labels_[model.core_sample_indices_]
-    return reference.find_nearest_core(far, numbers, eps)
+    distances = pairwise_distances(X, model.components_, metric=metric)
+    core_labels = model.labels_[model.core_sample_indices_]
+    return reference.find_nearest_core(distances, core_labels, eps)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine", "canberra"])

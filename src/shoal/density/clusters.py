@@ -17,7 +17,7 @@ from shoal.space.kd_tree import build_kd_tree, principal_axes
 #                                   differences alone, where the error bound of float32 exceeds
 #                                   a tenth of the limit)
 MAX_DIFFERENCE_FEATURES = 16
-FIRST_PASS_TILES = 4  # a row is compared with, before the second pass, which halves the products
+FIRST_PASS_TILES = 4  # that a row is compared with before it is left to the second pass
 ONE_PASS_FEATURES = 8  # up to which boxes exclude most tiles, and the first pass has no limit
 
 
@@ -31,28 +31,28 @@ def build_tree_for_metric(metric: Metric) -> tuple[KDTreeArgs, MetricArgs]:
             finite = all(np.isfinite(part).all() for part in rotation)
             for dtype in (np.float32, X.dtype) if finite else ():
                 tree, squared_norms = build_kd_tree(X, rotation, dtype)
-                max_norm = 1.1 * float(squared_norms[: len(X)].max())
-                error = rotation_error_bound(X.shape[1], dtype, max_norm, limit)
+                max_squared_norm = 1.1 * float(squared_norms[: len(X)].max())
+                error = rotation_error_bound(X.shape[1], dtype, max_squared_norm, limit)
                 if error < 0.1 * limit:
                     return tree, metric.args(limit - error, limit + error)
                 del tree, squared_norms
     return build_kd_tree(X)[0], metric.args()
 
 
-def rotation_error_bound(d: int, dtype: type, max_norm: float, limit: float) -> float:
+def rotation_error_bound(d: int, dtype: type, max_squared_norm: float, limit: float) -> float:
     """Bound of the error of |x - y|² of rotated rows, where it is near the limit.
 
-    With u the unit roundoff of the tiles' type, u' that of float64 and max_norm the largest
-    |x|²: rounding to the tiles' type moves |x - y|² by up to 8·u·max_norm, axes that are
-    orthogonal up to d·u' by about 8·d·u'·max_norm. Sums in the tiles' type have a relative
-    error of (d + 4)·u. No value that matters may be so small that its square underflows, nor
-    so large that it overflows: the bound is infinite otherwise.
+    With u the unit roundoff of the tiles' type, u' that of float64 and N = max_squared_norm, the
+    largest |x|²: rounding to the tiles' type moves |x - y|² by up to 8·u·N, axes that are
+    orthogonal up to d·u' by about 8·d·u'·N. Sums in the tiles' type have a relative error of
+    (d + 4)·u. No value that matters may be so small that its square underflows, nor so large
+    that it overflows: the bound is infinite otherwise.
     """
     unit, tiny = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
-    if not (d * tiny < limit and max(max_norm, limit) < 1 / tiny):
+    if not (d * tiny < limit and max(max_squared_norm, limit) < 1 / tiny):
         return np.inf
     rounding = 16 * unit + (64 * d + 64) * 2.0**-53
-    return rounding * (max_norm + limit) + (d + 8) * unit * limit
+    return rounding * (max_squared_norm + limit) + (d + 8) * unit * limit
 
 
 class TreeDBSCAN:

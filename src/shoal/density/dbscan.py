@@ -46,9 +46,9 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     metric : str or callable, default='euclidean'
         A metric of :func:`sklearn.metrics.pairwise_distances`, or 'precomputed': X is a
         matrix of distances, of which a sparse one stores those that may be small enough.
-        Kernels of this package answer 'euclidean', 'l2', 'sqeuclidean', 'manhattan',
+        Kernels of this package compute 'euclidean', 'l2', 'sqeuclidean', 'manhattan',
         'cityblock', 'l1', 'chebyshev', 'minkowski' with ``p >= 1``, 'cosine' and
-        'haversine' for arrays; scikit-learn's search answers the others and all sparse rows.
+        'haversine' for arrays; scikit-learn's search handles the others and all sparse rows.
     metric_params : dict, default=None
         Keyword arguments of the metric.
     algorithm : {'auto', 'ball_tree', 'kd_tree', 'brute'}, default='auto'
@@ -78,8 +78,8 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     -----
     Two rows are neighbours where the sum of squared differences (or what another metric has
     in its place), taken in float64 in the order of the features, does not exceed eps². Fast
-    arithmetic only settles what rounding cannot change. Clusters are numbered by their first
-    core sample, and a row near core samples of several takes the least number. So the labels
+    arithmetic only decides what rounding cannot change. Clusters are numbered by their first
+    core sample, and a row near core samples of several takes the least label. So the labels
     depend on nothing but this rule: not on the number of threads, nor on the machine.
 
     A fit adds less than 64 bytes a row and one copy of the rows to the memory that X takes,
@@ -212,7 +212,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         """The cluster of the nearest core sample of each row.
 
         For a row of the data, this is its label, but that a border point within reach of
-        several clusters has the least of their numbers in ``labels_`` and the nearest here.
+        several clusters has the least of their labels in ``labels_`` and the nearest here.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_rows,), int64
             Clusters, -1 where no core sample is within eps. Of clusters at the same
-            distance, the least number.
+            distance, the least label.
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)

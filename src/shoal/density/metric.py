@@ -114,8 +114,10 @@ def cosine(X: np.ndarray, eps: float) -> Metric | None:
 
 
 def minkowski(X: np.ndarray, eps: float, p: float) -> Metric | None:
-    """Filtered by the Euclidean distance, between which and d^(1/p - 1/2) times it, by Hölder's
-    inequality, the Minkowski distance lies."""
+    """Filtered by the Euclidean distance.
+
+    The Minkowski distance is between it and d^(1/p - 1/2) times it, by Hölder's inequality.
+    """
     d = X.shape[1]
     limit = np.float64(eps) ** p
     square, ratio = eps * eps, float(d) ** (1 - 2 / p)

@@ -205,14 +205,14 @@ cdef inline uint32_t rows_not_united_with(TreeClustering *a, Py_ssize_t tile, ui
 
 cdef inline bint unite_tiles(TreeClustering *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b,
                              uint32_t wanted, bint stop_at_first) noexcept nogil:
-    """Unite core samples of two tiles that are neighbours; gives whether any are.
+    """Unite core samples of two tiles that are neighbours; gives whether there are any.
 
     wanted: the core samples of `tile` to compare. stop_at_first: one pair is enough.
     """
     cdef uint32_t masks[TILE]
     cdef uint32_t rows = wanted, others, b_rows
     cdef int32_t p, q, root
-    cdef bint any_united = False
+    cdef bint has_neighbors = False
     if a.tree.d > MAX_CHEAP_FEATURES and not stop_at_first:
         wanted = rows = rows_not_united_with(a, tile, rows, b)
         if not wanted:
@@ -226,7 +226,7 @@ cdef inline bint unite_tiles(TreeClustering *a, Panel *panel, Py_ssize_t tile, P
         rows &= rows - 1
         if not others:
             continue
-        any_united = True
+        has_neighbors = True
         root = find_root(a.parent, p)
         while others:
             q = <int32_t> (b * TILE + lowest_bit(others))
@@ -236,7 +236,7 @@ cdef inline bint unite_tiles(TreeClustering *a, Panel *panel, Py_ssize_t tile, P
                 root = find_root(a.parent, p)
             if stop_at_first:
                 return True
-    return any_united
+    return has_neighbors
 
 
 cdef inline void unite_within_tile(TreeClustering *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
@@ -304,7 +304,7 @@ cdef inline bint unite_leaf_with_node(TreeClustering *a, Panel *panel, Py_ssize_
     cdef Traversal w
     cdef Node node
     cdef uint32_t near
-    cdef bint any_united = False
+    cdef bint has_neighbors = False
     w.depth = 0
     push_node(&w, other.index, other.first_leaf, other.n_leaves)
     while w.depth > 0:
@@ -325,10 +325,10 @@ cdef inline bint unite_leaf_with_node(TreeClustering *a, Panel *panel, Py_ssize_
             for b in range(node.first_leaf * t.tiles_per_leaf,
                            (leaves_end(t, node.first_leaf, 1) + TILE - 1) // TILE):
                 if a.core_mask[b] and unite_tiles(a, panel, tile, b, near, stop_at_first):
-                    any_united = True
+                    has_neighbors = True
                     if stop_at_first:
                         return True
-    return any_united
+    return has_neighbors
 
 
 cdef void unite_cell_pair(TreeClustering *a, Panel *panel, const int32_t *cell,
@@ -419,7 +419,7 @@ cdef void label_border_points(void *args, Py_ssize_t block, Py_ssize_t start, Py
     cdef uint32_t masks[TILE]
     cdef int32_t best[TILE]
     cdef int32_t max_best
-    cdef uint32_t border, rows, near, b_rows, found
+    cdef uint32_t border, rows, near, b_rows, neighbors
     cdef uint64_t groups
     cdef int r
     panel.values = <real *> scratch
@@ -470,10 +470,10 @@ cdef void label_border_points(void *args, Py_ssize_t block, Py_ssize_t start, Py
                     while rows:
                         r = lowest_bit(rows)
                         rows &= rows - 1
-                        found = masks[r] & b_rows
-                        while found:
-                            best[r] = min(best[r], a.parent[b * TILE + lowest_bit(found)])
-                            found &= found - 1
+                        neighbors = masks[r] & b_rows
+                        while neighbors:
+                            best[r] = min(best[r], a.parent[b * TILE + lowest_bit(neighbors)])
+                            neighbors &= neighbors - 1
             max_best = 0
             for r in range(TILE):
                 if border >> r & 1:

@@ -42,8 +42,7 @@ ctypedef struct TreeClustering:
     bint weights_nonnegative        # partial sums only grow
     const double *weights           # [n], by row; NULL: all are 1
     double *node_weights            # [2·n_leaves - 1, 2]: weight of each node's rows, as hi + lo
-    uint8_t *is_clique              # [2·n_leaves - 1]: the node is a cell whose rows are all
-                                    # neighbours of each other
+    uint8_t *is_clique              # [2·n_leaves - 1]: a cell whose rows are all neighbours
     int32_t *cells                  # [n_leaves, 3]: node, first leaf, number of leaves
     int64_t *n_cells                # [1]
     uint32_t *core_mask             # [n_tiles]: a bit for each core sample
