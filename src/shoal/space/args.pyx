@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.space.kernels.structs cimport (
-    TILE, Growth, KDTree, NearestOther, Packed, PanelTree, Prim, Rotation, Tiling, Union,
+    TILE, KDTree, NearestOther, Packed, PanelTree, Prim, Rotation, Tiling, TreeBuild, Union,
 )
 from shoal.space.kernels.structs cimport PANEL as _PANEL
 
@@ -57,20 +57,20 @@ cdef class TilingArgs(Args):
 
 
 cdef class KDTreeArgs:
-    """A tree over n rows of d values; `rows` has room for whole tiles."""
+    """A k-d tree over n rows of d values; `rows` has room for whole tiles."""
 
-    def __init__(self, Py_ssize_t n, Py_ssize_t d, Py_ssize_t leaf_tiles, *, rows, norms, boxes,
-                 order, leaf_node):
+    def __init__(self, Py_ssize_t n, Py_ssize_t d, Py_ssize_t tiles_per_leaf, *, rows,
+                 squared_norms, boxes, order, leaf_node):
         cdef KDTree *t = &self.struct
         self.kept = []
         self.type = "f4" if rows.dtype.itemsize == 4 else "f8"
         self.n_tiles = (n + TILE - 1) // TILE
         t.n = n
         t.d = d
-        t.leaf_tiles = leaf_tiles
-        t.n_leaves = (self.n_tiles + leaf_tiles - 1) // leaf_tiles
+        t.tiles_per_leaf = tiles_per_leaf
+        t.n_leaves = (self.n_tiles + tiles_per_leaf - 1) // tiles_per_leaf
         t.rows = address(rows, self.type, self.n_tiles * TILE * d, self.kept, True)
-        t.norms = address(norms, self.type, self.n_tiles * TILE, self.kept, True)
+        t.squared_norms = address(squared_norms, self.type, self.n_tiles * TILE, self.kept, True)
         t.boxes = address(boxes, self.type, (2 * t.n_leaves - 1) * 2 * d, self.kept, True)
         t.order = <int32_t *> address(order, "i4", n, self.kept, True)
         t.leaf_node = <int32_t *> address(leaf_node, "i4", t.n_leaves, self.kept, True)
@@ -80,8 +80,8 @@ cdef class KDTreeArgs:
         return self.struct.n_leaves
 
 
-cdef class GrowthArgs(Args):
-    cdef Growth struct
+cdef class TreeBuildArgs(Args):
+    cdef TreeBuild struct
 
     def __init__(self, KDTreeArgs tree, nodes):
         self.pointer = &self.struct
@@ -93,22 +93,23 @@ cdef class GrowthArgs(Args):
 cdef class RotationArgs(Args):
     cdef Rotation struct
 
-    def __init__(self, x, origin, axes, rows):
+    def __init__(self, x, origin, axes, rotated):
         cdef Rotation *a = &self.struct
         n, d = x.shape
         self.pointer = a
         self.kept = []
         a.d = d
-        a.padded = axes.shape[1]
-        if a.padded < d + 24 - 1:
+        a.axes_stride = axes.shape[1]
+        if a.axes_stride < d + 24 - 1:
             raise ValueError("axes are read in whole vectors")
-        a.wide = x.dtype.itemsize == 8
-        if not a.wide and rows.dtype.itemsize == 8:
+        a.x_is_double = x.dtype.itemsize == 8
+        if not a.x_is_double and rotated.dtype.itemsize == 8:
             raise TypeError("float32 rows are rotated to float32")
-        a.x = address(x, "f8" if a.wide else "f4", n * d, self.kept)
+        type = "f4" if rotated.dtype.itemsize == 4 else "f8"
+        a.x = address(x, "f8" if a.x_is_double else "f4", n * d, self.kept)
         a.origin = <const double *> address(origin, "f8", d, self.kept)
-        a.axes = <const double *> address(axes, "f8", d * a.padded, self.kept)
-        a.rows = address(rows, "f4" if rows.dtype.itemsize == 4 else "f8", n * d, self.kept, True)
+        a.axes = <const double *> address(axes, "f8", d * a.axes_stride, self.kept)
+        a.rotated = address(rotated, type, n * d, self.kept, True)
 
 
 cdef class PanelTreeArgs(Args):

@@ -2,11 +2,10 @@
 
 Pointers to the data's own type are `void *`, as in core/kernels/structs.pxd.
 
-KDTree: rows lie in the order of a balanced tree. A position is a row's place in that order;
-TILE positions make up a tile, `leaf_tiles` tiles a leaf, so that only the last tile and the
-last leaf may be short. Nodes are numbered in preorder: a node of `count` leaves has its left
-child, of (count + 1) // 2 leaves, at the next number, and 2·count - 1 nodes in all below it
-and with it.
+KDTree: a balanced k-d tree whose leaves hold the rows in order. A row's index in that order is
+its position; TILE positions make up a tile and `tiles_per_leaf` tiles a leaf, so only the last
+tile and the last leaf may be short. Nodes are numbered in preorder: a node of m leaves has its
+left child, of (m + 1) // 2 leaves, at the next index, and its subtree has 2·m - 1 nodes.
 
 PanelTree: a panel is PANEL points transposed, so that one vector holds one feature of VL of
 them; places beyond the last point lie at infinity. Its kernels compute in float64 whatever
@@ -49,30 +48,30 @@ ctypedef struct Tiling:
 ctypedef struct KDTree:
     Py_ssize_t n
     Py_ssize_t d
-    Py_ssize_t leaf_tiles
+    Py_ssize_t tiles_per_leaf
     Py_ssize_t n_leaves
-    void *rows                 # real[n_tiles · TILE, d]; once in tiles real[n_tiles, d, TILE]
-    void *norms                # real[n_tiles · TILE]: |x|²; NULL: the tiles are not fused
-    void *boxes                # real[2·n_leaves - 1, 2, d]: least and greatest values
+    void *rows                 # real[n_tiles · TILE, d]; transposed: real[n_tiles, d, TILE]
+    void *squared_norms        # real[n_tiles · TILE]: |x|² of rotated rows; NULL: not rotated
+    void *boxes                # real[2·n_leaves - 1, 2, d]: minima and maxima of each node
     int32_t *order             # [n]: the row at each position
-    int32_t *leaf_node         # [n_leaves]
+    int32_t *leaf_node         # [n_leaves]: the node of each leaf
 
 
-ctypedef struct Growth:
+ctypedef struct TreeBuild:
     # Nodes to split: one level, or the roots of subtrees.
     KDTree tree
-    const int32_t *nodes       # [n_nodes, 3]: number, first leaf, leaves
+    const int32_t *nodes       # [n_nodes, 3]: node, first leaf, number of leaves
 
 
 ctypedef struct Rotation:
-    # Rows less an origin, along other axes.
+    # rotated = (x - origin) · axes
     Py_ssize_t d
-    Py_ssize_t padded          # d rounded up to whole vectors
-    bint wide                  # `x` is double whatever `rows` are
+    Py_ssize_t axes_stride     # d rounded up to whole vectors, or more
+    bint x_is_double           # whatever the type of `rotated`
     const void *x              # real[n, d] or double[n, d]
     const double *origin       # [d]
-    const double *axes         # [d, padded]
-    void *rows                 # real[n, d]
+    const double *axes         # [d, axes_stride]
+    void *rotated              # real[n, d]
 
 
 ctypedef struct PanelTree:
