@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 from hypothesis import strategies as st
-from shoal.kmeans.args import AssignmentArgs, FollowingArgs
+from shoal.kmeans.args import AssignmentArgs, BoundUpdateArgs
 
 from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import lloyd
-from shoal.kmeans.centers import COUNTS, Centers, scratch_for
+from shoal.kmeans.centers import N_COUNTS, Centers, scratch_for
 
 KINDS = {}
 
@@ -204,12 +204,12 @@ def run_assign(kernel, problem, *, elkan=False, current=None, sums=True):
     centers = Centers(problem.centers, rows)
     labels = np.full(rows.n, -1, np.int32) if current is None else current.astype(np.int32)
     n_blocks = len(problem.blocks)
-    counts = np.full((n_blocks, COUNTS), -7, np.int64)
+    counts = np.full((n_blocks, N_COUNTS), -7, np.int64)
     partial = np.full((n_blocks, centers.k, rows.d + 1), np.nan) if sums else None
     args = AssignmentArgs(
         rows.args, centers.args, n_blocks, elkan=elkan, labels=labels, counts=counts, sums=partial
     )
-    args.first = current is None
+    args.is_first_pass = current is None
     parallel.run_kernel(kernel, rows.type, args, rows.n, problem.size, scratch_for(rows))
     return labels, counts, partial
 
@@ -224,19 +224,19 @@ class Pass:
         n_blocks = len(problem.blocks)
         forced = lloyd.Plan(kernel, n_groups, sums_by, n_blocks, problem.size, **how)
         rows = problem.csr if kernel == "assign_sparse" else problem.rows
-        plan, take_args, follow = lloyd.plan, lloyd.AssignmentArgs, lloyd.FollowingArgs
+        plan, take_args, follow = lloyd.choose_plan, lloyd.AssignmentArgs, lloyd.BoundUpdateArgs
         try:
-            lloyd.plan = lambda rows, k: forced
+            lloyd.choose_plan = lambda rows, k: forced
             lloyd.AssignmentArgs = self._note
-            lloyd.FollowingArgs = self._note_following
+            lloyd.BoundUpdateArgs = self._note_following
             self.lloyd = lloyd.Lloyd(rows, problem.centers, algorithm)
             if kernel == "assign_bounded":  # from the first pass to the last
-                self.lloyd._bounding = True
-                self.lloyd._use_bounds = lambda changed: None
+                self.lloyd._uses_bounds = True
+                self.lloyd._choose_next_pass = lambda changed: None
                 if n_groups > 1:
                     self.lloyd._group_centers()
         finally:
-            lloyd.plan, lloyd.AssignmentArgs, lloyd.FollowingArgs = plan, take_args, follow
+            lloyd.choose_plan, lloyd.AssignmentArgs, lloyd.BoundUpdateArgs = plan, take_args, follow
 
     def _note(self, *args, **buffers):
         self.buffers = buffers
@@ -244,7 +244,7 @@ class Pass:
 
     def _note_following(self, *args, **buffers):
         self.following = buffers
-        return FollowingArgs(*args, **buffers)
+        return BoundUpdateArgs(*args, **buffers)
 
     @property
     def labels(self):
@@ -252,7 +252,7 @@ class Pass:
 
     @property
     def centers(self):
-        return self.lloyd.centers.rows
+        return self.lloyd.centers.values
 
     @property
     def totals(self):
@@ -274,9 +274,11 @@ class Pass:
     def move(self, centers):
         """Put the centers elsewhere, as an update would."""
         lloyd = self.lloyd
-        lloyd._old[:] = lloyd.centers.rows
-        lloyd.centers.rows[:] = centers
-        lloyd.shifts[:] = np.sqrt(((lloyd.centers.rows - lloyd._old) ** 2).sum(axis=1))
+        lloyd._old_centers[:] = lloyd.centers.values
+        lloyd.centers.values[:] = centers
+        lloyd.center_shift[:] = np.sqrt(
+            ((lloyd.centers.values - lloyd._old_centers) ** 2).sum(axis=1)
+        )
         lloyd.centers.pack()
         if lloyd.plan.kernel == "assign_bounded":
-            lloyd._follow()
+            lloyd._update_bounds()

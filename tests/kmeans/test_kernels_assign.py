@@ -52,7 +52,7 @@ def assert_assigned(kernel, problem, *, elkan, again, sums=True):
     for b, block in enumerate(problem.blocks if sums else []):
         assert_same(
             partial[b],
-            reference.add_members(problem.x[block], problem.w[block], expected[block], k),
+            reference.sum_clusters(problem.x[block], problem.w[block], expected[block], k),
         )
 
 

@@ -91,17 +91,17 @@ def assert_bounds_hold(one, problem):
     )
     np.testing.assert_array_equal(one.labels, labels)
     assert one.changed == changed
-    gap, bucket = one.buffers["gap"], one.buffers["gap"].view(np.uint32) & 7
-    left = gap - one.buffers["fall"].astype(float)[labels, bucket]
+    gap, bucket = one.buffers["bound_gap"], one.buffers["bound_gap"].view(np.uint32) & 7
+    left = gap - one.buffers["gap_drift"].astype(float)[labels, bucket]
     assert not (left > np.maximum(lower.min(axis=1) - upper, 0)).any()
-    if one.buffers["lower"] is not None:
-        sink = one.buffers["sink"].astype(float)[:, labels, bucket].T
-        assert not (one.buffers["lower"] - sink > lower).any()
+    if one.buffers["lower_bounds"] is not None:
+        sink = one.buffers["lower_drift"].astype(float)[:, labels, bucket].T
+        assert not (one.buffers["lower_bounds"] - sink > lower).any()
 
 
 def put(passes, make, problem):
     """Move the centers of all passes alike, from where they were before the update."""
-    old = passes[0].lloyd._old.copy()
+    old = passes[0].lloyd._old_centers.copy()
     new = make(problem.rng, old.copy(), problem.x, np.abs(old).max())
     for one in passes:
         one.centers[:] = old
@@ -119,11 +119,11 @@ def put(passes, make, problem):
     st.lists(st.sampled_from([None, *MOVES]), min_size=1, max_size=7),
     levels,
 )
-def test_any_moves(problem, algorithm, n_groups, sums_by, tighten, local, moves, name):
+def test_any_moves(problem, algorithm, n_groups, sums_by, tightens, neighbors_only, moves, name):
     """Real updates (None) and centers moved in every other way, one after the other."""
     with level(name):
         plain = Pass(problem, algorithm, "assign", 1, sums_by)
-        how = {"tighten": tighten, "local": local}
+        how = {"tightens": tightens, "neighbors_only": neighbors_only}
         bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, **how)
         for way in moves:
             assert_passes_agree(plain, bounded)
@@ -143,8 +143,8 @@ def test_fits(size, n_groups, sums_by, dtype, algorithm):
         problem = make_problem(kind, 4300, 5, 26, dtype, weights=weights, origin=True, size=size)
         problem.centers = problem.x[problem.rng.choice(4300, 26, replace=False)]
         plain = Pass(problem, algorithm, "assign", 1, sums_by)
-        tighten = n_groups > 1 or size < 600
-        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, tighten=tighten)
+        tightens = n_groups > 1 or size < 600
+        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, tightens=tightens)
         for _ in range(40):
             assert_passes_agree(plain, bounded)
             assert_updates_agree(plain, bounded)
@@ -153,32 +153,35 @@ def test_fits(size, n_groups, sums_by, dtype, algorithm):
         assert bounded.examined < 4300 or plain.changed > 40
 
 
-@pytest.mark.parametrize("local", [True, False])
-@pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize("neighbors_only", [True, False])
+@pytest.mark.parametrize("all_examined", [True, False])
 @pytest.mark.parametrize("n_groups", [1, 3])
-def test_follow(n_groups, everything, local, dtype):
+def test_update_bounds(n_groups, all_examined, neighbors_only, dtype):
     """Gaps and lower bounds fall by what the centers near a label have moved."""
     for seed in range(5):
         problem = make_problem("mixed" if seed else "normal", 9, 5, 40, dtype, seed=seed)
-        one = Pass(problem, "lloyd", "assign_bounded", n_groups, local=local)
+        one = Pass(problem, "lloyd", "assign_bounded", n_groups, neighbors_only=neighbors_only)
         group, before = one.lloyd.centers.group, one.following
         for _ in range(3):
-            reach, apart = before["reach"].copy(), before["apart"].astype(float)
-            fallen, sunk = before["fallen"].copy(), before["sunk"].copy()
+            reach, apart = (
+                before["max_upper_bound"].copy(),
+                before["nearest_center_distance"].astype(float),
+            )
+            fallen, sunk = before["gap_drift_f64"].copy(), before["lower_drift_f64"].copy()
             old = one.centers.copy()
             centers = old + problem.rng.standard_normal(old.shape) * np.abs(old) / 10
-            one.lloyd._counts[:, 1] = len(problem.X) if everything else 0
+            one.lloyd._counts[:, 1] = len(problem.X) if all_examined else 0
             one.move(centers)
-            shifts = one.lloyd.shifts
-            fall, sink, reach, apart = reference.follow(
-                one.centers, shifts, group, reach, apart, everything, local
+            shifts = one.lloyd.center_shift
+            fall, sink, reach, apart = reference.update_bounds(
+                one.centers, shifts, group, reach, apart, all_examined, neighbors_only
             )
-            np.testing.assert_allclose(before["fallen"] - fallen, fall, rtol=1e-4)
-            np.testing.assert_allclose(before["sunk"] - sunk, sink, rtol=1e-4)
-            np.testing.assert_allclose(before["reach"], reach, rtol=1e-4)
-            np.testing.assert_allclose(before["apart"], apart, rtol=1e-4)
-            assert (before["fall"] >= before["fallen"]).all()
-            assert (before["sink"] >= before["sunk"]).all()
+            np.testing.assert_allclose(before["gap_drift_f64"] - fallen, fall, rtol=1e-4)
+            np.testing.assert_allclose(before["lower_drift_f64"] - sunk, sink, rtol=1e-4)
+            np.testing.assert_allclose(before["max_upper_bound"], reach, rtol=1e-4)
+            np.testing.assert_allclose(before["nearest_center_distance"], apart, rtol=1e-4)
+            assert (before["gap_drift"] >= before["gap_drift_f64"]).all()
+            assert (before["lower_drift"] >= before["lower_drift_f64"]).all()
 
 
 def test_sums_that_overflow():
@@ -188,11 +191,11 @@ def test_sums_that_overflow():
     one = Pass(problem, "lloyd", "assign_bounded")
     one.assign()
     one.update()
-    one.buffers["fresh"][:] = 0
+    one.buffers["recompute_sums"][:] = 0
     one.buffers["sums"][0, 2, 0] = np.inf
     one.move(one.centers + 1e-3)
     one.assign()
-    sums = reference.add_members(problem.x, problem.w, one.labels, 6)
+    sums = reference.sum_clusters(problem.x, problem.w, one.labels, 6)
     np.testing.assert_allclose(one.buffers["sums"][0], sums, rtol=1e-12)
 
 
@@ -213,7 +216,7 @@ def test_bounds_come_and_go(sums_by, n_groups, weights, dtype, algorithm):
             if problem.rng.random() < 0.5:
                 other.lloyd._give_up_bounds()
             else:
-                other.lloyd._bounding = True
+                other.lloyd._uses_bounds = True
             assert_updates_agree(plain, other)
 
 
@@ -223,8 +226,8 @@ def test_fits_begin_without_bounds(dtype):
     problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
     plain = Pass(problem, "lloyd", "assign")
     bounded = Pass(problem, "lloyd", "assign_bounded")
-    bounded.lloyd._bounding = False
-    del bounded.lloyd._use_bounds
+    bounded.lloyd._uses_bounds = False
+    del bounded.lloyd._choose_next_pass
     with parallel.trace_runs() as runs:
         for _ in range(25):
             assert_passes_agree(plain, bounded)
@@ -240,20 +243,20 @@ def test_bounds_are_given_up(dtype):
     problem = make_problem("normal", 6000, 6, 12, dtype, size=1000)
     problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
     one = Pass(problem, "lloyd", "assign_bounded")
-    del one.lloyd._use_bounds
+    del one.lloyd._choose_next_pass
     one.assign()
-    assert one.lloyd._bounding  # every row was looked at, as nothing was known of any
+    assert one.lloyd._uses_bounds  # every row was looked at, as nothing was known of any
     one.update()
     one.assign()
     one.lloyd._counts[:, 1] = 0
     one.lloyd._counts[0, 1] = 5999
-    one.lloyd._use_bounds(100)
-    assert not one.lloyd._bounding
-    assert not one.buffers["gap"].any()
-    one.lloyd._use_bounds(60)
-    assert not one.lloyd._bounding
-    one.lloyd._use_bounds(10)
-    assert one.lloyd._bounding
+    one.lloyd._choose_next_pass(100)
+    assert not one.lloyd._uses_bounds
+    assert not one.buffers["bound_gap"].any()
+    one.lloyd._choose_next_pass(60)
+    assert not one.lloyd._uses_bounds
+    one.lloyd._choose_next_pass(10)
+    assert one.lloyd._uses_bounds
 
 
 @pytest.mark.parametrize("n_groups", [1, 4])

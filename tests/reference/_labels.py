@@ -1,4 +1,4 @@
-"""Twins of assign.pyx, bounds.pyx, follow.pyx and sparse.pyx: the nearest center of every row."""
+"""Twins of assign.pyx, bounds.pyx, drift.pyx and sparse.pyx: the nearest center of every row."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from ._measures import transform
-from ._updates import add_members
+from ._updates import sum_clusters
 
 
 def assign(x, weights, centers, elkan=False, current=None):
@@ -20,7 +20,7 @@ def assign(x, weights, centers, elkan=False, current=None):
         labels = _first_least(_elkan_values(x, centers), current)
     else:
         labels = _lloyd_labels(x, centers)
-    return labels, _changed(labels, current), add_members(x, weights, labels, len(centers))
+    return labels, _changed(labels, current), sum_clusters(x, weights, labels, len(centers))
 
 
 def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):
@@ -36,8 +36,8 @@ def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):
     return labels, changed, sums, upper, lower
 
 
-def follow(centers, shifts, group, reach, apart, everything, local):
-    """Twin of follow.pyx: what gaps and lower bounds lose for each label and bucket, then
+def update_bounds(centers, shifts, group, reach, apart, everything, local):
+    """Twin of drift.pyx: what gaps and lower bounds lose for each label and bucket, then
     `reach` and `apart` as they are afterwards, in float64.
     """
     away = transform(centers, centers) * (1 - 1e-5)
@@ -72,7 +72,7 @@ def assign_sparse(x, weights, centers, elkan=False, current=None):
         labels = _first_least(np.sqrt(np.maximum(values + norms, 0)), current)
     else:
         labels = _first_least(norms - 2 * values, None)
-    sums = add_members(x.astype(np.float64).toarray(), weights, labels, len(centers))
+    sums = sum_clusters(x.astype(np.float64).toarray(), weights, labels, len(centers))
     return labels, _changed(labels, current), sums
 
 

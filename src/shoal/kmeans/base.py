@@ -21,7 +21,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
 from shoal.core.rows import Rows
-from shoal.kmeans.centers import Centers, distances, inertia, nearest
+from shoal.kmeans.centers import Centers, assign_labels, compute_distances, compute_inertia
 from shoal.kmeans.seeding import ROUNDED_ROWS, draw_seeds, probabilities
 
 
@@ -123,8 +123,8 @@ class BaseKMeans(
         rows = Rows(X, check_weights(sample_weight, X))
         return rows, Centers(self.cluster_centers_, rows)
 
-    def _nearest(self, rows: Rows, centers: Centers) -> np.ndarray:
-        labels, all_finite = nearest(rows, centers)
+    def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
+        labels, all_finite = assign_labels(rows, centers)
         if not all_finite:
             check_finite(self, rows.X)
         return labels
@@ -142,7 +142,7 @@ class BaseKMeans(
         labels : ndarray of shape (n_samples,), int32
             Index of the nearest center.
         """
-        return self._nearest(*self._rows_and_centers(X, finite=False))
+        return self._assign_labels(*self._rows_and_centers(X, finite=False))
 
     def transform(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Distance of each row to every center.
@@ -164,7 +164,7 @@ class BaseKMeans(
         if out is None:
             out = np.empty((rows.n, centers.k), rows.dtype)
         check_out(out, (rows.n, centers.k), rows.dtype)
-        if not distances(rows, centers, out):
+        if not compute_distances(rows, centers, out):
             check_finite(self, rows.X)
         return out
 
@@ -186,7 +186,7 @@ class BaseKMeans(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
-        return -inertia(rows, centers, self._nearest(rows, centers))
+        return -compute_inertia(rows, centers, self._assign_labels(rows, centers))
 
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

@@ -24,7 +24,7 @@ from shoal.kmeans.lloyd import Lloyd
 from shoal.kmeans.seeding import draw_seeds
 
 
-def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
+def _is_same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
     """Whether each cluster of `labels` lies in one of `best` (scikit-learn looks one way only)."""
     first = np.empty(k, best.dtype)
     first[labels[::-1]] = best[::-1]
@@ -193,7 +193,7 @@ class KMeans(BaseKMeans):
         hold_rows(X)
         mean, tol = self._mean_and_tolerance(X)
         n_init = self._count_runs(X, 10)
-        algorithm = self._rule_for_ties()
+        algorithm = self._choose_algorithm()
         random_state = check_random_state(self.random_state)
         rows = Rows(X, check_weights(sample_weight, X), mean)
         init = self._check_init(rows)
@@ -206,10 +206,11 @@ class KMeans(BaseKMeans):
                 print("Initialization complete")
             part = task.subtask("run", self.max_iter)
             n_iter = self._iterate(run, tol, part)
-            stop = part.end(lambda run=run, n_iter=n_iter: self._as_fitted(run, n_iter))
-            result = (run.inertia(), run.labels, run.centers.rows, n_iter)
+            stop = part.end(lambda run=run, n_iter=n_iter: self._fitted_state(run, n_iter))
+            result = (run.inertia(), run.labels, run.centers.values, n_iter)
             if best is None or (
-                result[0] < best[0] and not _same_clustering(run.labels, best[1], self.n_clusters)
+                result[0] < best[0]
+                and not _is_same_clustering(run.labels, best[1], self.n_clusters)
             ):
                 best = result
             del run, part  # before the next one takes its memory
@@ -225,10 +226,10 @@ class KMeans(BaseKMeans):
         task.end(dict)
         return self
 
-    def _as_fitted(self, run: Lloyd, n_iter: int) -> dict:
+    def _fitted_state(self, run: Lloyd, n_iter: int) -> dict:
         """What a callback's estimator needs to predict with the centers of a run."""
         rows = run.rows
-        centers = run.centers.rows if rows.sparse else run.centers.rows + rows.origin
+        centers = run.centers.values if rows.sparse else run.centers.values + rows.origin
         return {"cluster_centers_": centers.astype(rows.dtype), "n_iter_": n_iter}
 
     def _iterate(self, run: Lloyd, tol: float, task: Task) -> int:
@@ -240,11 +241,11 @@ class KMeans(BaseKMeans):
             if self.verbose:
                 print(f"Iteration {i}, inertia {run.inertia()}{stop}")
             shift = run.update()
-            stop_now = part.end(lambda i=i: self._as_fitted(run, i + 1))
+            stop_now = part.end(lambda i=i: self._fitted_state(run, i + 1))
             if changed == 0:
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
-                run.settle()
+                run.finalize_centers()
                 return i + 1
             if shift <= tol:
                 if self.verbose:
@@ -254,11 +255,11 @@ class KMeans(BaseKMeans):
                 break
             if stop_now:
                 break
-        run.settle()
+        run.finalize_centers()
         run.assign()  # so that labels fit the last centers
         return i + 1
 
-    def _rule_for_ties(self) -> str:
+    def _choose_algorithm(self) -> str:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
@@ -301,7 +302,7 @@ def cluster_rows(
     run = Lloyd(rows, rows.gather_centered(draw_seeds(rows, k, random_state)), "lloyd")
     model._iterate(run, model.tol * variance, Task(model, None, {}))
     _warn_of_few_clusters(run.labels, k, stacklevel + 2)
-    return run.labels, run.centers.rows + rows.origin
+    return run.labels, run.centers.values + rows.origin
 
 
 @takes_files
