@@ -1,4 +1,4 @@
-"""From labels to centers, and what is measured: the other kernels against their twins."""
+"""Sums, centers, inertia, distances and moments: the kernels give what their twins give."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_reduce_blocks(problem, clusters, name):
 
 @given(problems(), st.booleans(), st.sampled_from([1, 2, 7, 1000]), levels)
 def test_sum_clusters(problem, sparse, clusters, name):
-    """Every cluster anew; then only those that are dirty in some block."""
+    """All clusters; then only those that are dirty in some block."""
     k, n = len(problem.centers), len(problem.X)
     if sparse:
         problem.origin = None
@@ -82,16 +82,16 @@ def test_sum_clusters(problem, sparse, clusters, name):
             all_clusters=False,
         )
     expected = reference.sum_clusters(problem.x, problem.w, labels, k)
-    np.testing.assert_array_equal(totals, expected)  # where nobody says what is dirty, all is
+    np.testing.assert_array_equal(totals, expected)  # without `dirty`, all clusters are summed
 
 
 @given(problems(), levels)
 def test_sum_block(problem, name):
-    """Whatever the sums were, they are those of the labels."""
+    """Whatever the sums were, they become those of the labels."""
     one = Pass(problem, "lloyd", "assign")
     one.labels[:] = problem.rng.integers(len(problem.centers), size=len(problem.X))
     one.lloyd._assignment.is_first_pass = False
-    sums = one.buffers["sums"]
+    sums = one.arrays["sums"]
     sums[:] = np.nan
     args = one.lloyd._assignment
     with level(name):
@@ -154,15 +154,15 @@ def test_average_centers(problem, clusters, empty, name):
     np.testing.assert_array_equal(shifts, expected[1])
 
 
-def packed(monkeypatch, rows, values, group):
-    """Centers, and the arrays that their kernels read, by name."""
+def record_centers(monkeypatch, rows, values, group):
+    """Centers, and the arguments that Centers gives to CenterArgs, by name."""
     seen = []
 
-    def note(*arrays):
+    def record(*arrays):
         seen.append(arrays)
         return CenterArgs(*arrays)
 
-    monkeypatch.setattr(centers_module, "CenterArgs", note)
+    monkeypatch.setattr(centers_module, "CenterArgs", record)
     centers = Centers(values, rows, group)
     names = [
         "type",
@@ -188,7 +188,7 @@ def test_pack_centers(name, n_groups, k, dtype, monkeypatch):
     problem = make_problem("normal", 4, 5, k, dtype)
     group = problem.rng.permutation(np.arange(k) % n_groups).astype(np.int32)
     with level(name):
-        centers, arrays = packed(monkeypatch, problem.rows, problem.centers, group)
+        centers, arrays = record_centers(monkeypatch, problem.rows, problem.centers, group)
         width = parallel.tile_size(problem.rows.type)[1]
         centers.values[:] = problem.rng.standard_normal(centers.values.shape)
         centers.pack()
@@ -203,13 +203,13 @@ def test_pack_centers(name, n_groups, k, dtype, monkeypatch):
     np.testing.assert_array_equal(arrays["max_squared_norm"], [norms.max()])
     np.testing.assert_array_equal(arrays["panels"].reshape(panels.shape), panels)
     np.testing.assert_array_equal(arrays["panel_squared_norms"], panel_norms)
-    of_panel = group[panel_centers.reshape(-1, width)]
+    panel_groups = group[panel_centers.reshape(-1, width)]
     real = panel_centers.reshape(-1, width) >= 0
-    assert all(len(set(g[r])) == 1 for g, r in zip(of_panel, real, strict=True))
+    assert all(len(set(g[r])) == 1 for g, r in zip(panel_groups, real, strict=True))
 
 
 def tolerance(problem):
-    """Rounding of |x - c|², relative; of the data's type where that is what comes out."""
+    """Relative rounding error of |x - c|² in float64, and that of a result in the data's type."""
     return (problem.X.shape[1] + 16) * EPS, 2 * np.finfo(problem.X.dtype).eps
 
 
@@ -279,13 +279,13 @@ def test_moments(problem, name):
         n = len(x)
         np.testing.assert_array_equal(sums[b], np.cumsum(x, axis=0)[-1])
         _, expected = reference.moments(x)
-        off = 4 * (n + 4) * EPS * np.abs(x).max(axis=0)  # how far a mean may be
+        off = 4 * (n + 4) * EPS * np.abs(x).max(axis=0)  # bound of the error of a mean
         error = 4 * n * EPS * expected + n * off**2 + 2 * off * np.sqrt(n * expected)
         assert (np.abs(squares[b] - expected) <= error).all()
 
 
 def test_moments_of_many_chunks(dtype):
-    """A mean 1e6 times the spread."""
+    """The mean is 1e6 times the standard deviation."""
     x = (np.random.default_rng(0).standard_normal((1000, 3)) + 1e6).astype(dtype)
     problem = make_problem("normal", 1000, 3, 1, dtype)
     problem.X[:] = x

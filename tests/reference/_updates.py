@@ -1,4 +1,4 @@
-"""Twins of update.pyx: from partial sums to the next centers. All are exact to the bit."""
+"""Twins of update.pyx: from sums to the next centers. All are exact to the bit."""
 
 import numpy as np
 
@@ -20,17 +20,17 @@ def sum_clusters(x, weights, labels, k):
 
 
 def sum_block(x, weights, labels, k):
-    """What sum_clusters gives, of the rows of one block."""
+    """What sum_clusters gives for the rows of one block."""
     return sum_clusters(x, weights, labels, k)
 
 
 def sum_clusters_in_order(x, weights, labels, k, wanted):
-    """What sum_clusters gives, of the clusters that are wanted."""
+    """What sum_clusters gives for the clusters that are wanted."""
     return sum_clusters(x, weights, labels, k)[wanted]
 
 
 def average_centers(totals, old):
-    """c_j = totals[j, :d] / totals[j, d], and how far each center moved.
+    """c_j = totals[j, :d] / totals[j, d], and the shift of each center.
 
     A cluster without weight copies the heaviest: its mean if that comes earlier, its
     sum if it comes later.
@@ -49,8 +49,8 @@ def average_centers(totals, old):
 
 
 def pack_centers(centers, norms, panel_centers, width, dtype):
-    """Centers feature by feature; and panels of `width` centers, feature by feature and
-    times -2, with their norms. A place of -1 is empty: zeros, and norm infinity.
+    """Centers transposed; panels of `width` centers, feature by feature and times -2, and their
+    squared norms. A -1 in `panel_centers` is an empty position: zeros, and norm infinity.
     """
     norms = np.where(panel_centers < 0, np.inf, norms[panel_centers]).astype(dtype)
     rows = np.where(panel_centers[:, None] < 0, 0, -2 * centers[panel_centers]).astype(dtype)

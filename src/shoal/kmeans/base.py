@@ -1,4 +1,4 @@
-"""What KMeans and MiniBatchKMeans share: first centers, and what fitted centers answer."""
+"""What KMeans and MiniBatchKMeans share: initial centers, predict, transform and score."""
 
 import warnings
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class BaseKMeans(
     ClusterMixin,
     BaseEstimator,
 ):
-    """An estimator whose result is k centers."""
+    """Base class of estimators whose result is k centers."""
 
     __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}  # no metadata
 
@@ -53,7 +53,7 @@ class BaseKMeans(
     n_init: int | str
 
     def _count_runs(self, X: Any, default: int) -> int:
-        """Number of first centers to try, once X and the parameters are seen together."""
+        """Number of runs, after the checks that need both X and the parameters."""
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
         given = _is_arraylike_not_scalar(self.init)
@@ -71,10 +71,10 @@ class BaseKMeans(
         return n_init
 
     def _check_init(self, rows: Rows) -> Any:
-        """`init` with arrays checked and less the origin."""
+        """`init`: an array checked and less the origin, or a callable bound to the data."""
         if not _is_arraylike_not_scalar(self.init):
             if callable(self.init) and not rows.sparse:
-                centered = np.asarray(rows.X) - rows.origin  # a callable must see these
+                centered = np.asarray(rows.X) - rows.origin  # as in scikit-learn
                 return lambda k, random_state: self.init(centered, k, random_state=random_state)
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
@@ -85,7 +85,7 @@ class BaseKMeans(
         return init if rows.sparse else init - rows.origin
 
     def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
-        """Centers to begin a run from, less the origin."""
+        """Initial centers of a run, less the origin."""
         if isinstance(init, str) and init == "k-means++":
             chosen = draw_seeds(
                 rows, self.n_clusters, random_state, rounded_rows=self._rounded_rows
@@ -117,7 +117,7 @@ class BaseKMeans(
     def _rows_and_centers(
         self, X: Any, sample_weight: Any = None, *, finite: bool = True
     ) -> tuple[Rows, Centers]:
-        """New data beside the fitted centers."""
+        """New data, and the fitted centers packed for it."""
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
