@@ -4,7 +4,7 @@
 
 with s_f = |new c_f - old c_f|. Center f is near where |c_j - c_f| < 2·m_jb + nn_j, with nn_j
 the least |c_j - c_f| in the group of f, and m_jb = max_upper_bound[j, b] a bound of the distance
-of the rows in bucket b from c_j (m(c_j) in Ryšavý & Hamerly 2016). Costs
+of the rows in bucket b from c_j (Ryšavý & Hamerly 2016). Costs
 k·(3·d + 10·n_groups) flops a label. Without `neighbors_only` every center is near.
 """
 
