@@ -9,13 +9,13 @@ from shoal.core.args import MomentsArgs, RowArgs
 from shoal.kmeans.args import (
     N_BUCKETS,
     AssignmentArgs,
+    BoundUpdateArgs,
     CenterArgs,
-    FollowingArgs,
+    CenterUpdateArgs,
     MeasureArgs,
     ReductionArgs,
     SearchArgs,
     SeedingArgs,
-    UpdateArgs,
 )
 
 from helpers.kernel_cases import as_csr
@@ -99,28 +99,32 @@ MAKERS = {
     ),
     "assignment": (
         lambda **a: AssignmentArgs(ROWS.args, CENTERS.args, BLOCKS, elkan=False, **a),
-        {"fall": f4(K, N_BUCKETS), "sink": f4(1, K, N_BUCKETS), "apart": f4(K)},
+        {
+            "gap_drift": f4(K, N_BUCKETS),
+            "lower_drift": f4(1, K, N_BUCKETS),
+            "nearest_center_distance": f4(K),
+        },
         {
             "labels": i4(N),
             "counts": i8(BLOCKS, 4),
             "sums": f8(BLOCKS, K, D + 1),
-            "gap": f4(N),
-            "lower": f4(N, 1),
+            "bound_gap": f4(N),
+            "lower_bounds": f4(N, 1),
             "dirty": u1(BLOCKS, K),
-            "fresh": u1(BLOCKS),
-            "moved": i8(BLOCKS),
+            "recompute_sums": u1(BLOCKS),
+            "n_moved": i8(BLOCKS),
         },
     ),
-    "following": (
-        lambda **a: FollowingArgs(CENTERS.args, D, local=True, **a),
-        {"shifts": f8(K), "drift": f8(1, CENTERS.padded)},
+    "bound update": (
+        lambda **a: BoundUpdateArgs(CENTERS.args, D, neighbors_only=True, **a),
+        {"center_shift": f8(K), "group_shift": f8(1, CENTERS.padded_k)},
         {
-            "reach": f8(K, N_BUCKETS),
-            "fallen": f8(K, N_BUCKETS),
-            "sunk": f8(1, K, N_BUCKETS),
-            "fall": f4(K, N_BUCKETS),
-            "sink": f4(1, K, N_BUCKETS),
-            "apart": f4(K),
+            "max_upper_bound": f8(K, N_BUCKETS),
+            "gap_drift_f64": f8(K, N_BUCKETS),
+            "lower_drift_f64": f8(1, K, N_BUCKETS),
+            "gap_drift": f4(K, N_BUCKETS),
+            "lower_drift": f4(1, K, N_BUCKETS),
+            "nearest_center_distance": f4(K),
         },
     ),
     "reduction": (
@@ -128,10 +132,10 @@ MAKERS = {
         {"sums": f8(BLOCKS, K, D + 1), "dirty": u1(BLOCKS, K), "labels": i4(N)},
         {"totals": f8(K, D + 1)},
     ),
-    "update": (
-        lambda **a: UpdateArgs(K, D, **a),
-        {"totals": f8(K, D + 1), "old": f8(K, D)},
-        {"rows": f8(K, D), "shifts": f8(K)},
+    "center update": (
+        lambda **a: CenterUpdateArgs(K, D, **a),
+        {"totals": f8(K, D + 1), "old_centers": f8(K, D)},
+        {"new_centers": f8(K, D), "center_shift": f8(K)},
     ),
     "measure": (
         lambda **a: MeasureArgs(ROWS.args, CENTERS.args, n_blocks=BLOCKS, **a),

@@ -66,7 +66,7 @@ def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
     X = problem(900, 9, dtype)
     np.save(tmp_path / "rows.npy", X)
     plan = lloyd.Plan(kernel, 1, sums_by, 8, 128)
-    monkeypatch.setattr(lloyd, "plan", lambda rows, k: plan)
+    monkeypatch.setattr(lloyd, "choose_plan", lambda rows, k: plan)
     fit = [shoal.KMeans(11, random_state=3, tol=0).fit(x) for x in (X, tmp_path / "rows.npy")]
     assert_same_fit(*fit)
 

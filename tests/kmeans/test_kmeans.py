@@ -207,7 +207,7 @@ def test_number_of_runs(X, capsys, init, runs):
 
 
 def test_callable_init_may_return_a_view(X, algorithm):
-    """The data stay as they are, and so every restart sees the same."""
+    """The data are not changed, so every restart gets the same."""
     seen = []
 
     def init(data, n_clusters, random_state):

@@ -47,7 +47,7 @@ from ._density import (
     unite_between_cells,
     unite_within_cells,
 )
-from ._labels import assign, assign_bounded, assign_sparse, follow
+from ._labels import assign, assign_bounded, assign_sparse, update_bounds
 from ._measures import inertia, moments, transform
 from ._mixtures import (
     estimate,
@@ -72,12 +72,20 @@ from ._silhouettes import (
     silhouette_pairs,
     silhouette_rows,
 )
-from ._updates import add_blocks, add_in_order, add_members, average, pack, sum_block
+from ._updates import (
+    average_centers,
+    pack_centers,
+    reduce_blocks,
+    sum_block,
+    sum_clusters,
+    sum_clusters_in_order,
+)
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search", "aim", "seed", "accept",
-    "assign", "assign_bounded", "assign_sparse", "follow",
-    "add_blocks", "add_members", "add_in_order", "average", "pack", "sum_block",
+    "assign", "assign_bounded", "assign_sparse", "update_bounds",
+    "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "average_centers", "pack_centers",
+    "sum_block",
     "assign_batch", "step",
     "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles",
     "neighbors", "sum_node_weights", "find_cells", "count_neighbors", "count_open_rows",

@@ -13,7 +13,7 @@ import sklearn.cluster
 
 import shoal
 from helpers.outcomes import fit_differences
-from trials.diagnosis import why_fit, why_seeding
+from trials.diagnosis import explain_fit, explain_seeding
 from trials.problems import draw_trial, fitted, seeding_differences, seeds
 
 
@@ -31,11 +31,11 @@ def fit_both(trial):
 
 
 def check_fit(trial):
-    """None where both agree, else (differences, verdict); a verdict of "BUG..." is ours."""
+    """None where both agree, else (differences, verdict); "BUG..." means a bug of shoal."""
     differences, ours, theirs = fit_both(trial)
     if not differences:
         return None
-    return differences, why_fit(trial, differences, ours, theirs)
+    return differences, explain_fit(trial, differences, ours, theirs)
 
 
 def check_seeding(trial):
@@ -47,7 +47,7 @@ def check_seeding(trial):
     differences = seeding_differences(ours, theirs)
     if not differences:
         return None
-    return differences, why_seeding(trial, n_local_trials, differences, ours, theirs)
+    return differences, explain_seeding(trial, n_local_trials, differences, ours, theirs)
 
 
 CHECKS = {"fit": check_fit, "seeding": check_seeding}
@@ -69,8 +69,8 @@ def main(arguments=None):
     for seed in range(options.seed, options.seed + options.trials):
         for name, trial, differences, verdict in check_seed(seed):
             reasons[name, verdict.split(":")[0]] += 1
-            told = "; ".join(differences.values())
-            print(f"{name} {trial}\n    differs: {told}\n    why: {verdict}", flush=True)
+            described = "; ".join(differences.values())
+            print(f"{name} {trial}\n    differs: {described}\n    why: {verdict}", flush=True)
     print(f"{options.trials} trials, {sum(reasons.values())} differences")
     for (name, reason), count in sorted(reasons.items()):
         print(f"    {name}: {count} {reason}")

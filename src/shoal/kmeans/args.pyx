@@ -8,30 +8,31 @@ from shoal.core.parallel import load_kernels
 
 load_kernels(
     "shoal.kmeans.kernels",
-    "assign", "bounds", "follow", "measure", "minibatch", "seeding", "sparse", "update",
+    "assign", "bounds", "drift", "measure", "minibatch", "seeding", "sparse", "update",
 )
 
 N_BUCKETS = BUCKETS
 
 
 cdef class CenterArgs:
-    """Centers in every form; see the struct for shapes."""
+    """Centers in every layout; see the struct for shapes."""
 
-    def __init__(self, str type, k, d, padded, n_groups, radius, rows, columns, norms, panels,
-                 panel_norms, place_center, group_panels, group_sizes, center_group):
+    def __init__(self, str type, k, d, padded_k, n_groups, max_squared_norm, values, transposed,
+                 squared_norms, panels, panel_squared_norms, panel_centers, group_panels,
+                 group_sizes, center_group):
         self.kept = []
         self.type = type
         cdef Centers *c = &self.struct
         c.k = k
-        c.padded = padded
+        c.padded_k = padded_k
         c.n_groups = n_groups
-        c.radius = <const double *> address(radius, "f8", 1, self.kept)
-        c.rows = <const double *> address(rows, "f8", k * d, self.kept)
-        c.columns = <const double *> address(columns, "f8", d * padded, self.kept)
-        c.norms = <const double *> address(norms, "f8", padded, self.kept)
-        c.panels = address(panels, type, len(place_center) * d, self.kept)
-        c.panel_norms = address(panel_norms, type, len(place_center), self.kept)
-        c.place_center = <const int32_t *> address(place_center, "i4", k, self.kept)
+        c.max_squared_norm = <const double *> address(max_squared_norm, "f8", 1, self.kept)
+        c.values = <const double *> address(values, "f8", k * d, self.kept)
+        c.transposed = <const double *> address(transposed, "f8", d * padded_k, self.kept)
+        c.squared_norms = <const double *> address(squared_norms, "f8", padded_k, self.kept)
+        c.panels = address(panels, type, len(panel_centers) * d, self.kept)
+        c.panel_squared_norms = address(panel_squared_norms, type, len(panel_centers), self.kept)
+        c.panel_centers = <const int32_t *> address(panel_centers, "i4", k, self.kept)
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
         c.center_group = <const int32_t *> address(center_group, "i4", k, self.kept)
@@ -41,8 +42,9 @@ cdef class AssignmentArgs(Args):
     cdef Assignment struct
 
     def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, *, bint elkan, labels,
-                 counts, sums=None, gap=None, lower=None, fall=None, sink=None, apart=None,
-                 dirty=None, fresh=None, moved=None):
+                 counts, sums=None, bound_gap=None, lower_bounds=None, gap_drift=None,
+                 lower_drift=None, nearest_center_distance=None, dirty=None,
+                 recompute_sums=None, n_moved=None):
         cdef Assignment *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
@@ -52,64 +54,69 @@ cdef class AssignmentArgs(Args):
         self.kept.append(centers)
         a.centers = centers.struct
         a.elkan = elkan
-        a.first = True
+        a.is_first_pass = True
         a.labels = <int32_t *> address(labels, "i4", n, self.kept, True)
         a.counts = <int64_t *> address(counts, "i8", 4 * n_blocks, self.kept, True)
         a.sums = <double *> address(sums, "f8", n_blocks * k * (d + 1), self.kept, True)
-        a.gap = <float *> address(gap, "f4", n, self.kept, True)
-        a.lower = <float *> address(lower, "f4", n * groups, self.kept, True)
-        a.fall = <const float *> address(fall, "f4", k * BUCKETS, self.kept)
-        a.sink = <const float *> address(sink, "f4", groups * k * BUCKETS, self.kept)
-        a.apart = <const float *> address(apart, "f4", k, self.kept)
+        a.bound_gap = <float *> address(bound_gap, "f4", n, self.kept, True)
+        a.lower_bounds = <float *> address(lower_bounds, "f4", n * groups, self.kept, True)
+        a.gap_drift = <const float *> address(gap_drift, "f4", k * BUCKETS, self.kept)
+        a.lower_drift = <const float *> address(lower_drift, "f4", groups * k * BUCKETS, self.kept)
+        a.nearest_center_distance = <const float *> address(
+            nearest_center_distance, "f4", k, self.kept)
         a.dirty = <uint8_t *> address(dirty, "u1", n_blocks * k, self.kept, True)
-        a.fresh = <uint8_t *> address(fresh, "u1", n_blocks, self.kept, True)
-        a.moved = <int64_t *> address(moved, "i8", n_blocks, self.kept, True)
+        a.recompute_sums = <uint8_t *> address(recompute_sums, "u1", n_blocks, self.kept, True)
+        a.n_moved = <int64_t *> address(n_moved, "i8", n_blocks, self.kept, True)
 
     @property
-    def first(self):
+    def is_first_pass(self):
         """Whether there are no labels yet."""
-        return self.struct.first
+        return self.struct.is_first_pass
 
-    @first.setter
-    def first(self, bint value):
-        self.struct.first = value
+    @is_first_pass.setter
+    def is_first_pass(self, bint value):
+        self.struct.is_first_pass = value
 
     def drop_sums(self):
-        """No pass from now on takes sums."""
+        """Let the passes from now on compute no sums."""
         self.struct.sums = NULL
 
 
-cdef class FollowingArgs(Args):
-    """Bounds that begin with centers anywhere: nothing has moved yet."""
+cdef class BoundUpdateArgs(Args):
+    """The drift of the bounds since they were reset, and the last step of the centers."""
 
-    cdef Following struct
+    cdef BoundUpdate struct
 
-    def __init__(self, CenterArgs centers, Py_ssize_t d, *, bint local, shifts, drift, reach,
-                 fallen, sunk, fall, sink, apart):
-        cdef Following *a = &self.struct
+    def __init__(self, CenterArgs centers, Py_ssize_t d, *, bint neighbors_only, center_shift,
+                 group_shift, max_upper_bound, gap_drift_f64, lower_drift_f64, gap_drift,
+                 lower_drift, nearest_center_distance):
+        cdef BoundUpdate *a = &self.struct
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
         self.pointer = a
         self.kept.append(centers)
         a.centers = centers.struct
         a.d = d
-        a.local = local
-        a.shifts = <const double *> address(shifts, "f8", k, self.kept)
-        a.drift = address(drift, centers.type, groups * centers.struct.padded, self.kept)
-        a.reach = <double *> address(reach, "f8", k * BUCKETS, self.kept, True)
-        a.fallen = <double *> address(fallen, "f8", k * BUCKETS, self.kept, True)
-        a.sunk = <double *> address(sunk, "f8", groups * k * BUCKETS, self.kept, True)
-        a.fall = <float *> address(fall, "f4", k * BUCKETS, self.kept, True)
-        a.sink = <float *> address(sink, "f4", groups * k * BUCKETS, self.kept, True)
-        a.apart = <float *> address(apart, "f4", k, self.kept, True)
+        a.neighbors_only = neighbors_only
+        a.center_shift = <const double *> address(center_shift, "f8", k, self.kept)
+        a.group_shift = address(
+            group_shift, centers.type, groups * centers.struct.padded_k, self.kept)
+        a.max_upper_bound = <double *> address(max_upper_bound, "f8", k * BUCKETS, self.kept, True)
+        a.gap_drift_f64 = <double *> address(gap_drift_f64, "f8", k * BUCKETS, self.kept, True)
+        a.lower_drift_f64 = <double *> address(
+            lower_drift_f64, "f8", groups * k * BUCKETS, self.kept, True)
+        a.gap_drift = <float *> address(gap_drift, "f4", k * BUCKETS, self.kept, True)
+        a.lower_drift = <float *> address(lower_drift, "f4", groups * k * BUCKETS, self.kept, True)
+        a.nearest_center_distance = <float *> address(
+            nearest_center_distance, "f4", k, self.kept, True)
 
     @property
-    def everything(self):
+    def all_examined(self):
         """Whether every row was examined in the last pass."""
-        return self.struct.everything
+        return self.struct.all_examined
 
-    @everything.setter
-    def everything(self, bint value):
-        self.struct.everything = value
+    @all_examined.setter
+    def all_examined(self, bint value):
+        self.struct.all_examined = value
 
 
 cdef class ReductionArgs(Args):
@@ -127,21 +134,21 @@ cdef class ReductionArgs(Args):
         a.n_blocks = n_blocks
         a.sums = <const double *> address(sums, "f8", n_blocks * length, self.kept)
         a.dirty = <const uint8_t *> address(dirty, "u1", n_blocks * k, self.kept)
-        a.everything = True
+        a.all_clusters = True
         a.labels = <const int32_t *> address(labels, "i4", rows.struct.n, self.kept)
         a.totals = <double *> address(totals, "f8", length, self.kept, True)
 
     @property
-    def everything(self):
-        """Whether every cluster is summed anew."""
-        return self.struct.everything
+    def all_clusters(self):
+        """Whether every cluster is summed, dirty or not."""
+        return self.struct.all_clusters
 
-    @everything.setter
-    def everything(self, bint value):
-        self.struct.everything = value or self.struct.dirty == NULL
+    @all_clusters.setter
+    def all_clusters(self, bint value):
+        self.struct.all_clusters = value or self.struct.dirty == NULL
 
     def in_order(self, wanted):
-        """Arguments for a run over the rows, one block after the other, in place of clusters."""
+        """Arguments for a run over rows, one block after the other, in place of clusters."""
         return OrderedArgs(self, wanted)
 
 
@@ -156,38 +163,38 @@ cdef class OrderedArgs(Args):
         a.wanted = <const uint8_t *> address(wanted, "u1", a.k, self.kept)
 
 
-cdef class UpdateArgs(Args):
-    cdef Update struct
+cdef class CenterUpdateArgs(Args):
+    cdef CenterUpdate struct
 
-    def __init__(self, k, d, totals, old, rows, shifts):
-        cdef Update *a = &self.struct
+    def __init__(self, k, d, totals, old_centers, new_centers, center_shift):
+        cdef CenterUpdate *a = &self.struct
         self.pointer = a
         a.k = k
         a.d = d
         a.totals = <const double *> address(totals, "f8", k * (d + 1), self.kept)
-        a.old = <const double *> address(old, "f8", k * d, self.kept)
-        a.rows = <double *> address(rows, "f8", k * d, self.kept, True)
-        a.shifts = <double *> address(shifts, "f8", k, self.kept, True)
+        a.old_centers = <const double *> address(old_centers, "f8", k * d, self.kept)
+        a.new_centers = <double *> address(new_centers, "f8", k * d, self.kept, True)
+        a.center_shift = <double *> address(center_shift, "f8", k, self.kept, True)
 
 
 cdef class PackingArgs(Args):
     cdef Packing struct
 
     def __init__(self, CenterArgs centers, d):
-        # The arrays were made writable by their owner; the same ones, seen from the other side.
+        # The same arrays, which their owner made writable.
         cdef Packing *a = &self.struct
         cdef Centers *c = &centers.struct
         self.pointer = a
         self.kept = [centers]
         a.k = c.k
         a.d = d
-        a.padded = c.padded
-        a.rows = c.rows
-        a.columns = <double *> c.columns
-        a.norms = c.norms
+        a.padded_k = c.padded_k
+        a.values = c.values
+        a.transposed = <double *> c.transposed
+        a.squared_norms = c.squared_norms
         a.panels = <void *> c.panels
-        a.panel_norms = <void *> c.panel_norms
-        a.place_center = c.place_center
+        a.panel_squared_norms = <void *> c.panel_squared_norms
+        a.panel_centers = c.panel_centers
 
 
 cdef class MeasureArgs(Args):

@@ -1,4 +1,4 @@
-"""What KMeans and MiniBatchKMeans share: first centers, and what fitted centers answer."""
+"""What KMeans and MiniBatchKMeans share: initial centers, predict, transform and score."""
 
 import warnings
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
 from shoal.core.rows import Rows
-from shoal.kmeans.centers import Centers, distances, inertia, nearest
+from shoal.kmeans.centers import Centers, assign_labels, compute_distances, compute_inertia
 from shoal.kmeans.seeding import ROUNDED_ROWS, draw_seeds, probabilities
 
 
@@ -32,7 +32,7 @@ class BaseKMeans(
     ClusterMixin,
     BaseEstimator,
 ):
-    """An estimator whose result is k centers."""
+    """Base class of estimators whose result is k centers."""
 
     __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}  # no metadata
 
@@ -53,7 +53,7 @@ class BaseKMeans(
     n_init: int | str
 
     def _count_runs(self, X: Any, default: int) -> int:
-        """Number of first centers to try, once X and the parameters are seen together."""
+        """Number of runs, after the checks that need both X and the parameters."""
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
         given = _is_arraylike_not_scalar(self.init)
@@ -71,10 +71,10 @@ class BaseKMeans(
         return n_init
 
     def _check_init(self, rows: Rows) -> Any:
-        """`init` with arrays checked and less the origin."""
+        """`init`: an array checked and less the origin, or a callable bound to the data."""
         if not _is_arraylike_not_scalar(self.init):
             if callable(self.init) and not rows.sparse:
-                centered = np.asarray(rows.X) - rows.origin  # a callable must see these
+                centered = np.asarray(rows.X) - rows.origin  # as in scikit-learn
                 return lambda k, random_state: self.init(centered, k, random_state=random_state)
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
@@ -85,7 +85,7 @@ class BaseKMeans(
         return init if rows.sparse else init - rows.origin
 
     def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
-        """Centers to begin a run from, less the origin."""
+        """Initial centers of a run, less the origin."""
         if isinstance(init, str) and init == "k-means++":
             chosen = draw_seeds(
                 rows, self.n_clusters, random_state, rounded_rows=self._rounded_rows
@@ -117,14 +117,14 @@ class BaseKMeans(
     def _rows_and_centers(
         self, X: Any, sample_weight: Any = None, *, finite: bool = True
     ) -> tuple[Rows, Centers]:
-        """New data beside the fitted centers."""
+        """New data, and the fitted centers packed for it."""
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
         return rows, Centers(self.cluster_centers_, rows)
 
-    def _nearest(self, rows: Rows, centers: Centers) -> np.ndarray:
-        labels, all_finite = nearest(rows, centers)
+    def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
+        labels, all_finite = assign_labels(rows, centers)
         if not all_finite:
             check_finite(self, rows.X)
         return labels
@@ -142,7 +142,7 @@ class BaseKMeans(
         labels : ndarray of shape (n_samples,), int32
             Index of the nearest center.
         """
-        return self._nearest(*self._rows_and_centers(X, finite=False))
+        return self._assign_labels(*self._rows_and_centers(X, finite=False))
 
     def transform(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Distance of each row to every center.
@@ -164,7 +164,7 @@ class BaseKMeans(
         if out is None:
             out = np.empty((rows.n, centers.k), rows.dtype)
         check_out(out, (rows.n, centers.k), rows.dtype)
-        if not distances(rows, centers, out):
+        if not compute_distances(rows, centers, out):
             check_finite(self, rows.X)
         return out
 
@@ -186,7 +186,7 @@ class BaseKMeans(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
-        return -inertia(rows, centers, self._nearest(rows, centers))
+        return -compute_inertia(rows, centers, self._assign_labels(rows, centers))
 
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

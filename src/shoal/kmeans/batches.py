@@ -8,7 +8,7 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.kmeans.args import BatchArgs
-from shoal.kmeans.centers import Centers, cut_rows, inertia, nearest, scratch_for
+from shoal.kmeans.centers import Centers, assign_labels, compute_inertia, cut_rows, scratch_for
 
 MANY = 2**19  # values of a batch whose inertia costs more than to leave it out
 
@@ -16,8 +16,8 @@ MANY = 2**19  # values of a batch whose inertia costs more than to leave it out
 def label(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     """Label of every row and the inertia, in one pass over dense rows."""
     if rows.sparse:
-        labels = nearest(rows, centers)[0]
-        return labels, inertia(rows, centers, labels)
+        labels = assign_labels(rows, centers)[0]
+        return labels, compute_inertia(rows, centers, labels)
     n_blocks, size = cut_rows(rows, centers.k)
     labels, inertias = np.empty(rows.n, np.int32), np.empty(n_blocks)
     args = BatchArgs(rows.args, centers.args, n_blocks, rows.n, labels=labels, inertias=inertias)
@@ -53,8 +53,14 @@ class Steps:
         count = len(self._labels)
         many = drawn is None and count * rows.d >= MANY
         if rows.sparse or (many and not measured):
-            self._labels[:], finite = nearest(rows, self._packed)
-            total = inertia(rows, self._packed, self._labels) if measured else 0 if finite else nan
+            self._labels[:], finite = assign_labels(rows, self._packed)
+            total = (
+                compute_inertia(rows, self._packed, self._labels)
+                if measured
+                else 0
+                if finite
+                else nan
+            )
         else:
             parallel.run_kernel(
                 "assign_batch", rows.type, args, count, self._size, scratch_for(rows)
@@ -71,8 +77,8 @@ class Steps:
 
     def pack(self) -> Centers:
         """The centers as they are now, in the forms that kernels read."""
-        if not np.array_equal(self._packed.rows, self.centers):
-            self._packed.rows[:] = self.centers
+        if not np.array_equal(self._packed.values, self.centers):
+            self._packed.values[:] = self.centers
             self._packed.pack()
         return self._packed
 

@@ -47,7 +47,7 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef real second[TILE_ROWS]
     cdef real place[TILE_ROWS]
     cdef real norms[TILE_ROWS]
-    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.radius[0]
+    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.max_squared_norm[0]
     cdef double squared, norm, inertia = 0
     cdef int32_t label
     while i < stop:
@@ -69,7 +69,8 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
             if is_near_tie(best[r], second[r], norms[r], margin, radius):
                 label = decide_label(rows[r], origin, d, &a.centers, False, -1)
             a.labels[i + r] = label
-            squared_distance(&a.rows, row_at(a, i + r), a.centers.rows + label * d, &squared, &norm)
+            squared_distance(&a.rows, row_at(a, i + r), a.centers.values + label * d, &squared,
+                             &norm)
             inertia += weight(&a.rows, row_at(a, i + r)) * squared
         i += TILE_ROWS
     a.inertias[block] = inertia

@@ -29,7 +29,7 @@ from shoal.core.kernels.vec cimport (
     VL, d_add, d_less_mask, d_load, d_load_widened, d_mul, d_round_to_real, d_select_less, d_set1,
     d_store, d_sub, lowest_bit, real, v_load, v_not_greater_mask, vdouble,
 )
-from shoal.kmeans.kernels.decide cimport tie_margin, underflow
+from shoal.kmeans.kernels.decide cimport tie_margin, underflow_error
 from shoal.kmeans.kernels.structs cimport Search, Seeding
 from shoal.kmeans.kernels.tile cimport Prefetch, Scores, compute_scores, start_prefetch
 
@@ -172,7 +172,7 @@ cdef void look(const Seeding *a, const Py_ssize_t *row, Py_ssize_t count, Py_ssi
     cdef real norms[TILE_ROWS]
     cdef real needed[TILE_ROWS]  # v_j below this may be nearer
     cdef real panel_norms[CANDIDATES]
-    cdef real margin = <real> tie_margin(d), tiny = underflow(margin)
+    cdef real margin = <real> tie_margin(d), tiny = underflow_error(margin)
     cdef real less = <real> (1 - margin), more = <real> (1 + margin)
     cdef Scores v
     cdef Prefetch next_rows
