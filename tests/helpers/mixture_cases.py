@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.kernel_cases import KINDS
 from shoal.core.rows import Rows
-from shoal.mixture.expectation import Components, Pass, kernel_for
+from shoal.mixture.e_step import Components, Pass, kernel_for
 
 TYPES = ("full", "tied", "diag", "spherical")
 

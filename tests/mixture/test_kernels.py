@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shoal.mixture.args import ElementwiseArgs, EstimationArgs, FactorArgs, MixtureArgs
+from shoal.mixture.args import ElementwiseArgs, MStepArgs, CholeskyArgs, EStepArgs
 
 import reference
 from helpers.kernel_cases import level, levels
@@ -23,7 +23,7 @@ def twin_of(problem, points, given=None):
 
 
 def log_errors(problem):
-    """How far each log density may be off: see `doubt` in kernels/responsible.pxd."""
+    """How far each log density may be off: see `doubt` in kernels/responsibilities.pxd."""
     x, _, means, factors, constants = problem.for_twin()
     d = x.shape[1]
     eps = np.finfo(problem.X.dtype).eps
@@ -266,7 +266,7 @@ def test_factorise(d, k, seed, name):
     if k > 1:
         covariances[1, d - 1, d - 1] = -1
     with level(name):
-        args = FactorArgs(k, d, covariances, found, definite)
+        args = CholeskyArgs(k, d, covariances, found, definite)
         parallel.run_kernel("factorise", "f8", args, k, 1, 8 * d * d)
     for j, expected in enumerate(reference.factorise(covariances)):
         assert definite[j] == (expected is not None)
@@ -301,7 +301,7 @@ def test_estimate(d, k, diagonal, divide, name):
     found |= {"means": np.full((k, d), np.nan), "second": second.copy()}
     flags = np.full(k, 7, np.uint8)
     with level(name):
-        args = EstimationArgs(
+        args = MStepArgs(
             k,
             d,
             weight=weight,
@@ -390,7 +390,7 @@ def test_arguments_are_checked():
         "n_factors": 4,
         "n_moments": 8,
     }
-    MixtureArgs("f8", rows.args, 3, 32, 1, **forms)
+    EStepArgs("f8", rows.args, 3, 32, 1, **forms)
     for name, wrong in [
         ("origin", np.zeros(9)),
         ("reference", np.zeros((3, 9))),
@@ -404,8 +404,8 @@ def test_arguments_are_checked():
         ("posterior", np.zeros((9, 3))),
     ]:
         with pytest.raises(ValueError, match="expected"):
-            MixtureArgs("f8", rows.args, 3, 32, 1, **forms | {name: wrong})
+            EStepArgs("f8", rows.args, 3, 32, 1, **forms | {name: wrong})
     with pytest.raises(ValueError, match="float64"):
-        MixtureArgs("f8", rows.args, 3, 32, 1, **forms, assigned=np.zeros(10, np.int64))
+        EStepArgs("f8", rows.args, 3, 32, 1, **forms, assigned=np.zeros(10, np.int64))
     with pytest.raises(ValueError, match="not narrowed"):
-        MixtureArgs("f4", rows.args, 3, 32, 1, **forms)
+        EStepArgs("f4", rows.args, 3, 32, 1, **forms)

@@ -1,4 +1,4 @@
-"""Twins of expect.pyx, expect_low.pyx, estimate.pyx and factorise.pyx: EM in long double.
+"""Twins of e_step.pyx, e_step_low.pyx, m_step.pyx and cholesky.pyx: EM in long double.
 
 A pass takes rows, weights, means, factors (upper triangular matrices, or vectors where they
 are diagonal) and constants, or responsibilities that are given, and tells what EM asks for.
@@ -21,7 +21,7 @@ class Expected(NamedTuple):
     second: np.ndarray  # [k, d, d]: Σ w r (x - point)(x - point)ᵀ
 
 
-def expect_low(x, w, means, factors, constants, points, given=None):
+def e_step_low(x, w, means, factors, constants, points, given=None):
     """One pass; moments are about `points`."""
     x = x.astype(np.longdouble)
     away = x[:, None, :] - means
@@ -41,20 +41,20 @@ def expect_low(x, w, means, factors, constants, points, given=None):
     return Expected(logs, log_norm, r, totals, wr.sum(axis=0), first, second)
 
 
-def expect_full(*args):
+def e_step_full(*args):
     """The same, for any number of features."""
-    return expect_low(*args)
+    return e_step_low(*args)
 
 
-def expect_tied(x, w, means, factors, constants, points, given=None):
+def e_step_tied(x, w, means, factors, constants, points, given=None):
     """The same, with one factor and one point for all."""
     k = len(means)
-    return expect_low(x, w, means, np.repeat(factors[None], k, axis=0), constants, points, given)
+    return e_step_low(x, w, means, np.repeat(factors[None], k, axis=0), constants, points, given)
 
 
-def expect_diag(*args):
+def e_step_diag(*args):
     """The same, with diagonal factors; of second moments, the diagonals count."""
-    return expect_low(*args)
+    return e_step_low(*args)
 
 
 def estimate(weight, first, second, reference, eps, rounding, digits):

@@ -20,7 +20,7 @@ from shoal.core.files import File
 from shoal.core.rows import Rows
 from shoal.mixture.covariances import ILL_DEFINED, Estimates, check_shape, shape_of
 from shoal.mixture.em import EM, Data, Fit
-from shoal.mixture.expectation import Components, Pass, kernel_for
+from shoal.mixture.e_step import Components, Pass, kernel_for
 
 
 class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):

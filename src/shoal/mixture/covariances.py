@@ -18,7 +18,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtri
 
 from shoal.core import parallel
-from shoal.mixture.args import EstimationArgs, FactorArgs
+from shoal.mixture.args import MStepArgs, CholeskyArgs
 
 EPS = float(np.finfo(float).eps)
 HALF = 0.5  # of a row: a component of one row may weigh a rounding less than 1
@@ -87,7 +87,7 @@ def estimate(
         second = np.ascontiguousarray(second)
     nk, delta, means = np.empty(k), np.empty((k, d)), np.empty((k, d))
     lost = np.empty(k, np.uint8)
-    args = EstimationArgs(
+    args = MStepArgs(
         k,
         d,
         weight=np.ascontiguousarray(weight),
@@ -171,7 +171,7 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, dtype: An
         d = covariances.shape[-1]
         stack = np.ascontiguousarray(covariances, np.float64).reshape(-1, d, d)
         found, definite = np.empty_like(stack), np.zeros(len(stack), np.uint8)
-        args = FactorArgs(len(stack), d, stack, found, definite)
+        args = CholeskyArgs(len(stack), d, stack, found, definite)
         parallel.run_kernel(
             "factorise", "f8", args, len(stack), parallel.cut_blocks(len(stack), d**3)[1], 8 * d * d
         )

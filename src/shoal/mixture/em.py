@@ -9,7 +9,7 @@ from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows
 from shoal.kmeans import cluster_rows, draw_seeds
 from shoal.mixture.covariances import HALF, ROUNDING, Estimates, Moments, estimate, tied_covariance
-from shoal.mixture.expectation import Components, Pass, kernel_for
+from shoal.mixture.e_step import Components, Pass, kernel_for
 
 UNIFORMS = 2**18  # random responsibilities that are held at a time
 # N delta² / A beyond which the second moments are taken anew about the new means

@@ -7,14 +7,14 @@ import numpy as np
 
 from shoal.core import parallel
 from shoal.core.rows import Rows
-from shoal.mixture.args import ExactArgs, MixtureArgs
+from shoal.mixture.args import ExactComponentsArgs, EStepArgs
 from shoal.mixture.covariances import Moments
 
 LOW = 3  # features up to which the kernels unroll
-COLUMNS = 6  # of a factor in a panel, see kernels/expect.pyx
+COLUMNS = 6  # of a factor in a panel, see kernels/e_step.pyx
 CHUNK_BYTES = 2**19  # of a chunk, which should stay in the cache next to a core
 LARGEST_CHUNK = 512  # rows
-SPARE = 16  # values beyond a chunk of widened rows, as in kernels/responsible.pxd
+SPARE = 16  # values beyond a chunk of widened rows, as in kernels/responsibilities.pxd
 SHARE = 20  # partial sums may take one part in so many of the data's memory
 HALF_ROOT = 0.5**0.5
 FEWEST = 4  # blocks at a time, however little memory that leaves
@@ -146,7 +146,7 @@ class Components:
         self._factors[:] = whole if self.kernel == "low" else whole[:, panels(self.d)]
 
     def forms(self) -> dict:
-        """What MixtureArgs asks for; pack() fills the same arrays anew."""
+        """What EStepArgs asks for; pack() fills the same arrays anew."""
         return {
             "origin": self._origin,
             "reference": self._padded,
@@ -156,11 +156,11 @@ class Components:
             "n_factors": self._n_factors,
         }
 
-    def exact(self) -> ExactArgs:
+    def exact(self) -> ExactComponentsArgs:
         """The components as they decide near-ties."""
         center = self.origin if self.kernel == "tied" else self._means.mean(axis=0)
         square = self._scaled.reshape(-1 if self.covariance_type != "tied" else 1, self._per())
-        return ExactArgs(
+        return ExactComponentsArgs(
             self.k,
             self.d,
             means=self._means,
@@ -236,7 +236,7 @@ class Pass:
         for start in range(0, rows.n, step):
             stop = min(rows.n, start + step)
             part = rows if step >= rows.n else rows.slice_rows(start, stop)
-            args = MixtureArgs(
+            args = EStepArgs(
                 components.type,
                 part.args,
                 k,
