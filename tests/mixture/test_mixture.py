@@ -15,7 +15,7 @@ from helpers.kernel_cases import level
 from helpers.outcomes import assert_same_complaint, assert_state, outcome, snapshot
 from shoal.core import cpu, parallel, sources
 from shoal.mixture import em
-from shoal.mixture.covariances import ILL_DEFINED
+from shoal.mixture.covariances import ILL_DEFINED_ERROR
 
 TYPES = ("full", "tied", "diag", "spherical")
 CLASSES = ("GaussianMixture", "BayesianGaussianMixture")
@@ -216,7 +216,7 @@ def test_bad_input(name, covariance_type, case):
     found, expected = outcome(ours.fit, X), outcome(theirs.fit, X)
     if case[0] == "fewer rows than features" and covariance_type in ("full", "tied"):
         # of rank 1: whether a pivot is 0 or 1e-17 is rounding in both
-        assert found.error in (None, (ValueError, ILL_DEFINED))
+        assert found.error in (None, (ValueError, ILL_DEFINED_ERROR))
     else:
         assert found.error == expected.error
     if found.error is not None:
@@ -404,7 +404,7 @@ def test_random_start_in_blocks(monkeypatch):
 
     X = blobs(500, 3)
     a = shoal.GaussianMixture(3, init_params="random", random_state=0).fit(X)
-    monkeypatch.setattr(em, "UNIFORMS", 100)
+    monkeypatch.setattr(em, "MAX_RANDOM_RESP", 100)
     b = shoal.GaussianMixture(3, init_params="random", random_state=0).fit(X)
     np.testing.assert_allclose(a.means_, b.means_, rtol=1e-9)
 

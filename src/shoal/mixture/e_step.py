@@ -1,4 +1,4 @@
-"""Components in the form that kernels read, and passes over rows with them."""
+"""Components in the form that kernels read, and the E-step: passes over the rows with them."""
 
 from functools import cache
 from typing import Any
@@ -7,54 +7,57 @@ import numpy as np
 
 from shoal.core import parallel
 from shoal.core.rows import Rows
-from shoal.mixture.args import ExactComponentsArgs, EStepArgs
+from shoal.mixture.args import EStepArgs, ExactComponentsArgs
 from shoal.mixture.covariances import Moments
 
-LOW = 3  # features up to which the kernels unroll
-COLUMNS = 6  # of a factor in a panel, see kernels/e_step.pyx
+MAX_LOW_FEATURES = 3  # up to which the kernels unroll: see kernels/e_step_low.pyx
+PANEL_COLUMNS = 6  # of a factor in a panel: see kernels/e_step.pyx
+GROUP = 4  # components or features that the kernels process together
+WIDENED_PADDING = 16  # values beyond a chunk of widened rows: see kernels/responsibilities.pxd
 CHUNK_BYTES = 2**19  # of a chunk, which should stay in the cache next to a core
-LARGEST_CHUNK = 512  # rows
-SPARE = 16  # values beyond a chunk of widened rows, as in kernels/responsibilities.pxd
-SHARE = 20  # partial sums may take one part in so many of the data's memory
-HALF_ROOT = 0.5**0.5
-FEWEST = 4  # blocks at a time, however little memory that leaves
+MAX_CHUNK_ROWS = 512
+DATA_PER_SUMS = 20  # bytes of data for each byte of partial sums of moments, at least
+MIN_BLOCKS = 4  # at a time, however much of the memory their partial sums take
+SQRT_HALF = 0.5**0.5
 
 
 @cache
-def kernel_for(covariance_type: str, d: int) -> str:
+def choose_kernel(covariance_type: str, d: int) -> str:
     """The kernel for rows of d features."""
-    if d <= LOW:
+    if d <= MAX_LOW_FEATURES:
         return "low"
     return {"full": "full", "tied": "tied"}.get(covariance_type, "diag")
 
 
+def round_up(n: int) -> int:
+    """The next multiple of GROUP."""
+    return -(-n // GROUP) * GROUP
+
+
 @cache
-def panels(d: int) -> np.ndarray:
-    """Where the values of a triangular factor of d columns stand in the panels of a kernel."""
+def panel_indices(d: int) -> np.ndarray:
+    """For each value of the kernels' panels, its index in a triangular factor of d columns."""
     found = []
-    for first in range(0, d, COLUMNS):
-        stop = min(d, first + COLUMNS)
+    for first in range(0, d, PANEL_COLUMNS):
+        stop = min(d, first + PANEL_COLUMNS)
         found.append((np.arange(stop)[:, None] * d + np.arange(first, stop)).ravel())
     return np.concatenate(found)
 
 
 @cache
-def moment_places(kernel: str, d: int) -> tuple[int, np.ndarray]:
-    """Number of a component's moments, and where those that are wanted stand."""
+def moment_indices(kernel: str, d: int) -> tuple[int, np.ndarray]:
+    """Length of a component's moments as a kernel writes them, and where each stands in these."""
     if kernel == "diag":
-        first = SQUARE + np.arange(d) // SQUARE * 2 * SQUARE + np.arange(d) % SQUARE
-        return SQUARE + -(-d // SQUARE) * 2 * SQUARE, np.concatenate([[0], first, first + SQUARE])
+        first = GROUP + np.arange(d) // GROUP * 2 * GROUP + np.arange(d) % GROUP
+        return GROUP + 2 * round_up(d), np.concatenate([[0], first, first + GROUP])
     row, column = np.indices((d + 1, d + 1))
     row, column = np.maximum(row, column), np.minimum(row, column)
     if kernel == "low":
-        return -(-(d + 1) * (d + 2) // 8) * 4, row * (row + 1) // 2 + column
-    block, other = row // SQUARE, column // SQUARE
-    n = -(-(d + 1) // SQUARE)
-    places = (block * (block + 1) // 2 + other) * SQUARE**2 + row % SQUARE * SQUARE
-    return n * (n + 1) // 2 * SQUARE**2, places + column % SQUARE
-
-
-SQUARE = 4  # features on a side of a square of sums
+        return round_up((d + 1) * (d + 2) // 2), row * (row + 1) // 2 + column
+    block_row, block_column = row // GROUP, column // GROUP
+    n = -(-(d + 1) // GROUP)
+    block = block_row * (block_row + 1) // 2 + block_column
+    return n * (n + 1) // 2 * GROUP**2, block * GROUP**2 + row % GROUP * GROUP + column % GROUP
 
 
 class Components:
@@ -63,9 +66,9 @@ class Components:
     Parameters
     ----------
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    k, d : int
+    k : int
     rows : Rows
-        The rows they will meet.
+        The rows of the E-steps.
     dtype : dtype, default=None
         What is computed in: that of the rows, or float64, to which they are widened then.
     """
@@ -74,33 +77,34 @@ class Components:
         self.covariance_type, self.k, self.d = covariance_type, k, rows.d
         self.dtype = np.dtype(rows.dtype if dtype is None else dtype)
         self.type = self.dtype.str[1:]
-        self.kernel = kernel_for(covariance_type, rows.d)
-        d, fours = rows.d, -(-k // SQUARE) * SQUARE
-        self._origin = np.zeros(d + 8, self.dtype)
-        self._origin[:d] = rows.origin
+        self.kernel = choose_kernel(covariance_type, rows.d)
+        d, padded_k = rows.d, round_up(k)
+        self._padded_origin = np.zeros(d + 8, self.dtype)
+        self._padded_origin[:d] = rows.origin
         self.origin = rows.origin.astype(np.float64)
-        self._padded = np.zeros((k, d + 8), self.dtype)
-        self._shifts = np.zeros((fours, d), self.dtype)
-        self._constants = np.zeros(fours, self.dtype)
-        n_factors = {"low": d * d, "full": len(panels(d)), "tied": len(panels(d)), "diag": 3 * d}
-        self._n_factors = n_factors[self.kernel]
-        count = 1 if self.kernel == "tied" else fours if self.kernel == "diag" else k
-        self._factors = np.zeros((count, self._n_factors), self.dtype)
+        self._padded_reference = np.zeros((k, d + 8), self.dtype)
+        self._shifts = np.zeros((padded_k, d), self.dtype)
+        self._constants = np.zeros(padded_k, self.dtype)
+        panels = len(panel_indices(d))
+        factor_sizes = {"low": d * d, "full": panels, "tied": panels, "diag": 3 * d}
+        self._factor_size = factor_sizes[self.kernel]
+        count = {"tied": 1, "diag": padded_k}.get(self.kernel, k)
+        self._packed_factors = np.zeros((count, self._factor_size), self.dtype)
 
     @property
     def reference(self) -> np.ndarray:
-        """The points that moments are taken about, in float64."""
+        """The points that moments are about, in float64."""
         if self.kernel == "tied":
             return np.broadcast_to(self.origin, (self.k, self.d))
-        return self._padded[:, : self.d].astype(np.float64)
+        return self._padded_reference[:, : self.d].astype(np.float64)
 
-    def refer(self, points: np.ndarray) -> None:
-        """Take moments about these points."""
+    def set_reference(self, points: np.ndarray) -> None:
+        """Take moments about these points; about the rows' origin where the kernel is tied."""
         if self.kernel != "tied":
-            self._padded[:, : self.d] = points
+            self._padded_reference[:, : self.d] = points
 
     def pack(self, means: np.ndarray, factors: np.ndarray, constants: np.ndarray) -> None:
-        """Parameters of the E-step; `refer` comes first.
+        """Set the parameters of the E-step; set_reference() comes first.
 
         Parameters
         ----------
@@ -111,91 +115,96 @@ class Components:
             log (π N(mean)).
         """
         self._means = np.ascontiguousarray(means, np.float64)
-        self._scaled = HALF_ROOT * factors.astype(np.float64)
-        self._exact = np.array(constants, np.float64)
+        self._factors = SQRT_HALF * factors.astype(np.float64)
+        self._exact_constants = np.array(constants, np.float64)
         self._constants[: self.k] = constants
         kind = self.covariance_type
         if kind == "spherical":
-            self._scaled = np.repeat(self._scaled[:, None], self.d, axis=1)
+            self._factors = np.repeat(self._factors[:, None], self.d, axis=1)
         if self.kernel == "tied":
-            shifts = (self._means - self.origin) @ self._scaled
-            grouped = np.zeros((len(self._shifts), self.d))
-            grouped[: self.k] = shifts
-            grouped = grouped.reshape(-1, SQUARE, self.d).transpose(0, 2, 1)
-            self._shifts.reshape(-1, self.d, SQUARE)[:] = grouped
-            self._factors[0] = self._scaled.ravel()[panels(self.d)]
+            shifts = np.zeros((len(self._shifts), self.d))
+            shifts[: self.k] = (self._means - self.origin) @ self._factors
+            grouped = shifts.reshape(-1, GROUP, self.d).transpose(0, 2, 1)
+            self._shifts.reshape(-1, self.d, GROUP)[:] = grouped
+            self._packed_factors[0] = self._factors.ravel()[panel_indices(self.d)]
             return
-        missing = self._means - self.reference
+        residual = self._means - self.reference
         if self.kernel == "diag":
-            found = np.zeros((len(self._shifts), self.d, 3))
-            found[: self.k, :, 0] = self._padded[:, : self.d]
-            found[: self.k, :, 1] = self._scaled
-            found[: self.k, :, 2] = -missing * self._scaled
-            grouped = found.reshape(-1, SQUARE, self.d, 3).transpose(0, 2, 3, 1)
-            self._factors.reshape(grouped.shape)[:] = grouped
+            packed = np.zeros((len(self._shifts), self.d, 3))
+            packed[: self.k, :, 0] = self._padded_reference[:, : self.d]
+            packed[: self.k, :, 1] = self._factors
+            packed[: self.k, :, 2] = -residual * self._factors
+            grouped = packed.reshape(-1, GROUP, self.d, 3).transpose(0, 2, 3, 1)
+            self._packed_factors.reshape(grouped.shape)[:] = grouped
             return
         if kind in ("full", "tied"):
-            whole = self._scaled
-            self._shifts[: self.k] = (missing[:, None, :] @ whole)[:, 0]
+            matrices = self._factors
+            self._shifts[: self.k] = (residual[:, None, :] @ matrices)[:, 0]
         else:
-            whole = self._scaled[:, :, None] * np.eye(self.d)
-            self._shifts[: self.k] = missing * self._scaled
+            matrices = self._factors[:, :, None] * np.eye(self.d)
+            self._shifts[: self.k] = residual * self._factors
         if kind == "tied":
-            whole = np.broadcast_to(whole, (self.k, self.d, self.d))
-        whole = whole.reshape(self.k, -1)
-        self._factors[:] = whole if self.kernel == "low" else whole[:, panels(self.d)]
+            matrices = np.broadcast_to(matrices, (self.k, self.d, self.d))
+        values = matrices.reshape(self.k, -1)
+        low = self.kernel == "low"
+        self._packed_factors[:] = values if low else values[:, panel_indices(self.d)]
 
-    def forms(self) -> dict:
-        """What EStepArgs asks for; pack() fills the same arrays anew."""
+    def kernel_arrays(self) -> dict:
+        """Arguments of EStepArgs; pack() fills the same arrays anew."""
         return {
-            "origin": self._origin,
-            "reference": self._padded,
-            "factors": self._factors,
+            "origin": self._padded_origin,
+            "reference": self._padded_reference,
+            "factors": self._packed_factors,
             "shifts": self._shifts,
             "constants": self._constants,
-            "n_factors": self._n_factors,
+            "factor_size": self._factor_size,
         }
 
-    def exact(self) -> ExactComponentsArgs:
-        """The components as they decide near-ties."""
+    def exact_args(self) -> ExactComponentsArgs:
+        """The components in float64, which decide near-ties."""
         center = self.origin if self.kernel == "tied" else self._means.mean(axis=0)
-        square = self._scaled.reshape(-1 if self.covariance_type != "tied" else 1, self._per())
+        n_factors = 1 if self.covariance_type == "tied" else self.k
+        squared_norms = (self._factors.reshape(n_factors, -1) ** 2).sum(axis=1)
         return ExactComponentsArgs(
             self.k,
             self.d,
             means=self._means,
-            factors=np.ascontiguousarray(self._scaled),
-            constants=self._exact,
+            factors=np.ascontiguousarray(self._factors),
+            constants=self._exact_constants,
             center=center,
-            reach=float(np.sqrt(((self._means - center) ** 2).sum(axis=1).max())),
-            size=float(np.sqrt((square**2).sum(axis=1).max())),
+            radius=float(np.sqrt(((self._means - center) ** 2).sum(axis=1).max())),
+            max_factor_norm=float(np.sqrt(squared_norms.max())),
         )
 
-    def _per(self) -> int:
-        return self.d if self.covariance_type in ("diag", "spherical") else self.d**2
 
-
-def chunk_rows(rows: Rows, k: int, dtype: np.dtype) -> tuple[int, int]:
+def size_chunk(rows: Rows, k: int, dtype: np.dtype) -> tuple[int, int]:
     """Rows of a chunk, and bytes of scratch memory for it."""
     tile = parallel.tile_size(dtype.str[1:])[0]
-    width = -(-(rows.d + 1) // SQUARE) * SQUARE + SQUARE
-    fours = -(-k // SQUARE) * SQUARE
-    values = 2 * width + fours + 2  # of each row
+    width, padded_k = round_up(rows.d + 1) + GROUP, round_up(k)
+    values = 2 * width + padded_k + 2  # of each row
     size = dtype.itemsize
-    chunk = int(CHUNK_BYTES // (values * size) // tile * tile)
-    most = -(-rows.n // tile) * tile
-    chunk = max(tile, min(chunk, LARGEST_CHUNK, most))
-    scratch = size * (chunk * values + tile * (width + fours))
+    chunk_rows = int(CHUNK_BYTES // (values * size) // tile * tile)
+    chunk_rows = max(tile, min(chunk_rows, MAX_CHUNK_ROWS, -(-rows.n // tile) * tile))
+    scratch = size * (chunk_rows * values + tile * (width + padded_k))
     if size > rows.dtype.itemsize:
-        scratch += size * (chunk * rows.d + SPARE)
-    return chunk, scratch
+        scratch += size * (chunk_rows * rows.d + WIDENED_PADDING)
+    return chunk_rows, scratch
 
 
-class Pass:
-    """One kind of pass over rows, run as often as the components change.
+class EStep:
+    """A pass over the rows that computes what is wanted, run as often as the components change.
 
-    Where moments are wanted, blocks are taken a few at a time, so that their partial sums
-    take little memory, and added up in their order.
+    Parameters
+    ----------
+    rows : Rows
+    components : Components
+    moments : bool
+        Whether moments are wanted. Blocks are taken a few at a time then, so that their
+        partial sums take little memory, and added up in their order.
+    given_labels, given_resp : ndarray of shape (n,), int32, or (n, k), or None
+        Responsibilities that are given; by default those of the components.
+    log_prob_norm, resp, labels : ndarray of shape (n,), (n, k), and (n,), int64, or None
+        Where log p(x), responsibilities and the likeliest components are written.
     """
 
     def __init__(
@@ -204,35 +213,41 @@ class Pass:
         components: Components,
         *,
         moments: bool = False,
+        given_labels: np.ndarray | None = None,
+        given_resp: np.ndarray | None = None,
+        log_prob_norm: np.ndarray | None = None,
+        resp: np.ndarray | None = None,
         labels: np.ndarray | None = None,
-        given: np.ndarray | None = None,
-        log_norm: np.ndarray | None = None,
-        posterior: np.ndarray | None = None,
-        assigned: np.ndarray | None = None,
     ) -> None:
         k, d = components.k, rows.d
         self.components, self._kernel = components, components.kernel
-        self._chunk, self._scratch = chunk_rows(rows, k, components.dtype)
+        chunk_rows, self._scratch = size_chunk(rows, k, components.dtype)
         if self._kernel == "tied":
-            n = -(-(d + 1) // SQUARE) * -(-k // SQUARE) * SQUARE**2
-            self._n_moments = -(-n // k)
+            self._n_moments = -(-round_up(d + 1) * round_up(k) // k)
         else:
-            self._n_moments, self._places = moment_places(self._kernel, d)
-        per_pair = {"diag": 14 * d, "tied": 4 * d}.get(self._kernel, 2 * d * d)
-        most = parallel.MAX_BLOCKS
+            self._n_moments, self._moment_indices = moment_indices(self._kernel, d)
+        flops_per_pair = {"diag": 14 * d, "tied": 4 * d}.get(self._kernel, 2 * d * d)
+        max_blocks = parallel.MAX_BLOCKS
         if moments:
-            room = rows.n * d * rows.dtype.itemsize // SHARE
-            most = max(FEWEST, min(most, room // (8 * k * self._n_moments)))
-        n_blocks, self._size = rows.cut_blocks(k * (per_pair + 60) + d * d, most)
-        self._blocks = min(n_blocks, most)
-        if n_blocks > most:  # as many at a time every time
-            times = -(-n_blocks // most)
-            self._size = -(-rows.n // (times * most * 64)) * 64
-        self._totals = np.zeros((self._blocks, 4))
-        self._moments = np.zeros((self._blocks, k * self._n_moments)) if moments else None
-        exact = components.exact() if assigned is not None else None
+            sums_bytes = rows.n * d * rows.dtype.itemsize // DATA_PER_SUMS
+            max_blocks = max(MIN_BLOCKS, min(max_blocks, sums_bytes // (8 * k * self._n_moments)))
+        n_blocks, self._block_rows = rows.cut_blocks(k * (flops_per_pair + 60) + d * d, max_blocks)
+        n_blocks_at_once = min(n_blocks, max_blocks)
+        if n_blocks > max_blocks:  # as many at a time every time
+            times = -(-n_blocks // max_blocks)
+            self._block_rows = -(-rows.n // (times * max_blocks * 64)) * 64
+        self._totals = np.zeros((n_blocks_at_once, 4))
+        self._block_moments = np.zeros((n_blocks_at_once, k * self._n_moments)) if moments else None
+        exact = components.exact_args() if labels is not None else None
+        of_rows = {
+            "given_labels": given_labels,
+            "given_resp": given_resp,
+            "log_prob_norm": log_prob_norm,
+            "resp": resp,
+            "labels": labels,
+        }
         self._runs = []
-        step = self._blocks * self._size
+        step = n_blocks_at_once * self._block_rows
         for start in range(0, rows.n, step):
             stop = min(rows.n, start + step)
             part = rows if step >= rows.n else rows.slice_rows(start, stop)
@@ -240,33 +255,29 @@ class Pass:
                 components.type,
                 part.args,
                 k,
-                self._chunk,
-                -(-part.n // self._size),
-                **components.forms(),
+                chunk_rows,
+                -(-part.n // self._block_rows),
+                **components.kernel_arrays(),
                 n_moments=self._n_moments,
                 totals=self._totals,
-                moments=self._moments,
-                labels=None if labels is None else labels[start:stop],
-                given=None if given is None else given[start:stop],
-                log_norm=None if log_norm is None else log_norm[start:stop],
-                posterior=None if posterior is None else posterior[start:stop],
-                assigned=None if assigned is None else assigned[start:stop],
+                moments=self._block_moments,
                 exact=exact,
+                **{name: None if a is None else a[start:stop] for name, a in of_rows.items()},
             )
             self._runs.append((part, args))
 
     def run(self) -> tuple[float, float]:
         """Σ w log p(x) and Σ w r log r."""
+        kernel, type = f"e_step_{self._kernel}", self.components.type
         totals = np.zeros(4)
         self._sums = None
         for part, args in self._runs:
-            kernel, type = f"expect_{self._kernel}", self.components.type
-            parallel.run_kernel(kernel, type, args, part.n, self._size, self._scratch)
-            blocks = -(-part.n // self._size)
-            totals += np.add.reduce(self._totals[:blocks])
-            if self._moments is not None:
-                found = np.add.reduce(self._moments[:blocks])
-                self._sums = found if self._sums is None else self._sums + found
+            parallel.run_kernel(kernel, type, args, part.n, self._block_rows, self._scratch)
+            n_blocks = -(-part.n // self._block_rows)
+            totals += np.add.reduce(self._totals[:n_blocks])
+            if self._block_moments is not None:
+                sums = np.add.reduce(self._block_moments[:n_blocks])
+                self._sums = sums if self._sums is None else self._sums + sums
         return float(totals[0]), float(totals[1])
 
     def moments(self) -> Moments:
@@ -274,12 +285,12 @@ class Pass:
         k, d = self.components.k, self.components.d
         reference = self.components.reference
         if self._kernel == "tied":
-            groups = -(-(d + 1) // SQUARE), -(-k // SQUARE)
-            found = self._sums[: groups[0] * groups[1] * SQUARE**2]
-            found = found.reshape(*groups, SQUARE, SQUARE).transpose(1, 2, 0, 3)
-            found = found.reshape(groups[1] * SQUARE, groups[0] * SQUARE)[:k]
-            return Moments(found[:, d].copy(), found[:, :d].copy(), None, reference)
-        sums = self._sums.reshape(k, self._n_moments)[:, self._places]
+            n_features, n_components = round_up(d + 1), round_up(k)
+            sums = self._sums[: n_features * n_components]
+            sums = sums.reshape(n_features // GROUP, n_components // GROUP, GROUP, GROUP)
+            sums = sums.transpose(1, 2, 0, 3).reshape(n_components, n_features)[:k]
+            return Moments(sums[:, d].copy(), sums[:, :d].copy(), None, reference)
+        sums = self._sums.reshape(k, self._n_moments)[:, self._moment_indices]
         if self._kernel == "diag":
             return Moments(sums[:, 0], sums[:, 1 : d + 1], sums[:, d + 1 :], reference)
         return Moments(sums[:, d, d], sums[:, d, :d], sums[:, :d, :d], reference)

@@ -36,7 +36,7 @@ cdef void m_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef const MStep *a = <const MStep *> args
     cdef Py_ssize_t d = a.d, j, l, m
     cdef double half
-    cdef double *centered
+    cdef double *scatter
     for j in range(start, stop):
         a.nk[j] = a.weight[j] + a.eps
         a.lost_digits[j] = False
@@ -46,23 +46,23 @@ cdef void m_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         if a.second == NULL:
             continue
         if a.is_diagonal:
-            centered = a.second + j * d
+            scatter = a.second + j * d
             for l in range(d):
-                centered[l] -= 2 * half_at(a, j, l) * a.delta[j * d + l]
-                a.lost_digits[j] |= check_variance(a, j, l, centered + l)
+                scatter[l] -= 2 * half_at(a, j, l) * a.delta[j * d + l]
+                a.lost_digits[j] |= check_variance(a, j, l, scatter + l)
             continue
-        centered = a.second + j * d * d
+        scatter = a.second + j * d * d
         for l in range(d):
             half = half_at(a, j, l)
             for m in range(d):
-                centered[l * d + m] -= half * a.delta[j * d + m]
-                centered[l * d + m] -= half_at(a, j, m) * a.delta[j * d + l]
-            a.lost_digits[j] |= check_variance(a, j, l, centered + l * d + l)
+                scatter[l * d + m] -= half * a.delta[j * d + m]
+                scatter[l * d + m] -= half_at(a, j, m) * a.delta[j * d + l]
+            a.lost_digits[j] |= check_variance(a, j, l, scatter + l * d + l)
         if a.divides_by_nk:
             for l in range(d * d):
-                centered[l] /= a.nk[j]
+                scatter[l] /= a.nk[j]
             for l in range(d):
-                centered[l * d + l] += a.reg_covar
+                scatter[l * d + l] += a.reg_covar
 
 
 # What core/parallel.py hands to threads: name -> address.
