@@ -189,12 +189,12 @@ def test_first_of_equal_components(covariance_type, d, dtype):
 @pytest.mark.parametrize("n", [1, 31, 33, 70])
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 6, 13])
 def test_rows_at_the_end_of_memory(name, n, d, dtype):
-    """What follows the last row is not read: values there would make every sum NaN."""
+    """Memory after the last row is not read: NaN there would make every sum NaN."""
     for covariance_type in TYPES:
         problem = make_problem("blobs", covariance_type, n, d, 3, dtype, spread=3.0)
-        room = np.full(n * d + 64, np.nan, dtype)
-        room[: n * d] = problem.X.ravel()
-        problem.X = room[: n * d].reshape(n, d)
+        padded = np.full(n * d + 64, np.nan, dtype)
+        padded[: n * d] = problem.X.ravel()
+        problem.X = padded[: n * d].reshape(n, d)
         with level(name):
             e_step, totals = problem.run(moments=True)
         assert np.isfinite(totals).all()
@@ -241,7 +241,7 @@ def test_threads(covariance_type, d, dtype, limit_threads, monkeypatch):
 
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_blocks_a_few_at_a_time(covariance_type, dtype, monkeypatch):
-    """Where partial sums may take little memory, the rows are taken part by part."""
+    """Where partial sums may take little memory, the rows are processed part by part."""
     problem = make_problem("blobs", covariance_type, 3000, 9, 5, dtype, spread=3.0)
     whole, totals = problem.run(moments=True)
     monkeypatch.setattr(parallel, "MAX_WORK", 1e5)

@@ -149,8 +149,8 @@ def tied_covariance(
 ) -> np.ndarray:
     """(Σ w x xᵀ - Σ nk mean meanᵀ) / Σ nk, for means that need not be those of all rows.
 
-    Both sums are taken about o, the reference point of the moments of all rows: with
-    g = mean - o, what they have of o cancels but for the difference of the weights.
+    Both sums are taken about o, the reference point of the moments of all rows, with
+    g = mean - o: their terms in o cancel but for the difference of the weights.
     """
     weight, first, second, reference = total_moments
     origin = reference[0]

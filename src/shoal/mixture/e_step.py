@@ -37,11 +37,11 @@ def round_up(n: int) -> int:
 @cache
 def panel_indices(d: int) -> np.ndarray:
     """For each value of the kernels' panels, its index in a triangular factor of d columns."""
-    found = []
+    panels = []
     for first in range(0, d, PANEL_COLUMNS):
         stop = min(d, first + PANEL_COLUMNS)
-        found.append((np.arange(stop)[:, None] * d + np.arange(first, stop)).ravel())
-    return np.concatenate(found)
+        panels.append((np.arange(stop)[:, None] * d + np.arange(first, stop)).ravel())
+    return np.concatenate(panels)
 
 
 @cache

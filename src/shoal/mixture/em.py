@@ -221,8 +221,8 @@ class EM:
             resp = resp.astype(data.dtype, copy=False)
             e_step = EStep(part, self.components, moments=True, given_resp=resp)
             e_step.run()
-            found = e_step.moments()
-            moments = found if moments is None else moments.add(found)
+            part_moments = e_step.moments()
+            moments = part_moments if moments is None else moments.add(part_moments)
         return moments
 
     def _estimate_from_rows(self, indices: np.ndarray, eps: float) -> Estimates:

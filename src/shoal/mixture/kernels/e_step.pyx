@@ -66,8 +66,8 @@ cdef inline void multiply_panel(const real *t, Py_ssize_t first, int width, cons
                 q[v] = v_fma(y[j][v], y[j][v], q[v])
 
 
-cdef inline void multiply_factor(const real *t, Py_ssize_t d, const real *panels,
-                                 const real *shift, real *out, vreal *q) noexcept nogil:
+cdef inline void multiply_factor(const real *t, Py_ssize_t d, const real *panels, const real *shift,
+                                 real *out, vreal *q) noexcept nogil:
     """All columns of a factor, whose panels hold rows 0 .. of up to PANEL_COLUMNS columns each."""
     cdef Py_ssize_t first = 0, rest
     while first + PANEL_COLUMNS <= d:
@@ -238,12 +238,11 @@ cdef inline void accumulate_moments_tied(const EStep *a, const Chunk *c,
 
 
 cdef inline void estimate_group(const real *tile, Py_ssize_t d, const real *f, bint is_scaled,
-                                const real *constants, Py_ssize_t stride,
-                                real *out) noexcept nogil:
-    """constant_j - |x - m_j|² for a tile and GROUP components; is_scaled, a constant where
-    inlined, says that it is |(x - m_j) F_j - shift_j|² with F_j diagonal.
+                                const real *constants, Py_ssize_t stride, real *out) noexcept nogil:
+    """The log probabilities of a tile and GROUP components: constant_j - |y|².
 
-    f holds m_j of the components, and where is_scaled, F_j and -shift_j, feature by feature.
+    y = x - m_j, and where is_scaled (a constant where inlined), y = (x - m_j) F_j - shift_j with
+    F_j diagonal. f holds m_j, or m_j, F_j and -shift_j, of all of them, feature by feature.
     """
     cdef vreal q[GROUP][TILE_VECTORS]
     cdef vreal x[TILE_VECTORS]
@@ -350,7 +349,7 @@ cdef inline void run_e_step(const EStep *a, Py_ssize_t block, Py_ssize_t start, 
     cdef real *tile = allocate_chunk(a, scratch, &c)
     cdef real *h = tile + c.tile_width * TILE_ROWS
     clear_sums(a, totals, moments)
-    # what stands beyond the last feature counts for nothing, but must be finite
+    # what stands beyond the last feature is not used, but must be finite
     memset(c.tiles, 0, a.chunk_rows * c.tile_width * sizeof(real))
     while i < stop:
         load_rows(a, i, stop, &c)
