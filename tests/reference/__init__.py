@@ -50,14 +50,14 @@ from ._density import (
 from ._labels import assign, assign_bounded, assign_sparse, update_bounds
 from ._measures import inertia, moments, transform
 from ._mixtures import (
-    estimate,
-    expect_diag,
-    expect_full,
-    expect_low,
-    expect_tied,
+    e_step_diag,
+    e_step_full,
+    e_step_low,
+    e_step_tied,
     exponentials,
-    factorise,
     logarithms,
+    m_step,
+    precisions_cholesky,
 )
 from ._seeds import accept, aim, search, seed
 from ._silhouettes import (
@@ -100,6 +100,6 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "pair_distances", "scan_triangle", "contract", "chain", "name_nodes", "paint",
     "split", "enclose", "enclose_nodes", "nearest_other",
     "unite_components", "count_points", "lay_out", "orient", "prim", "squares",
-    "expect_low", "expect_full", "expect_tied", "expect_diag", "estimate", "factorise",
+    "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",
 ]  # fmt: skip
