@@ -483,7 +483,7 @@ cdef void label_border_points(void *args, Py_ssize_t block, Py_ssize_t start, Py
                 a.labels[t.order[tile * TILE + r]] = best[r]
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "sum_node_weights": PyCapsule_New(<void *> sum_node_weights, "shoal.kernel", NULL),
     "find_cells": PyCapsule_New(<void *> find_cells, "shoal.kernel", NULL),

@@ -54,7 +54,7 @@ cdef void gather_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         a.parent[p] = <int32_t> a.labels[a.tree.order[p]]
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "find_roots": PyCapsule_New(<void *> find_roots, "shoal.kernel", NULL),
     "number_clusters": PyCapsule_New(<void *> number_clusters, "shoal.kernel", NULL),

@@ -188,7 +188,7 @@ cdef inline bint is_second_nearer(const Traversal *w, const KDTree *t, const rea
     )
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "count_graph_neighbors": PyCapsule_New(<void *> count_graph_neighbors, "shoal.kernel", NULL),
     "expand_clusters": PyCapsule_New(<void *> expand_clusters, "shoal.kernel", NULL),

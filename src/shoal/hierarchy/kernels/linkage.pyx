@@ -401,7 +401,7 @@ cdef void chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     a.state[1] = stop
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "pair_distances": PyCapsule_New(<void *> pair_distances, "shoal.kernel", NULL),
     "scan_triangle": PyCapsule_New(<void *> scan, "shoal.kernel", NULL),

@@ -98,7 +98,7 @@ cdef void sum_block(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t s
     add_rows(&a.rows, start, stop, a.labels, NULL, a.sums + block * a.centers.k * (a.rows.d + 1))
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign": PyCapsule_New(<void *> assign, "shoal.kernel", NULL),
     "sum_block": PyCapsule_New(<void *> sum_block, "shoal.kernel", NULL),

@@ -434,7 +434,7 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
         finish_sums(a, block, start, stop, recompute, counts[0])
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign_bounded": PyCapsule_New(<void *> assign_bounded, "shoal.kernel", NULL),
 }

@@ -136,7 +136,7 @@ cdef void update_bounds(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
             <float> min(nearest * (1 - 1e-6), MAX_BOUND) if a.neighbors_only else 0)
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "update_bounds": PyCapsule_New(<void *> update_bounds, "shoal.kernel", NULL),
 }

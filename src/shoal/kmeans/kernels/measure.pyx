@@ -56,7 +56,7 @@ cdef void transform(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t s
             first += LANES
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "inertia": PyCapsule_New(<void *> inertia, "shoal.kernel", NULL),
     "transform": PyCapsule_New(<void *> transform, "shoal.kernel", NULL),

@@ -116,7 +116,7 @@ cdef void step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
             (<real *> a.new_weights)[j] = seen[j] + gain[j] if gain[j] > 0 else seen[j]
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign_batch": PyCapsule_New(<void *> assign_batch, "shoal.kernel", NULL),
     "step": PyCapsule_New(<void *> step, "shoal.kernel", NULL),

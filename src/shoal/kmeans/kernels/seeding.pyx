@@ -415,7 +415,7 @@ cdef void search(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         a.found[t] = i
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "aim": PyCapsule_New(<void *> aim, "shoal.kernel", NULL),
     "seed": PyCapsule_New(<void *> seed, "shoal.kernel", NULL),

@@ -51,7 +51,7 @@ cdef void assign_sparse(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     a.counts[4 * block + 3] = 0
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign_sparse": PyCapsule_New(<void *> assign_sparse, "shoal.kernel", NULL),
 }

@@ -128,7 +128,7 @@ cdef void pack_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                 panel_norms[p * TILE_CENTERS + t] = <real> a.squared_norms[j]
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "reduce_blocks": PyCapsule_New(<void *> reduce_blocks, "shoal.kernel", NULL),
     "sum_clusters": PyCapsule_New(<void *> sum_clusters, "shoal.kernel", NULL),

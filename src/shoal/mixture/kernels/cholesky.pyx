@@ -70,7 +70,7 @@ cdef void precisions_cholesky(void *args, Py_ssize_t block, Py_ssize_t start, Py
                 a.is_definite[j] &= fabs(a.factors[l]) < INFINITY
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "precisions_cholesky": PyCapsule_New(<void *> precisions_cholesky, "shoal.kernel", NULL),
 }

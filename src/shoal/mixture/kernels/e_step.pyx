@@ -392,7 +392,7 @@ cdef void e_step_diag(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t
     run_e_step(<const EStep *> args, block, start, stop, scratch, DIAG)
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "e_step_full": PyCapsule_New(<void *> e_step_full, "shoal.kernel", NULL),
     "e_step_tied": PyCapsule_New(<void *> e_step_tied, "shoal.kernel", NULL),

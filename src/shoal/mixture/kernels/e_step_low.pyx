@@ -152,7 +152,7 @@ cdef void logarithms(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
     apply_elementwise(<const Elementwise *> args, start, stop, True)
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "e_step_low": PyCapsule_New(<void *> e_step_low, "shoal.kernel", NULL),
     "exponentials": PyCapsule_New(<void *> exponentials, "shoal.kernel", NULL),

@@ -65,7 +65,7 @@ cdef void m_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
                 scatter[l * d + l] += a.reg_covar
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "m_step": PyCapsule_New(<void *> m_step, "shoal.kernel", NULL),
 }

@@ -447,7 +447,7 @@ cdef void silhouette_distances(void *args, Py_ssize_t block, Py_ssize_t start, P
     a.least[block] = least if finite else NAN
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "silhouette_pairs": PyCapsule_New(<void *> silhouette_pairs, "shoal.kernel", NULL),
     "silhouette_coefficients":

@@ -283,7 +283,7 @@ cdef void rotate_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t
         i += ROTATED_ROWS
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "rotate_rows": PyCapsule_New(<void *> rotate_rows, "shoal.kernel", NULL),
     "split_nodes": PyCapsule_New(<void *> split_nodes, "shoal.kernel", NULL),

@@ -465,7 +465,7 @@ cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                 a.place[here] = -1
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "split": PyCapsule_New(<void *> split, "shoal.kernel", NULL),
     "enclose": PyCapsule_New(<void *> enclose, "shoal.kernel", NULL),

@@ -209,7 +209,7 @@ cdef void prim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
         panels[p * d * PANEL + i - p * PANEL] = REAL_INF
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "unite_components": PyCapsule_New(<void *> unite_components, "shoal.kernel", NULL),
     "prim": PyCapsule_New(<void *> prim, "shoal.kernel", NULL),

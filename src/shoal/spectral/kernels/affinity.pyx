@@ -207,7 +207,7 @@ cdef void graph_product(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         i += 1
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "affinity": PyCapsule_New(<void *> affinity, "shoal.kernel", NULL),
     "graph_degrees": PyCapsule_New(<void *> graph_degrees, "shoal.kernel", NULL),
