@@ -11,7 +11,8 @@ from shoal.space.args cimport KDTreeArgs
 
 from shoal.core.parallel import load_kernels
 
-load_kernels("shoal.density.kernels", "clusters", "labels", "neighborhoods")
+load_kernels("shoal.density.kernels", "clusters", "neighborhoods")
+load_kernels("shoal.density.kernels", "labels", types=["f8"])
 
 TILE_DISTANCES = {"sqeuclidean": SQEUCLIDEAN, "manhattan": MANHATTAN, "chebyshev": CHEBYSHEV}
 REFINEMENTS = {

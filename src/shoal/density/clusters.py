@@ -118,10 +118,9 @@ class TreeDBSCAN:
         self._run("find_min_labels", 1, 1)
         self._run("unite_within_cells", self._n_cells, self._block_items(self._n_cells))
         self._run("unite_between_cells", self._n_cells, self._block_items(self._n_cells))
-        self._run("find_roots", self.n, parallel.cut_blocks(self.n, 40)[1])
-        rows = parallel.cut_blocks(self.n, 8)[1]
-        self._run("number_clusters", self.n, rows, in_order=True)
-        self._run("gather_labels", self.n, rows)
+        self._run_labels("find_roots", 40)
+        self._run_labels("number_clusters", 8, in_order=True)
+        self._run_labels("gather_labels", 8)
         return np.flatnonzero(self.labels >= 0)
 
     def label_border_points(self) -> None:
@@ -131,9 +130,14 @@ class TreeDBSCAN:
         self._run("label_border_points", self._tree.n_tiles, self._block_items(self._tree.n_tiles))
         del self._args, self._arrays, self._tree, self._metric
 
-    def _run(self, kernel: str, items: int, size: int, **options: bool) -> None:
+    def _run_labels(self, kernel: str, work: int, **options: bool) -> None:
+        """A kernel over all positions, which reads no row: the same for every type."""
+        size = parallel.cut_blocks(self.n, work)[1]
+        parallel.run_kernel(kernel, "f8", self._args, self.n, size, **options)
+
+    def _run(self, kernel: str, items: int, size: int) -> None:
         scratch = 8 * TILE_SIZE * self.d
-        parallel.run_kernel(kernel, self._tree.type, self._args, items, size, scratch, **options)
+        parallel.run_kernel(kernel, self._tree.type, self._args, items, size, scratch)
 
     def _block_items(self, items: int) -> int:
         """Tiles or cells in a block: by their usual work, limited by that against all rows."""

@@ -7,7 +7,8 @@ from shoal.mixture.kernels.structs cimport Cholesky, EStep, Elementwise, ExactCo
 
 from shoal.core.parallel import load_kernels
 
-load_kernels("shoal.mixture.kernels", "cholesky", "e_step", "e_step_low", "m_step")
+load_kernels("shoal.mixture.kernels", "e_step", "e_step_low")
+load_kernels("shoal.mixture.kernels", "cholesky", "m_step", types=["f8"])
 
 
 cdef class ExactComponentsArgs:
