@@ -166,7 +166,12 @@ MAKERS = {
     ),
     "search": (
         lambda **a: SearchArgs("f8", in_data_type=False, **a),
-        {"closest_squared": f8(N), "weights": f8(N), "cumulative": f8(BLOCKS + 1), "targets": f8(4)},
+        {
+            "closest_squared": f8(N),
+            "weights": f8(N),
+            "cumulative": f8(BLOCKS + 1),
+            "targets": f8(4),
+        },
         {"indices": i8(4)},
     ),
 }

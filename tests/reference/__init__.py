@@ -23,7 +23,7 @@ from ._agglomerative import (
     squares,
     unite_components,
 )
-from ._batches import assign_batch, step
+from ._batches import assign_batch, update_centers_minibatch
 from ._density import (
     border_labels,
     close_counts,
@@ -59,7 +59,7 @@ from ._mixtures import (
     factorise,
     logarithms,
 )
-from ._seeds import accept, aim, search, seed
+from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
     affinity,
     graph_degrees,
@@ -75,10 +75,10 @@ from ._silhouettes import (
 from ._updates import add_blocks, add_in_order, add_members, average, pack, sum_block
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
-    "search", "aim", "seed", "accept",
+    "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
     "assign", "assign_bounded", "assign_sparse", "follow",
     "add_blocks", "add_members", "add_in_order", "average", "pack", "sum_block",
-    "assign_batch", "step",
+    "assign_batch", "update_centers_minibatch",
     "rotate_rows", "split_nodes", "grow_subtrees", "fill_tiles",
     "neighbors", "sum_weights", "find_cells", "count_neighbors", "count_open",
     "close_counts", "join_cells", "unite_cells",

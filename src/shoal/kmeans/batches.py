@@ -73,9 +73,7 @@ class MiniBatchUpdater:
             rows.d if rows.sparse else max(64, parallel.cut_blocks(rows.d, 16 * batch_size, 16)[1])
         )
         scratch = 8 * len(weight_sums)
-        parallel.run_kernel(
-            "update_centers_minibatch", rows.type, args, rows.d, features, scratch
-        )
+        parallel.run_kernel("update_centers_minibatch", rows.type, args, rows.d, features, scratch)
         self.centers, self.weight_sums = centers, weight_sums
         return total
 
