@@ -35,7 +35,7 @@ from shoal.kmeans.kernels.structs cimport Search, Seeding
 from shoal.kmeans.kernels.tile cimport Prefetch, Scores, compute_scores, start_prefetch
 
 cdef enum:
-    MIN_PRUNED_FEATURES = 8  # rows of fewer features pass no filter
+    MIN_PRUNED_FEATURES = 8  # rows of fewer features go through neither filter
     CHUNK_ROWS = 64          # rows of few features that are transposed together
     PARTIAL_SUMS = 8         # independent sums that make up one distance
     SUM_VECTORS = PARTIAL_SUMS // DL
