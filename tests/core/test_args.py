@@ -72,12 +72,12 @@ def u1(*shape):
 
 
 SEEDING_OUT = {
-    "closest": f8(N),
-    "nearest": i4(N),
-    "nearer": u1(N),
+    "closest_squared": f8(N),
+    "nearest_seed": i4(N),
+    "nearer_mask": u1(N),
     "gains": f8(BLOCKS, WIDTH),
-    "left": f8(BLOCKS),
-    "columns": f8(2, N),
+    "block_potential": f8(BLOCKS),
+    "candidate_closest": f8(2, N),
 }
 
 # How each structure is made from arrays that fit; those written to by kernels come last.
@@ -153,25 +153,30 @@ MAKERS = {
         {"sums": f8(BLOCKS, D), "squares": f8(BLOCKS, D)},
     ),
     "seeding": (
-        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, rounded=False, **a),
+        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, in_data_type=False, **a),
         {
             "points": f8(2, D),
-            "reach": f8(K),
+            "prune_radius_squared": f8(K),
         },
         SEEDING_OUT | {"panel": f8(D, WIDTH), "panel_norms": f8(WIDTH)},
     ),
     "seeding of CSR data": (
-        lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, rounded=False, **a),
+        lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, in_data_type=False, **a),
         {
             "points": f8(2, D),
-            "reach": f8(K),
+            "prune_radius_squared": f8(K),
         },
-        SEEDING_OUT | {"candidates": f8(D, WIDTH), "norms": f8(WIDTH)},
+        SEEDING_OUT | {"transposed": f8(D, WIDTH), "squared_norms": f8(WIDTH)},
     ),
     "search": (
-        lambda **a: SearchArgs("f8", rounded=False, **a),
-        {"closest": f8(N), "weights": f8(N), "before": f8(BLOCKS + 1), "targets": f8(4)},
-        {"found": i8(4)},
+        lambda **a: SearchArgs("f8", in_data_type=False, **a),
+        {
+            "closest_squared": f8(N),
+            "weights": f8(N),
+            "cumulative": f8(BLOCKS + 1),
+            "targets": f8(4),
+        },
+        {"indices": i8(4)},
     ),
 }
 READ = [(struct, name) for struct, (_, read, _) in MAKERS.items() for name in read]
@@ -179,8 +184,8 @@ WRITTEN = [(struct, name) for struct, (_, _, written) in MAKERS.items() for name
 # Arrays whose own length says how long the others must be.
 FREE = {
     ("search", "targets"),
-    ("search", "closest"),
-    ("search", "before"),
+    ("search", "closest_squared"),
+    ("search", "cumulative"),
     ("seeding", "points"),
     ("seeding of CSR data", "points"),
     ("rows of CSR data", "x"),
@@ -293,7 +298,7 @@ def test_seeding_needs_candidates_in_the_form_of_the_rows(struct):
     args = make(struct)
     for count in (-1, 3):
         with pytest.raises(ValueError, match=f"{count} candidates, room for 2"):
-            args.compare(count)
+            args.set_n_candidates(count)
 
 
 def test_unknown_kernel():

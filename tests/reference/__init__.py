@@ -23,7 +23,7 @@ from ._agglomerative import (
     squares,
     unite_components,
 )
-from ._batches import assign_batch, step
+from ._batches import assign_batch, update_centers_minibatch
 from ._density import (
     build_subtrees,
     close_open_rows,
@@ -59,7 +59,7 @@ from ._mixtures import (
     m_step,
     precisions_cholesky,
 )
-from ._seeds import accept, aim, search, seed
+from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
     affinity,
     graph_degrees,
@@ -82,11 +82,11 @@ from ._updates import (
 )
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
-    "search", "aim", "seed", "accept",
+    "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
     "assign", "assign_bounded", "assign_sparse", "update_bounds",
     "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "average_centers", "pack_centers",
     "sum_block",
-    "assign_batch", "step",
+    "assign_batch", "update_centers_minibatch",
     "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles",
     "neighbors", "sum_node_weights", "find_cells", "count_neighbors", "count_open_rows",
     "close_open_rows", "unite_within_cells", "unite_between_cells",

@@ -222,7 +222,7 @@ cdef int read_and_run(Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
             if error:
                 return error
         convert_rows(r.source, start, stop, x, raw)
-        (<Rows *> memory).x = x - start * r.source.d * r.source.real
+        (<Rows *> memory).x = x - start * r.source.d * r.source.real_size
     kernel(memory, b, start, stop, raw + r.raw_size)
     return 0
 
@@ -314,7 +314,7 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
 
 cdef void prepare_reader(Reader *r, File file, Args args, Py_ssize_t size):
     """Fill in what reading blocks of `size` rows needs."""
-    cdef Py_ssize_t row = file.source.d * file.source.real
+    cdef Py_ssize_t row = file.source.d * file.source.real_size
     r.source = &file.source
     r.args = <const char *> args.pointer
     r.args_size = (args.size + 63) // 64 * 64

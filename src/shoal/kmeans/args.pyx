@@ -214,54 +214,57 @@ cdef class MeasureArgs(Args):
 
 
 cdef class SeedingArgs(Args):
-    """As many candidates as `points` has room for; `compare` says how many there are."""
+    """As many candidates as `points` has rows; `set_n_candidates` sets how many are in use."""
 
     cdef Seeding struct
-    cdef Py_ssize_t room
+    cdef Py_ssize_t max_candidates
 
     def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points, *,
-                 bint rounded, closest, nearest, reach, nearer, gains, left, panel=None,
-                 panel_norms=None, candidates=None, norms=None, columns=None):
+                 bint in_data_type, closest_squared, nearest_seed, prune_radius_squared,
+                 nearer_mask, gains, block_potential, panel=None, panel_norms=None,
+                 transposed=None, squared_norms=None, candidate_closest=None):
         cdef Seeding *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
         if len(points) > width:
             raise ValueError(f"{len(points)} candidates, room for {width}")
-        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (candidates, norms)
+        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (transposed, squared_norms)
         if forms[0] is None or forms[1] is None:
-            raise ValueError("dense rows need a panel and its norms, others candidates and norms")
+            raise ValueError("dense rows need panel and panel_norms, CSR rows transposed and "
+                             "squared_norms")
         self.set_rows(rows, &a.rows, sizeof(Seeding))
-        a.n_candidates = self.room = len(points)
-        a.rounded = rounded
+        a.n_candidates = self.max_candidates = len(points)
+        a.in_data_type = in_data_type
         a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
         a.panel = address(panel, rows.type, d * width, self.kept, True)
         a.panel_norms = address(panel_norms, rows.type, width, self.kept, True)
-        a.candidates = <double *> address(candidates, "f8", d * width, self.kept, True)
-        a.norms = <double *> address(norms, "f8", width, self.kept, True)
-        a.closest = <double *> address(closest, "f8", n, self.kept, True)
-        a.nearest = <int32_t *> address(nearest, "i4", n, self.kept, True)
-        a.reach = <const double *> address(reach, "f8", k, self.kept)
-        a.nearer = <uint8_t *> address(nearer, "u1", n, self.kept, True)
+        a.transposed = <double *> address(transposed, "f8", d * width, self.kept, True)
+        a.squared_norms = <double *> address(squared_norms, "f8", width, self.kept, True)
+        a.closest_squared = <double *> address(closest_squared, "f8", n, self.kept, True)
+        a.nearest_seed = <int32_t *> address(nearest_seed, "i4", n, self.kept, True)
+        a.prune_radius_squared = <const double *> address(prune_radius_squared, "f8", k, self.kept)
+        a.nearer_mask = <uint8_t *> address(nearer_mask, "u1", n, self.kept, True)
         a.gains = <double *> address(gains, "f8", n_blocks * width, self.kept, True)
-        a.left = <double *> address(left, "f8", n_blocks, self.kept, True)
-        a.columns = address(columns, rows.type, a.n_candidates * n, self.kept, True)
+        a.block_potential = <double *> address(block_potential, "f8", n_blocks, self.kept, True)
+        a.candidate_closest = address(candidate_closest, rows.type, a.n_candidates * n,
+                                      self.kept, True)
 
-    def compare(self, Py_ssize_t count):
-        """Candidates from now on."""
-        if not 0 <= count <= self.room:
-            raise ValueError(f"{count} candidates, room for {self.room}")
+    def set_n_candidates(self, Py_ssize_t count):
+        """The candidates of the next runs: the first `count` rows of `points`."""
+        if not 0 <= count <= self.max_candidates:
+            raise ValueError(f"{count} candidates, room for {self.max_candidates}")
         self.struct.n_candidates = count
 
-    def aiming(self):
-        """Arguments for a run over candidates in place of rows."""
-        return AimingArgs(self)
+    def packing(self):
+        """Arguments of pack_candidates, which runs over candidates in place of rows."""
+        return CandidatePackingArgs(self)
 
-    def choose(self, Py_ssize_t candidate, Py_ssize_t seed):
-        """The candidate that `accept` makes a seed, and its number."""
-        self.struct.chosen = candidate
-        self.struct.seed = <int32_t> seed
+    def set_accepted(self, Py_ssize_t candidate, Py_ssize_t seed):
+        """The candidate that accept_candidate makes a seed, and that seed's index."""
+        self.struct.accepted = candidate
+        self.struct.seed_index = <int32_t> seed
 
 
-cdef class AimingArgs(Args):
+cdef class CandidatePackingArgs(Args):
     def __init__(self, SeedingArgs seeding):
         self.pointer = &seeding.struct
         self.kept = [seeding]
@@ -270,35 +273,36 @@ cdef class AimingArgs(Args):
 cdef class SearchArgs(Args):
     cdef Search struct
 
-    def __init__(self, str type, closest, weights, before, targets, found, *, bint rounded):
+    def __init__(self, str type, closest_squared, weights, cumulative, targets, indices, *,
+                 bint in_data_type):
         cdef Search *a = &self.struct
-        cdef Py_ssize_t n = len(closest)
+        cdef Py_ssize_t n = len(closest_squared)
         self.pointer = a
-        a.n_blocks = len(before) - 1
+        a.n_blocks = len(cumulative) - 1
         a.n_targets = len(targets)
-        a.rounded = rounded
-        a.closest = <const double *> address(closest, "f8", n, self.kept)
+        a.in_data_type = in_data_type
+        a.closest_squared = <const double *> address(closest_squared, "f8", n, self.kept)
         a.weights = address(weights, type, n, self.kept)
-        a.before = <const double *> address(before, "f8", a.n_blocks + 1, self.kept)
+        a.cumulative = <const double *> address(cumulative, "f8", a.n_blocks + 1, self.kept)
         a.targets = <const double *> address(targets, "f8", a.n_targets, self.kept)
-        a.found = <int64_t *> address(found, "i8", a.n_targets, self.kept, True)
+        a.indices = <int64_t *> address(indices, "i8", a.n_targets, self.kept, True)
 
 
 cdef class BatchArgs(Args):
-    """A batch of `count` rows: those that are `drawn`, or all of them."""
+    """A batch of `batch_size` rows: those at `batch_indices`, or all of them."""
 
     cdef Batch struct
-    cdef list moving
+    cdef list step_arrays
     cdef str type
 
-    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, Py_ssize_t count, *,
-                 labels, inertias, drawn=None):
+    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks,
+                 Py_ssize_t batch_size, *, labels, block_inertia, batch_indices=None):
         cdef Batch *a = &self.struct
-        if drawn is None and count != rows.struct.n:
-            raise ValueError(f"a batch of {count} among {rows.struct.n} rows")
+        if batch_indices is None and batch_size != rows.struct.n:
+            raise ValueError(f"a batch of {batch_size} among {rows.struct.n} rows")
         if rows.type != centers.type:
             raise TypeError(f"rows are {rows.type}, centers {centers.type}")
-        if drawn is None:  # so a run goes over the rows, wherever they are
+        if batch_indices is None:  # a run is over the rows, which may lie in a file
             self.set_rows(rows, &a.rows, sizeof(Batch))
         else:
             self.pointer = a
@@ -306,17 +310,17 @@ cdef class BatchArgs(Args):
         self.kept += [rows, centers]
         self.type = rows.type
         a.centers = centers.struct
-        a.count = count
-        a.drawn = <const int64_t *> address(drawn, "i8", count, self.kept)
-        a.labels = <int32_t *> address(labels, "i4", count, self.kept, True)
-        a.inertias = <double *> address(inertias, "f8", n_blocks, self.kept, True)
+        a.batch_size = batch_size
+        a.batch_indices = <const int64_t *> address(batch_indices, "i8", batch_size, self.kept)
+        a.labels = <int32_t *> address(labels, "i4", batch_size, self.kept, True)
+        a.block_inertia = <double *> address(block_inertia, "f8", n_blocks, self.kept, True)
 
-    def move(self, old, weights, new, new_weights):
-        """Centers and weights before and after the next step."""
+    def set_step(self, old_centers, old_weight_sums, new_centers, new_weight_sums):
+        """Centers and their weights before and after the next step."""
         cdef Batch *a = &self.struct
         cdef Py_ssize_t k = a.centers.k, length = k * a.rows.d
-        self.moving = []
-        a.old = address(old, self.type, length, self.moving)
-        a.weights = address(weights, self.type, k, self.moving)
-        a.new = address(new, self.type, length, self.moving, True)
-        a.new_weights = address(new_weights, self.type, k, self.moving, True)
+        self.step_arrays = []
+        a.old_centers = address(old_centers, self.type, length, self.step_arrays)
+        a.old_weight_sums = address(old_weight_sums, self.type, k, self.step_arrays)
+        a.new_centers = address(new_centers, self.type, length, self.step_arrays, True)
+        a.new_weight_sums = address(new_weight_sums, self.type, k, self.step_arrays, True)

@@ -22,7 +22,7 @@ from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
 from shoal.core.rows import Rows
 from shoal.kmeans.centers import Centers, assign_labels, compute_distances, compute_inertia
-from shoal.kmeans.seeding import ROUNDED_ROWS, draw_seeds, probabilities
+from shoal.kmeans.seeding import MAX_ROWS_IN_FLOAT32, draw_seeds, probabilities
 
 
 class BaseKMeans(
@@ -46,7 +46,7 @@ class BaseKMeans(
         "random_state": ["random_state"],
     }
 
-    _rounded_rows: ClassVar[int] = ROUNDED_ROWS  # of draw_seeds
+    _max_rows_in_float32: ClassVar[int] = MAX_ROWS_IN_FLOAT32  # of draw_seeds
 
     n_clusters: int
     init: str | ArrayLike | Callable
@@ -88,7 +88,10 @@ class BaseKMeans(
         """Initial centers of a run, less the origin."""
         if isinstance(init, str) and init == "k-means++":
             chosen = draw_seeds(
-                rows, self.n_clusters, random_state, rounded_rows=self._rounded_rows
+                rows,
+                self.n_clusters,
+                random_state,
+                max_rows_in_float32=self._max_rows_in_float32,
             )
             return rows.gather_centered(chosen)
         if isinstance(init, str):

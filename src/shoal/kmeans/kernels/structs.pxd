@@ -109,47 +109,48 @@ ctypedef struct Measure:
 
 
 ctypedef struct Seeding:
-    # One step of k-means++: candidates against every row.
+    # One step of greedy k-means++: candidates against every row. D² is a row's squared
+    # distance to its nearest seed (Arthur & Vassilvitskii 2007).
     Rows rows
     Py_ssize_t n_candidates    # at most CANDIDATES
-    Py_ssize_t chosen          # the candidate that becomes a seed
-    int32_t seed               # its number
-    bint rounded               # rows less the origin, and distances, are rounded to real
-    const double *points       # [n_candidates, d], less the origin
-    void *panel                # real[d, CANDIDATES]: -2 candidate, for dense rows
+    Py_ssize_t accepted        # the candidate that becomes a seed
+    int32_t seed_index         # and which seed it becomes
+    bint in_data_type          # rows less the origin, and distances, are rounded to real
+    const double *points       # [n_candidates, d]: the candidates less the origin
+    void *panel                # real[d, CANDIDATES]: -2 candidate; for dense rows
     void *panel_norms          # real[CANDIDATES]: |candidate|²; infinite beyond the last
-    double *candidates         # [d, CANDIDATES], for sparse rows
-    double *norms              # [CANDIDATES]: |candidate|²
-    double *closest            # [n]: squared distance to the nearest seed
-    int32_t *nearest           # [n]: which seed that is; -1: none yet
-    const double *reach        # [k]: rows closer to this seed than that are settled
-    uint8_t *nearer            # [n]: bit j: candidate j is nearer than any seed
+    double *transposed         # [d, CANDIDATES]: candidates; for CSR rows
+    double *squared_norms      # [CANDIDATES]: |candidate|²; for CSR rows
+    double *closest_squared    # [n]: D²
+    int32_t *nearest_seed      # [n]: -1: none yet
+    const double *prune_radius_squared  # [k]: rows with D² up to that of their seed are skipped
+    uint8_t *nearer_mask       # [n]: bit j: candidate j is nearer than any seed
     double *gains              # [n_blocks, CANDIDATES]
-    double *left               # [n_blocks]: Σ w·closest after `accept`
-    void *columns              # real[n_candidates, n]: min(closest, distance); NULL: not wanted
+    double *block_potential    # [n_blocks]: Σ w·D² after accept_candidate
+    void *candidate_closest    # real[n_candidates, n]: D² if that candidate were accepted; or NULL
 
 
 ctypedef struct Search:
-    # Where a running sum of w·closest reaches each of some ascending targets.
+    # Where the running sum of w·D² reaches each of some ascending targets.
     Py_ssize_t n_blocks
     Py_ssize_t n_targets
-    bint rounded               # the sum is taken in the data's type
-    const double *closest      # [n]
+    bint in_data_type          # the sum is taken in the data's type
+    const double *closest_squared  # [n]: D²
     const void *weights        # real[n] or NULL
-    const double *before       # [n_blocks + 1]: the sum where each block begins, and the last ends
+    const double *cumulative   # [n_blocks + 1]: the sum before each block, and after the last
     const double *targets      # [n_targets]
-    int64_t *found             # [n_targets]
+    int64_t *indices           # [n_targets]: rows
 
 
 ctypedef struct Batch:
-    # One step of mini-batch k-means: rows that were drawn, and centers in the data's type.
+    # One step of mini-batch k-means; centers and their weights are in the data's type.
     Rows rows
-    Centers centers
-    Py_ssize_t count           # rows of the batch
-    const int64_t *drawn       # [count]: which rows they are; NULL: all, in their order
-    int32_t *labels            # [count]
-    double *inertias           # [n_blocks]: Σ w |x - c|²
-    const void *old            # real[k, d]: centers
-    const void *weights        # real[k]: weight that each has seen
-    void *new                  # real[k, d]
-    void *new_weights          # real[k]
+    Centers centers            # the old ones
+    Py_ssize_t batch_size
+    const int64_t *batch_indices  # [batch_size]: rows of the batch; NULL: all, in their order
+    int32_t *labels            # [batch_size]
+    double *block_inertia      # [n_blocks]: Σ w |x - c|²
+    const void *old_centers    # real[k, d]
+    const void *old_weight_sums  # real[k]: weight of all rows that each center has averaged
+    void *new_centers          # real[k, d]
+    void *new_weight_sums      # real[k]
