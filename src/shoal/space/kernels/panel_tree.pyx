@@ -207,9 +207,8 @@ cdef inline void update_bounds(NearestOther *a, Py_ssize_t leaf, QueryLeaf *q) n
                     q.component_bound[i], <real> (BOUND_SLACK * atomic_load_double(
                         a.component_bounds + <Py_ssize_t> components[i])))
     while j < PANEL:
-        bound = v_min(v_min(v_load(distance + j), v_load(q.component_bound + j)),
-                      v_load(q.cap + j))
-        bound = v_mul(bound, v_set1(<real> ROUNDING_MARGIN))
+        bound = v_mul(v_min(v_min(v_load(distance + j), v_load(q.component_bound + j)),
+                            v_load(q.cap + j)), v_set1(<real> ROUNDING_MARGIN))
         v_store(q.bound + j, bound)
         max_bound = v_max(max_bound, bound)
         max_scaled = v_max(max_scaled, v_mul(bound, v_load(q.factor + j)))
