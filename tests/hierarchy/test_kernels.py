@@ -61,7 +61,7 @@ def test_nearest_clusters(x, name):
 
 @given(points(most=130), st.sampled_from(["complete", "average", None]), st.integers(0, 99), levels)
 def test_contract(x, method, seed, name):
-    """In place, to the bit; without a method some clusters are left out."""
+    """In place, to the bit; without a method clusters are only removed."""
     m = len(x)
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 9, m).astype(float)

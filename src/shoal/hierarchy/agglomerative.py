@@ -25,7 +25,7 @@ from shoal.hierarchy.trees import LINKAGES, TREE_BUILDERS
 
 
 class AgglomerativeClustering(ClusterMixin, BaseEstimator):
-    """Agglomerative clustering with scikit-learn's answers, sooner and in less memory.
+    """Agglomerative clustering with scikit-learn's answers, faster and in less memory.
 
     Clusters are merged, the nearest pair first, until `n_clusters` are left or all are
     further apart than `distance_threshold`.
@@ -41,7 +41,7 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
     memory : str or object with the joblib.Memory interface, default=None
         Where to keep the tree for another fit to the same data; by default nowhere.
     connectivity : array-like, sparse matrix, or callable, default=None
-        Which rows are neighbours, or a function of X that tells. Only neighbouring
+        Which rows are neighbours, or a function of X that gives that. Only neighbouring
         clusters are merged then, by scikit-learn's own compiled code.
     compute_full_tree : 'auto' or bool, default='auto'
         With connectivity, whether to go on after `n_clusters`. 'auto' is to go on if

@@ -43,10 +43,10 @@ def number_nodes(left: np.ndarray, right: np.ndarray, sorts_pairs: bool) -> np.n
 
 
 def cut_dendrogram(n_clusters: int, children: np.ndarray, n_leaves: int) -> np.ndarray:
-    """Labels of the leaves when the dendrogram is cut into so many clusters.
+    """Labels of the leaves when the dendrogram is cut into `n_clusters`.
 
     The labels are scikit-learn's: the indices of the clusters' nodes in a heap, in which the
-    highest node is replaced by its children until there are enough.
+    highest node is replaced by its children until it holds `n_clusters` nodes.
     """
     if n_clusters > n_leaves:
         raise ValueError(

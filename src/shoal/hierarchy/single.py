@@ -7,7 +7,7 @@ from shoal.hierarchy.args import OrientationArgs
 from shoal.hierarchy.dendrogram import Merges, build_dendrogram, number_nodes
 from shoal.space.spanning_tree import boruvka, prim
 
-MAX_PRIM_POINTS = 512  # for so many Prim's algorithm is as fast as a panel tree
+MAX_PRIM_POINTS = 512  # up to which Prim's algorithm is as fast as Borůvka's on a panel tree
 
 
 def single_linkage(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -82,7 +82,7 @@ class PanelTree:
         count = count_panels(self.n)
         leaf = (np.arange(1, count + 1, dtype=np.int64) * self.leaves - 1) // count
         self.panels[leaf] = pack_panels(x[order])
-        # of the points, in ascending order
+        # those of the points, in ascending order
         self.positions = (leaf[:, None] * PANEL + np.arange(PANEL)).ravel()[: self.n]
         self.points[self.positions] = order if numbers is None else numbers[order]
         self.components[self.positions] = np.arange(self.n)  # near points have near numbers
@@ -92,7 +92,7 @@ class PanelTree:
             self.half_inverse_size[self.positions] = 0.5 / sizes[order]
 
     def update_boxes(self) -> None:
-        """Compute bounding boxes and components of all nodes anew, after points have changed."""
+        """Compute bounding boxes and components of all nodes, after points have changed."""
         d = self.panels.shape[1]
         _, size = parallel.cut_blocks(self.leaves, 2 * PANEL * d)
         parallel.run_kernel("compute_leaf_boxes", "f8", self._args, self.leaves, size)

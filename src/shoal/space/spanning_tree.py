@@ -52,7 +52,7 @@ def boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
 def prim(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points in the order in which Prim's algorithm adds them from point 0, and edge lengths.
 
-    Every so often the points that are not in the tree are packed anew, without the others.
+    After each quarter of the points that are not in the tree, the others are packed anew.
     """
     d = x.shape[1]
     numbers = np.arange(1, len(x), dtype=np.int32)

@@ -5,8 +5,8 @@
 - `orient_children` orders the children of merges along the edges of a spanning tree, three
   passes over n values. Prim's algorithm takes all points of a node before it leaves them,
   since the edges that lead out are longer than those within. So it takes the child it enters
-  first and then the other one, which it enters at the far end of the edge between them. Which
-  child holds a point is told by its place when the points of each node are a range of leaves:
+  first and then the other one, which it enters at the far end of the edge between them. To find
+  the child that holds a point, leaves are ordered so that those of each node are a range:
   `count_leaves`, `assign_leaf_ranges`.
 
 Cost: a few operations a merge, next to constant time for a find (Tarjan 1975).

@@ -410,7 +410,7 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
     a.counts[N_MERGES] = stop
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "compute_condensed_distances":
         PyCapsule_New(<void *> compute_condensed_distances, "shoal.kernel", NULL),

@@ -481,7 +481,7 @@ cdef void find_nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_
                 a.neighbor[query] = -1
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "split_panel_nodes": PyCapsule_New(<void *> split_panel_nodes, "shoal.kernel", NULL),
     "compute_leaf_boxes": PyCapsule_New(<void *> compute_leaf_boxes, "shoal.kernel", NULL),

@@ -94,7 +94,7 @@ cdef inline void add_shortest_edge(BoruvkaStep *a, Py_ssize_t component) noexcep
 
 cdef inline void unite_components(BoruvkaStep *a) noexcept nogil:
     """Unite components along their shortest edges, and list those that are left."""
-    cdef Py_ssize_t k, left = 0
+    cdef Py_ssize_t k, n_left = 0
     for k in range(a.counts[N_COMPONENTS]):
         add_shortest_edge(a, a.roots[k])
     for k in range(a.counts[N_COMPONENTS]):
@@ -103,9 +103,9 @@ cdef inline void unite_components(BoruvkaStep *a) noexcept nogil:
         a.shortest_edge[a.roots[k]] = -1
     for k in range(a.counts[N_COMPONENTS]):
         if a.parent[a.roots[k]] == a.roots[k]:
-            a.roots[left] = a.roots[k]
-            left += 1
-    a.counts[N_COMPONENTS] = left
+            a.roots[n_left] = a.roots[k]
+            n_left += 1
+    a.counts[N_COMPONENTS] = n_left
 
 
 cdef inline void relabel_leaf(BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
@@ -217,7 +217,7 @@ cdef void prim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
         panels[p * d * PANEL + i - p * PANEL] = REAL_INF
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "boruvka_step": PyCapsule_New(<void *> boruvka_step, "shoal.kernel", NULL),
     "prim": PyCapsule_New(<void *> prim, "shoal.kernel", NULL),
