@@ -83,5 +83,5 @@ ctypedef struct Orientation:
     const int32_t *left        # [n - 1]: the end of an edge in the first child
     const int32_t *right       # [n - 1]
     int64_t *children          # [n - 1, 2]: in any order within a pair; then in Prim's
-    int32_t *first_leaf        # [2 n - 1]: leaves of each node, at the start 1; then their first index
+    int32_t *first_leaf        # [2 n - 1]: leaves of each node, at first 1; then the first leaf
     int32_t *entry             # [2 n - 1]: the first point of a node that Prim's algorithm adds

@@ -101,7 +101,7 @@ ctypedef struct NearestOther:
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [leaves, PANEL]
     const uint8_t *active      # [leaves, PANEL]
-    double *component_bounds   # [components]: limit of the search, lowered to what it finds; NULL: none
+    double *component_bounds   # [components]: search limit, lowered to what is found; NULL: none
     double *distance           # [leaves, PANEL]; with bounds, at the start a lower bound of it
     double *second_distance    # [leaves, PANEL]
     int32_t *neighbor          # [leaves, PANEL]: position of the nearest point; -1: none
