@@ -24,7 +24,7 @@ PARTIAL = "differs from itself when the data are moved by one rounding"
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives everything that is not told here."""
+    """One random problem; the seed determines everything that is not a field."""
 
     seed: int
     n: int

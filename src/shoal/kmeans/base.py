@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
@@ -16,6 +17,7 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from shoal.core.callbacks import CallbackSupportMixin
@@ -69,6 +71,16 @@ class BaseKMeans(
             )
             n_init = 1
         return n_init
+
+    def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
+        """Origin of dense rows, and the squared shift that ends a run."""
+        if sp.issparse(X):
+            variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
+            return None, float(np.mean(variance)) * self.tol
+        mean, variance = Rows(X).moments()
+        if not np.isfinite(mean).all():
+            check_finite(self, X)
+        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
 
     def _check_init(self, rows: Rows) -> Any:
         """`init`: an array checked and less the origin, or a callable bound to the data."""

@@ -5,18 +5,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from shoal.core.callbacks import Task, begin_fit
-from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.checks import all_or_nothing, check_rows, check_weights
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.base import BaseKMeans
@@ -248,6 +244,8 @@ class KMeans(BaseKMeans):
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
                 run.finalize_centers()
+                if run.has_relocated:  # a center left the mean of its rows: labels must follow
+                    run.assign()
                 return i + 1
             if shift <= tol:
                 if self.verbose:
@@ -270,16 +268,6 @@ class KMeans(BaseKMeans):
             )
             return "lloyd"
         return self.algorithm
-
-    def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
-        """Origin of dense rows, and the squared shift that ends a run."""
-        if sp.issparse(X):
-            variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
-            return None, float(np.mean(variance)) * self.tol
-        mean, variance = Rows(X).moments()
-        if not np.isfinite(mean).all():
-            check_finite(self, X)
-        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
 
 
 def cluster_rows(

@@ -8,12 +8,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
 from shoal.core import parallel
@@ -356,14 +354,9 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; checks dense X for NaN."""
-        if sp.issparse(X):
-            return float(np.mean(mean_variance_axis(X, axis=0)[1])) * self.tol if self.tol else 0
         if isinstance(X, File) and not self.tol:
             return 0.0  # saves a pass: values that are not finite are found when they are read
-        mean, variance = Rows(X).moments()
-        if not np.isfinite(mean).all():
-            check_finite(self, X)
-        return float(np.mean(variance)) * self.tol
+        return self._mean_and_tolerance(X)[1]
 
     def _set_batch_and_init_size(self, n: int) -> None:
         """Batch size and number of rows to find first centers among, for n rows."""

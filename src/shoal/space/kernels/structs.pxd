@@ -8,7 +8,7 @@ tile and the last leaf may be short. Nodes are numbered in preorder: a node of m
 left child, of (m + 1) // 2 leaves, at the next index, and its subtree has 2·m - 1 nodes.
 
 PanelTree: a panel is PANEL points transposed, so that one vector holds one feature of VL of
-them; places beyond the last point lie at infinity. Its kernels compute in float64 whatever
+them; positions without a point lie at infinity. Its kernels compute in float64 whatever
 the type of the data.
 """
 
@@ -75,8 +75,9 @@ ctypedef struct Rotation:
 
 
 ctypedef struct PanelTree:
-    # Points in the leaves of a balanced tree: each leaf is one panel. Nodes are numbered as
-    # in a heap, the root is 1, the leaves come last.
+    # Points in the leaves of a balanced binary tree: each leaf is one panel. Nodes are numbered
+    # as in a heap: the root is 1, the children of i are 2 i and 2 i + 1, the leaves come last.
+    # The position of a point is its leaf times PANEL plus its place in the panel.
     Py_ssize_t n
     Py_ssize_t d
     Py_ssize_t leaves          # a power of two
@@ -84,55 +85,61 @@ ctypedef struct PanelTree:
     const double *x            # [n, d]
     int32_t *order             # [n]: the points in the order of leaves
     double *panels             # [leaves, d, PANEL]
-    int32_t *points            # [leaves, PANEL]: numbers of the points; -1: none
-    double *owners             # [leaves, PANEL]: the cluster or component of each point; -1: none
-    double *lightness          # [leaves, PANEL]: 1 / (2 size) for Ward's criterion, else 0
-    double *lows               # [2 leaves, d]: the least box around the points of each node
-    double *highs              # [2 leaves, d]
-    double *lightest           # [2 leaves]: the largest lightness within
-    int32_t *only              # [2 leaves]: the owner of all points within; -1: several, -2: none
+    int32_t *points            # [leaves, PANEL]: the point at each position; -1: none
+    double *components         # [leaves, PANEL]: cluster or component of each point; -1: no point
+    double *half_inverse_size  # [leaves, PANEL]: 1 / (2 size) for Ward's criterion, else 0
+    double *box_lower          # [2 leaves, d]: the bounding box of the points of each node
+    double *box_upper          # [2 leaves, d]
+    double *max_half_inverse_size  # [2 leaves]: the largest one within each node
+    int32_t *node_component    # [2 leaves]: of all points within; -1: several, -2: no point
 
 
 ctypedef struct NearestOther:
-    # The nearest point of another owner, for points that are active.
+    # The nearest point of another component, for points that are active.
     PanelTree tree
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [leaves, PANEL]
     const uint8_t *active      # [leaves, PANEL]
-    double *bounds             # [owners]: how far to look, less as more is found; NULL: any
-    double *best               # [leaves, PANEL]: with bounds, at the start less or equal
-    double *second             # [leaves, PANEL]
-    int32_t *place             # [leaves, PANEL]: of the nearest among all places; -1: none
+    double *component_bounds   # [components]: search limit, lowered to what is found; NULL: none
+    double *distance           # [leaves, PANEL]; with bounds, at the start a lower bound of it
+    double *second_distance    # [leaves, PANEL]
+    int32_t *neighbor          # [leaves, PANEL]: position of the nearest point; -1: none
 
 
-ctypedef struct Union:
-    # A step of Borůvka's algorithm.
+cdef enum:                     # what BoruvkaStep.counts holds
+    N_EDGES = 0                # found so far
+    N_TIES = 1                 # seen so far
+    N_COMPONENTS = 2           # left
+
+
+ctypedef struct BoruvkaStep:
+    # A step of Borůvka's algorithm. A component has the number of its root.
     Py_ssize_t n
     Py_ssize_t leaves
     const int32_t *points      # [leaves, PANEL]
-    double *owners             # [leaves, PANEL]
-    const double *best         # [leaves, PANEL]
-    const double *second       # [leaves, PANEL]
-    int32_t *place             # [leaves, PANEL]; -1 again where it has the same owner
+    double *components         # [leaves, PANEL]
+    const double *distance     # [leaves, PANEL]
+    const double *second_distance  # [leaves, PANEL]
+    int32_t *neighbor          # [leaves, PANEL]; -1 again where its component is now the same
     uint8_t *active            # [leaves, PANEL]
-    int32_t *only              # [2 leaves]: of leaves, as in PanelTree
-    double *bounds             # [n]: the shortest edge that is known of an owner
-    int32_t *chosen            # [n]: the place whose edge is the shortest; at the start -1
-    int32_t *parents           # [n]: at the start each number itself
-    int32_t *live              # [n]: the owners that are left; at the start all
-    int64_t *state             # [3]: edges found, ties seen, owners left
-    int32_t *left              # [n - 1]
+    int32_t *node_component    # [2 leaves]: as in PanelTree; that of leaves is written
+    double *component_bounds   # [n]: length² of the shortest edge known out of a component
+    int32_t *shortest_edge     # [n]: position of the point it was found from; at the start -1
+    int32_t *parent            # [n]: of union and find; at the start each number itself
+    int32_t *roots             # [n]: the components left; at the start all numbers
+    int64_t *counts            # [3]: see the enum above
+    int32_t *left              # [n - 1]: the two ends of each edge
     int32_t *right             # [n - 1]
-    double *squares            # [n - 1]
+    double *squared_lengths    # [n - 1]
 
 
 ctypedef struct Prim:
-    # Prim's algorithm from the first of m points that are still out of the tree.
+    # Prim's algorithm from the first of m points that are not yet in the tree.
     Py_ssize_t m
     Py_ssize_t d
-    double *panels             # [panels, d, PANEL]: those in the tree lie at infinity
-    double *closest            # [panels, PANEL]: squared distance to the tree
-    double *least              # [panels]: least of each panel
-    double *current            # [d]: the point that came last
-    int32_t *joined            # [steps]
-    double *heights            # [steps]
+    double *panels             # [panels, d, PANEL]: points in the tree are moved to infinity
+    double *distance_to_tree   # [panels, PANEL]: squared
+    double *panel_min          # [panels]: the least of each panel
+    double *current            # [d]: the point added last
+    int32_t *added             # [steps]: the point that each step adds
+    double *lengths            # [steps]: of the edge to it
