@@ -59,19 +59,17 @@ from ._mixtures import (
     factorise,
     logarithms,
 )
+from ._pairs import pack_tiles
 from ._seeds import accept, aim, search, seed
 from ._silhouettes import (
-    affinity,
-    graph_degrees,
-    graph_product,
-    pair_tiles,
-    silhouette_coefficients,
-    silhouette_distances,
-    silhouette_means,
-    silhouette_moments,
-    silhouette_pairs,
-    silhouette_rows,
+    compute_cluster_moments,
+    silhouettes_from_distances,
+    silhouettes_from_means,
+    silhouettes_from_sums,
+    silhouettes_from_tiles,
+    sum_cluster_distances,
 )
+from ._spectral import compute_affinities, compute_degrees, multiply_graph
 from ._updates import add_blocks, add_in_order, add_members, average, pack, sum_block
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
@@ -85,9 +83,10 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "find_roots", "number_clusters", "spread_numbers", "find_lows", "border_labels", "dbscan",
     "count_given", "follow_given", "nearest_core",
     "inertia", "moments", "transform",
-    "pair_tiles", "silhouette_pairs", "silhouette_coefficients", "silhouette_rows",
-    "silhouette_moments", "silhouette_means", "silhouette_distances",
-    "affinity", "graph_degrees", "graph_product",
+    "pack_tiles",
+    "sum_cluster_distances", "silhouettes_from_sums", "silhouettes_from_tiles",
+    "compute_cluster_moments", "silhouettes_from_means", "silhouettes_from_distances",
+    "compute_affinities", "compute_degrees", "multiply_graph",
     "pair_distances", "scan_triangle", "contract", "chain", "name_nodes", "paint",
     "split", "enclose", "enclose_nodes", "nearest_other",
     "unite_components", "count_points", "lay_out", "orient", "prim", "squares",

@@ -60,7 +60,7 @@ def bad_calls():
     yield "not square", (D[:, :50], Y), {"metric": "precomputed"}
     yield "negative", (D - 0.01 * (D > 0), Y), {"metric": "precomputed"}
     yield "sparse negative", (sp.csr_array(-D), Y), {"metric": "precomputed"}
-    # what is seen of distances while they are added up, in the words of looking before
+    # values are checked while they are summed: the errors are those of checks before
     for name, value in ("nan", np.nan), ("inf", np.inf), ("minus inf", -np.inf), ("least", -1.0):
         for place in ((0, 1), (59, 58), (17, 59)):
             wrong = D.copy()
@@ -85,7 +85,7 @@ BAD = {name: (args, kwds) for name, args, kwds in bad_calls()}
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_bad_calls(function, name):
-    """scikit-learn's own words, from the same type of error."""
+    """scikit-learn's own message, and the same type of error."""
     args, kwds = BAD[name]
     if function == "silhouette_samples":
         kwds = {k: v for k, v in kwds.items() if k != "sample_size"}
@@ -226,7 +226,7 @@ def test_weights_of_a_sample():
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("d", [2, 50])
 def test_offset(metric, dtype, d):
-    """Moving all rows changes nothing, however far: values stay exact in both places."""
+    """A translation of all rows changes nothing: values are exact before and after."""
     rng = np.random.default_rng(4)
     x = rng.integers(-8, 9, (200, d)).astype(dtype)
     labels = (x[:, 0] > 0) * 1
@@ -239,7 +239,7 @@ def test_offset(metric, dtype, d):
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "sqeuclidean", "cosine"])
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
 def test_scale(metric, scale):
-    """Squares that overflow or vanish are not taken as they are."""
+    """Values whose squares overflow or underflow are scaled first."""
     found = shoal.silhouette_samples(X * scale, Y, metric=metric)
     expected = shoal.silhouette_samples(X, Y, metric=metric)
     np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -257,30 +257,30 @@ def test_input_is_left_alone():
 
 
 @pytest.mark.parametrize("k", [3, 60])
-def test_memory_bound_way(k, monkeypatch):
-    """Few sums or none: the same silhouettes."""
+def test_without_sums(k, monkeypatch):
+    """In O(n) memory: the same silhouettes."""
     labels = np.random.default_rng(5).integers(k, size=500)
     x = np.random.default_rng(6).random((500, 4))
     expected = shoal.silhouette_samples(x, labels)
-    monkeypatch.setattr(silhouette, "FEW", 0)
-    monkeypatch.setattr(silhouette, "SUMS_BYTES", 0)
+    monkeypatch.setattr(silhouette, "FEW_CLUSTERS", 0)
+    monkeypatch.setattr(silhouette, "MAX_SUMS_BYTES", 0)
     with parallel.trace_runs() as runs:
         np.testing.assert_allclose(shoal.silhouette_samples(x, labels), expected, atol=1e-12)
-    assert "silhouette_rows" in {name for name, *_ in runs}
+    assert "silhouettes_from_tiles" in {name for name, *_ in runs}
 
 
-def test_many_turns(monkeypatch):
+def test_many_rounds(monkeypatch):
     """Odd and even numbers of chunks, the last one short."""
     x = np.random.default_rng(7).random((700, 3))
     labels = np.random.default_rng(8).integers(4, size=700)
     expected = sklearn.metrics.silhouette_samples(x, labels)
     for chunk in (16, 32, 48, 64, 112, 352, 704):
-        monkeypatch.setattr(silhouette, "chunk_of", lambda n, tiles, size=chunk: size)
+        monkeypatch.setattr(silhouette, "choose_chunk_rows", lambda n, tiles, size=chunk: size)
         np.testing.assert_allclose(shoal.silhouette_samples(x, labels), expected, atol=1e-11)
 
 
 def test_callable_is_called_in_blocks():
-    """A metric of Python sees rows, and warnings of scikit-learn come through."""
+    """A metric in Python is called with rows, by scikit-learn; there is no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = shoal.silhouette_score(X, Y, metric=lambda a, b: np.abs(a - b).max())
