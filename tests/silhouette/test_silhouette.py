@@ -46,14 +46,14 @@ def bad_calls():
     yield "no rows", (X[:0], Y[:0]), {}
     yield "one dimension", (X[:, 0], Y), {}
     yield "three dimensions", (X[:, :, None], Y), {}
-    yield "words", (X.astype(str), Y), {"metric": "nonsense"}
+    yield "strings", (X.astype(str), Y), {"metric": "nonsense"}
     yield "metric", (X, Y), {"metric": "nonsense"}
     yield "number as metric", (X, Y), {"metric": 3}
     yield "keyword of the metric", (X, Y), {"metric": "euclidean", "nonsense": 1}
     yield "sparse chebyshev", (sp.csr_array(X), Y), {"metric": "chebyshev"}
     yield "diagonal", (diagonal, Y), {"metric": "precomputed"}
     yield (
-        "whole diagonal",
+        "integer diagonal",
         (diagonal.astype(int) + np.eye(60, dtype=int), Y),
         {"metric": "precomputed"},
     )
@@ -73,7 +73,7 @@ def bad_calls():
     yield "nan and one label", (wrong, np.zeros(60)), {"metric": "precomputed"}
     yield "nan and not square", (wrong[:, :50], Y), {"metric": "precomputed"}
     yield "negative power", (X, Y), {"metric": "minkowski", "p": -1}
-    yield "power in words", (X, Y), {"metric": "minkowski", "p": "2"}
+    yield "power as a string", (X, Y), {"metric": "minkowski", "p": "2"}
     yield "no sample", (X, Y), {"sample_size": 0}
     yield "sample of one", (X, Y), {"sample_size": 1}
     yield "complex", (X + 1j, Y), {}
@@ -104,7 +104,7 @@ def good_calls():
     yield "u1", ((10 * abs(X)).astype("u1"), Y), {"metric": "sqeuclidean"}
     yield "bool", (X > 1, Y), {"metric": "jaccard"}
     yield "lists", (X.tolist(), Y.tolist()), {}
-    yield "words", (X, np.array(["a", "bc", "d"])[Y]), {}
+    yield "strings", (X, np.array(["a", "bc", "d"])[Y]), {}
     yield "objects", (X, np.array(["a", "bc", "d"], object)[Y]), {}
     yield "negative labels", (X, -5 * Y), {}
     yield "column of labels", (X, Y[:, None]), {}
@@ -113,10 +113,10 @@ def good_calls():
     yield "F order", (np.asfortranarray(X), Y), {"metric": "cosine"}
     yield "reversed", (X[::-1, ::-1], Y), {}
     yield "singletons", (X, np.where(np.arange(60) < 20, np.arange(60), 99)), {}
-    yield "whole precomputed", (np.abs(Y[:, None] - Y), Y), {"metric": "precomputed"}
+    yield "integer precomputed", (np.abs(Y[:, None] - Y), Y), {"metric": "precomputed"}
     yield "csc precomputed", (sp.csc_array(D), Y), {"metric": "precomputed"}
     yield (
-        "whole sparse precomputed",
+        "integer sparse precomputed",
         (sp.csr_array((9 * D).astype(int)), Y),
         {"metric": "precomputed"},
     )
@@ -199,7 +199,7 @@ def test_equal_weights(metric, weight):
 
 
 @pytest.mark.parametrize(
-    ("weights", "words"),
+    ("weights", "message"),
     [
         (np.where(Y == 0, 1, 0), "Number of labels is 1"),
         (np.zeros(60), "Sample weights must contain at least one non-zero"),
@@ -208,8 +208,8 @@ def test_equal_weights(metric, weight):
         (np.ones(59), r"sample_weight.shape == \(59,\)"),
     ],
 )
-def test_bad_weights(weights, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_weights(weights, message):
+    with pytest.raises(ValueError, match=message):
         shoal.silhouette_samples(X, Y, sample_weight=weights)
 
 

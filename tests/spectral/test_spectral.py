@@ -188,7 +188,7 @@ BAD = {
     "one row": (BLOBS[:1], {}),
     "no rows": (BLOBS[:0], {}),
     "one dimension": (BLOBS[:, 0], {}),
-    "words": ([["a", "b"], ["c", "d"]], {}),
+    "strings": ([["a", "b"], ["c", "d"]], {}),
     "not square": (BLOBS, {"affinity": "precomputed"}),
     "long not square": (np.ones((300, 299)), {"affinity": "precomputed"}),
     "n_clusters": (BLOBS, {"n_clusters": 0}),
