@@ -59,19 +59,17 @@ from ._mixtures import (
     m_step,
     precisions_cholesky,
 )
+from ._pairs import pack_tiles
 from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
-    affinity,
-    graph_degrees,
-    graph_product,
-    pair_tiles,
-    silhouette_coefficients,
-    silhouette_distances,
-    silhouette_means,
-    silhouette_moments,
-    silhouette_pairs,
-    silhouette_rows,
+    compute_cluster_moments,
+    silhouettes_from_distances,
+    silhouettes_from_means,
+    silhouettes_from_sums,
+    silhouettes_from_tiles,
+    sum_cluster_distances,
 )
+from ._spectral import compute_affinities, compute_degrees, multiply_graph
 from ._updates import (
     average_centers,
     pack_centers,
@@ -94,9 +92,10 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "dbscan",
     "count_graph_neighbors", "expand_clusters", "find_nearest_core",
     "inertia", "moments", "transform",
-    "pair_tiles", "silhouette_pairs", "silhouette_coefficients", "silhouette_rows",
-    "silhouette_moments", "silhouette_means", "silhouette_distances",
-    "affinity", "graph_degrees", "graph_product",
+    "pack_tiles",
+    "sum_cluster_distances", "silhouettes_from_sums", "silhouettes_from_tiles",
+    "compute_cluster_moments", "silhouettes_from_means", "silhouettes_from_distances",
+    "compute_affinities", "compute_degrees", "multiply_graph",
     "compute_condensed_distances", "find_nearest_clusters", "contract_distances", "nn_chain",
     "number_nodes", "label_leaves",
     "split_panel_nodes", "compute_leaf_boxes", "compute_inner_boxes", "find_nearest_other",

@@ -8,8 +8,6 @@ them: the labels by definition (differences in float64, feature by feature) are 
 all pairs; or where scikit-learn's own algorithms disagree with each other on the same data.
 """
 
-import argparse
-import collections
 import sys
 from dataclasses import dataclass
 
@@ -21,6 +19,7 @@ from sklearn.metrics import pairwise_distances
 import reference
 import shoal
 from helpers.outcomes import outcome
+from trials import report
 from trials.problems import _log_integer
 
 METRICS = ["euclidean", "manhattan", "chebyshev", "minkowski", "cosine", "haversine"]
@@ -203,21 +202,7 @@ def check_seed(seed):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
-        result = check_seed(seed)
-        if result is not None:
-            trial, difference, reason = result
-            reasons[reason.split(":")[0]] += 1
-            print(f"{trial}\n    differs: {difference}\n    why: {reason}", flush=True)
-    print(f"{options.trials} trials, {sum(reasons.values())} differences")
-    for reason, count in sorted(reasons.items()):
-        print(f"    {count} {reason}")
-    return "BUG" in reasons
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ in another order, float64 in place of float32. Where its own result changes, a d
 error.
 """
 
-import argparse
-import collections
 import itertools
 import sys
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ import sklearn.cluster
 
 import shoal
 from helpers.outcomes import RTOL, data_scale, outcome, public_attributes
+from trials import report
 from trials.diagnosis import dense, moved, squared_distances, threads
 from trials.minibatch_steps import first_difference
 from trials.problems import KINDS, _log_integer, pick_rows
@@ -247,21 +246,7 @@ def check_seed(seed):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
-        result = check_seed(seed)
-        if result is not None:
-            trial, found, verdict = result
-            reasons[verdict.split(":")[0]] += 1
-            print(
-                f"{trial}\n    differs: {'; '.join(found.values())}\n    why: {verdict}", flush=True
-            )
-    print(f"{options.trials} trials, {sum(reasons.values())} differences: {dict(reasons)}")
-    return "BUG" in reasons
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ answer differs from scikit-learn's, with the reason, and counts them. The reason
 - tie: several runs (n_init) end at the same bound, and rounding says which is the best.
 """
 
-import argparse
-import collections
 import contextlib
 import sys
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from sklearn.mixture import _bayesian_mixture, _gaussian_mixture
 
 import shoal
 from helpers.outcomes import outcome, public_attributes
+from trials import report
 from trials.problems import KINDS
 
 RTOL = {"f4": 1e-4, "f8": 1e-8}
@@ -322,22 +321,11 @@ def check_seed(seed):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
+    def check_named(seed):
         result = check_seed(seed)
-        if result is None:
-            continue
-        trial, found, reason = result
-        reasons[trial.name, reason.split(":")[0]] += 1
-        print(f"{trial}\n    differs: {'; '.join(found)}\n    why: {reason}", flush=True)
-    print(f"{options.trials} trials, {sum(reasons.values())} differences")
-    for (name, reason), count in sorted(reasons.items()):
-        print(f"    {name}: {count} {reason}")
-    return any(reason.startswith("BUG") for _, reason in reasons)
+        return None if result is None else [(result[0].name, *result)]
+
+    return report.run(check_named, __doc__, arguments)
 
 
 if __name__ == "__main__":

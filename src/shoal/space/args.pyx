@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.space.kernels.structs cimport (
-    TILE, BoruvkaStep, KDTree, NearestOther, Packed, PanelTree, Prim, Rotation, Tiling, TreeBuild,
+    TILE, BoruvkaStep, KDTree, NearestOther, PackedTiles, PanelTree, Prim, Rotation, TilePacking,
+    TreeBuild,
 )
 from shoal.space.kernels.structs cimport PANEL as _PANEL
 
@@ -22,38 +23,39 @@ def count_panels(Py_ssize_t n) -> int:
     return (n + _PANEL - 1) // _PANEL
 
 
-cdef class PackedArgs:
-    """Rows in tiles: what `TilingArgs` had filled in."""
+cdef class PackedTilesArgs:
+    """Rows packed into tiles, which a run with `TilePackingArgs` fills in."""
 
-    def __init__(self, str type, n, d, tile_rows, x, norms, *, int form, bint products):
+    def __init__(self, str type, n, d, tile_rows, tiles, squared_norms, *, int metric,
+                 bint uses_dot_products):
         self.kept = []
         self.type = type
-        cdef Packed *p = &self.struct
-        cdef Py_ssize_t places = (n + tile_rows - 1) // tile_rows * tile_rows
+        cdef PackedTiles *p = &self.struct
+        cdef Py_ssize_t padded_n = (n + tile_rows - 1) // tile_rows * tile_rows
         p.n = n
         p.d = d
-        p.form = form
-        p.products = products
-        p.x = address(x, type, places * d, self.kept, True)
-        p.norms = address(norms, type, places, self.kept, True)
+        p.metric = metric
+        p.uses_dot_products = uses_dot_products
+        p.tiles = address(tiles, type, padded_n * d, self.kept, True)
+        p.squared_norms = address(squared_norms, type, padded_n, self.kept, True)
 
 
-cdef class TilingArgs(Args):
-    cdef Tiling struct
+cdef class TilePackingArgs(Args):
+    cdef TilePacking struct
 
-    def __init__(self, RowArgs rows, PackedArgs packed, order, double scale):
-        cdef Tiling *a = &self.struct
-        if rows.type != packed.type:
-            raise TypeError(f"rows are {rows.type}, tiles {packed.type}")
-        if rows.struct.n != packed.struct.n or rows.struct.d != packed.struct.d:
+    def __init__(self, RowArgs rows, PackedTilesArgs tiles, order, double scale):
+        cdef TilePacking *a = &self.struct
+        if rows.type != tiles.type:
+            raise TypeError(f"rows are {rows.type}, tiles {tiles.type}")
+        if rows.struct.n != tiles.struct.n or rows.struct.d != tiles.struct.d:
             raise ValueError("rows and tiles are of different shapes")
         self.pointer = a  # a run goes over tiles, not over rows
-        self.kept = [rows, packed]
+        self.kept = [rows, tiles]
         a.rows = rows.struct
-        a.order = <const int64_t *> address(order, "i8", packed.struct.n, self.kept)
+        a.order = <const int64_t *> address(order, "i8", tiles.struct.n, self.kept)
         a.scale = scale
-        a.x = <void *> packed.struct.x
-        a.norms = <void *> packed.struct.norms
+        a.tiles = <void *> tiles.struct.tiles
+        a.squared_norms = <void *> tiles.struct.squared_norms
 
 
 cdef class KDTreeArgs:

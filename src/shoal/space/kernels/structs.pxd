@@ -21,28 +21,28 @@ cdef enum:
     PANEL = 32         # points of a panel
 
 cdef enum:
-    EUCLIDEAN = 0      # forms of a distance: see pair_tile.pxd
+    EUCLIDEAN = 0      # metrics of pair_tile.pxd
     MANHATTAN = 1
     SQEUCLIDEAN = 2
     CHEBYSHEV = 3
 
 
-ctypedef struct Packed:
-    # Rows in tiles, for a tile to be met by a tile.
+ctypedef struct PackedTiles:
+    # Rows packed into tiles of TILE_ROWS, feature by feature, for distances of pairs.
     Py_ssize_t n
     Py_ssize_t d
-    int form
-    bint products              # by |x|² + |y|² - 2 x·y, where that keeps its digits
-    const void *x              # real[tiles, d, TILE_ROWS]
-    const void *norms          # real[tiles, TILE_ROWS]: |x|²
+    int metric
+    bint uses_dot_products     # |x|² + |y|² - 2 x·y, except where that cancels
+    const void *tiles          # real[n_tiles, d, TILE_ROWS]
+    const void *squared_norms  # real[n_tiles, TILE_ROWS]
 
 
-ctypedef struct Tiling:
+ctypedef struct TilePacking:
     Rows rows
-    const int64_t *order       # [n]: row of each place
+    const int64_t *order       # [n]: the row at each position
     double scale               # a power of two
-    void *x                    # as in Packed
-    void *norms
+    void *tiles                # as in PackedTiles
+    void *squared_norms
 
 
 ctypedef struct KDTree:
