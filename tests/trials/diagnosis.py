@@ -195,11 +195,20 @@ def explain_fit(trial, differences, ours, theirs):
     wrong = inconsistent(ours.value, X, weight)
     if wrong and not inconsistent(theirs.value, X, weight):
         return f"BUG: {wrong}"
+    if labels_contradict_centers(theirs.value, X) and not labels_contradict_centers(ours.value, X):
+        return "labels: scikit-learn's are not those of its own centers (its issue 34074)"
     names = find_instabilities(trial, differences, theirs, X, weight)
     if names:
         return "unstable in scikit-learn: " + ", ".join(names)
     tie = exact_tie(trial, X, weight)
     return f"exact tie: {tie}" if tie else "BUG: scikit-learn's own answer is stable"
+
+
+def labels_contradict_centers(attributes, X):
+    """Whether some row is clearly nearer to another center than to that of its label."""
+    squared = squared_distances(X, attributes["cluster_centers_"])
+    own = np.take_along_axis(squared, attributes["labels_"][:, None].astype(np.intp), axis=1)[:, 0]
+    return bool((own > (1 + 1e-3) * squared.min(axis=1) + 1e-9 * squared.max()).any())
 
 
 def exact_tie(trial, X, weight):

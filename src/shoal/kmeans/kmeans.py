@@ -244,7 +244,7 @@ class KMeans(BaseKMeans):
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
                 run.finalize_centers()
-                if run.has_relocated:  # a center left the mean of its rows: labels must follow
+                if run.has_moved_centers():
                     run.assign()
                 return i + 1
             if shift <= tol:

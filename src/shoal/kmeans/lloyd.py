@@ -131,7 +131,7 @@ class Lloyd:
         self._uses_bounds = False  # in the next pass
         self._is_grouped = self.plan.n_groups == 1  # whether centers are in n_groups groups
         self._changed_when_given_up = n + 1  # labels, when bounds were last given up
-        self.has_relocated = False  # whether the last update relocated clusters
+        self._has_relocated = False  # whether the last update relocated clusters
         self._reduction = ReductionArgs(
             rows.args,
             k,
@@ -256,7 +256,7 @@ class Lloyd:
             self._run_over_clusters("sum_clusters", self._reduction)
         else:
             self._sum_clusters_in_order()
-        self.has_relocated = self._reduction.all_clusters = self._relocate_empty_clusters()
+        self._has_relocated = self._reduction.all_clusters = self._relocate_empty_clusters()
         self._update_centers()
         return float(self.center_shift @ self.center_shift)
 
@@ -267,13 +267,22 @@ class Lloyd:
         recomputed centers depend on the labels alone, not on the passes before.
         """
         rows_moved = self._bound_arrays is not None and self.plan.sums_by == "block"
-        if rows_moved and not self.has_relocated:
+        if rows_moved and not self._has_relocated:
             parallel.run_kernel(
                 "sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.block_size
             )
             self._run_over_clusters("reduce_blocks", self._reduction)
             self._update_centers()
         self._assignment.drop_sums()
+
+    def has_moved_centers(self) -> bool:
+        """Whether the last update put a center elsewhere than at the mean of its rows.
+
+        That of an empty cluster is given to another row, or copies another center. Labels that
+        no pass has changed need not be those of the centers then.
+        """
+        is_empty = self._totals[:, -1] == 0
+        return self._has_relocated or bool(is_empty.any() and is_empty[self.labels].any())
 
     def _run_over_clusters(self, kernel: str, args: Args) -> None:
         clusters = self._clusters_per_block
