@@ -244,8 +244,7 @@ class KMeans(BaseKMeans):
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
                 run.finalize_centers()
-                if run.has_moved_centers():
-                    run.assign()
+                run.correct_labels()
                 return i + 1
             if shift <= tol:
                 if self.verbose:

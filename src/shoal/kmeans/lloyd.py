@@ -275,14 +275,24 @@ class Lloyd:
             self._update_centers()
         self._assignment.drop_sums()
 
-    def has_moved_centers(self) -> bool:
-        """Whether the last update put a center elsewhere than at the mean of its rows.
+    def correct_labels(self) -> None:
+        """Reassign rows that are nearer to another center than to that of their label.
 
-        That of an empty cluster is given to another row, or copies another center. Labels that
-        no pass has changed need not be those of the centers then.
+        There may be some where labels stayed while the last update put a center elsewhere than
+        at the mean of its rows: an empty cluster is given a row, or copies another center.
+        Rows that are nearer by no more than the rounding of the centers keep their labels.
         """
         is_empty = self._totals[:, -1] == 0
-        return self._has_relocated or bool(is_empty.any() and is_empty[self.labels].any())
+        if not (self._has_relocated or (is_empty.any() and is_empty[self.labels].any())):
+            return
+        kept, eps = self.labels.copy(), np.finfo(self.rows.dtype).eps
+        before, after = np.empty((2, self.rows.n), self.rows.dtype)  # squared distances
+        compute_inertia(self.rows, self.centers, self.labels, out=before)
+        self.assign()
+        compute_inertia(self.rows, self.centers, self.labels, out=after)
+        rounding = 64 * eps**2 * (self.centers.values**2).sum(axis=1).max()
+        is_nearer = before > (1 + 8 * eps) * after + rounding
+        np.copyto(self.labels, kept, where=~is_nearer)
 
     def _run_over_clusters(self, kernel: str, args: Args) -> None:
         clusters = self._clusters_per_block
