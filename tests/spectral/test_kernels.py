@@ -29,7 +29,9 @@ def test_affinity(case, kernel, gamma, name):
     eps = np.finfo(x.dtype).eps
     exponent = -np.log(np.maximum(expected, 1e-320))
     error = np.abs(found - expected) / np.maximum(expected, np.finfo(x.dtype).tiny)
-    assert (error <= eps * (4 + 400 * exponent)).all()
+    # rows of many features are packed less their mean, which rounds each of their values
+    shift = 4 * np.sqrt(x.shape[1] * gamma * exponent) * np.abs(x).max()
+    assert (error <= eps * (4 + 400 * exponent + shift)).all()
 
 
 @pytest.mark.parametrize("name", ["v4", "v3", "baseline"])

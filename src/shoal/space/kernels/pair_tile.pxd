@@ -15,7 +15,8 @@ values is rounded once, and all terms are positive. The last cancels. Its error 
 (features are summed STRETCH at a time), and about √D of that in the mean; where the value is
 below c (|x|² + |y|²), c = SHOAL_CANCELLATION, the pair is computed again by differences. So
 its relative error stays below 2 (D + 4) u / c: 1e-10 (float64), and in float32 3e-4 at the
-worst and 2e-5 in the mean, where d is thousands.
+worst and 2e-5 in the mean, where d is thousands. Rows are packed less their mean o then, which
+rounds each value by at most u |x - o|.
 
 d(x, y) and d(y, x) have the same bits: each operation is symmetric, and whether a pair is
 computed again depends on that pair alone.
