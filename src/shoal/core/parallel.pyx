@@ -66,7 +66,7 @@ MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C
 BLOCK_BYTES = 2**22    # of rows in a block: what a thread reads at once, and has in its cache
 LARGE_BLOCK = 2**24    # where results of a block are so large that there must be few
-TURN = 0.1             # seconds between two looks at pending signals
+TURN = 0.1             # seconds between two checks for pending signals
 
 _packages = []         # what was loaded: package, modules, types
 _kernels = {}          # (name, type) -> capsule
@@ -300,7 +300,7 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
             PyErr_CheckSignals()
             if error:
                 raise reading_failed(file, error)
-            # from the first blocks' time, how many to run before the next look
+            # from the first blocks' time, how many to run before the next check
             taken = max(perf_counter() - before, 1e-6)
             turn = max(n_threads, min(n_blocks, int((end - done) * TURN / taken)))
             done = end

@@ -57,8 +57,8 @@ cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
     cdef double *squares = a.squares + block * d
     cdef double *mean = <double *> scratch
     cdef double *part = mean + d
-    cdef double *away = part + d  # mean of the rows before the chunk, less the chunk's mean
-    cdef double *next_mean = away + d
+    cdef double *mean_change = part + d  # mean of the rows before the chunk, less the chunk's mean
+    cdef double *next_mean = mean_change + d
     cdef const real *x = <const real *> a.rows.x
     cdef const real *part_of
     cdef const real *next_of
@@ -70,7 +70,7 @@ cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
         before = chunk - start
         count = end - chunk
         for l in range(d):
-            away[l] = (sums[l] - count * mean[l]) / before - mean[l] if before > 0 else 0
+            mean_change[l] = (sums[l] - count * mean[l]) / before - mean[l] if before > 0 else 0
         l = 0
         while l < d:
             part_of = x + chunk * d + l
@@ -94,7 +94,7 @@ cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
                 l += FEATURES
         for l in range(d):
             if before > 0:
-                part[l] += away[l] * away[l] * (before / (before + count)) * count
+                part[l] += mean_change[l] * mean_change[l] * (before / (before + count)) * count
             squares[l] += part[l]
         if end == stop:
             break

@@ -5,7 +5,7 @@ where written so: the bits are the same under every instruction set. The two rul
 scikit-learn's (sklearn/cluster/_k_means_lloyd.pyx, _k_means_elkan.pyx):
 
 - lloyd: least |c_j|² - 2 x·c_j, a chain of fused steps as in the BLAS kernels that
-  scikit-learn calls, so that exact ties of small data fall alike; the lowest index
+  scikit-learn calls, so that exact ties of small data are resolved alike; the lowest index
   wins a tie.
 - elkan: least √Σ(x - c_j)², summed in fours; the current label wins a tie, else
   the lowest index.
