@@ -8,85 +8,107 @@ arithmetic and decide.pxd for the proof that the labels are the canonical ones.
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
+from libc.string cimport memcpy
 
 from shoal.core.kernels.row cimport add_rows, move_row
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport REAL_INF, TILE_ROWS, TRANSPOSE_WIDTH, real
-from shoal.kmeans.kernels.decide cimport decide_label, is_near_tie, tie_margin
+from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie, decide_near_ties
+from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.structs cimport Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
+
+cdef enum:
+    CACHED_VALUES = 1 << 18  # of rows, which stay in a core's cache until they are added up
+
+
+cdef Py_ssize_t update_chunk(const Assignment *a, Py_ssize_t chunk, Py_ssize_t end,
+                             const int32_t *new_labels, double *sums,
+                             bint recompute) noexcept nogil:
+    """Store the labels of a chunk, and bring sums up to them; how many labels changed."""
+    cdef Py_ssize_t i, changed = 0
+    cdef int32_t *labels = a.labels + chunk
+    for i in range(end - chunk):
+        changed += new_labels[i] != labels[i]
+    if changed > 0 and sums != NULL and not recompute:
+        for i in range(end - chunk):
+            if new_labels[i] != labels[i]:
+                move_row(&a.rows, chunk + i, sums, labels[i], new_labels[i])
+    memcpy(labels, new_labels, (end - chunk) * sizeof(int32_t))
+    if sums != NULL and recompute:
+        add_rows(&a.rows, chunk, end, a.labels, NULL, sums)
+    return changed
 
 
 cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                  void *scratch) noexcept nogil:
     """Labels of rows start .. stop - 1; scratch holds one transposed tile."""
     cdef Assignment *a = <Assignment *> args
-    cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count
+    cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count, chunk, end, chunk_rows = CHUNK_ROWS
     cdef const real *x = <const real *> a.rows.x
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
     cdef Prefetch next_rows
     cdef Prefetch *prefetch
+    cdef NearTies near_ties
+    cdef int32_t new_labels[CHUNK_ROWS]
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
     cdef real index[TILE_ROWS]
     cdef real x_squared_norms[TILE_ROWS]
     cdef real margin = <real> tie_margin(d), max_squared_norm = <real> a.centers.max_squared_norm[0]
-    cdef int32_t new_label[TILE_ROWS]
     cdef int32_t near_tie[TILE_ROWS]
-    cdef int32_t any_near_tie, n_changed
-    cdef int32_t *labels = a.labels
+    cdef int32_t any_near_tie
     cdef double *sums = NULL
     cdef bint recompute = begin_sums(a, block, a.rows.weights != NULL)
-    cdef Py_ssize_t changed = 0, near_ties = 0, non_finite = 0
+    cdef Py_ssize_t changed = 0, n_near_ties = 0, non_finite = 0
     if a.sums != NULL:
         sums = a.sums + block * k * (d + 1)
-    i = start
-    while i < stop:
-        count = min(<Py_ssize_t> TILE_ROWS, stop - i)
-        for r in range(TILE_ROWS):  # a short tile repeats its last row
-            rows[r] = x + (i + min(r, count - 1)) * d
-        transpose_rows(rows, origin, d, i + TILE_ROWS + TRANSPOSE_WIDTH <= a.rows.n, tile)
-        squared_norms(tile, d, x_squared_norms)
-        prefetch = NULL
-        if d >= 16 and i + 2 * TILE_ROWS <= stop:
+        if recompute:  # rows are read again for the sums, from the cache
+            while chunk_rows > TILE_ROWS and chunk_rows * d > CACHED_VALUES:
+                chunk_rows //= 2
+    chunk = start
+    while chunk < stop:
+        end = min(stop, chunk + chunk_rows)
+        near_ties.count = 0
+        i = chunk
+        while i < end:
+            count = min(<Py_ssize_t> TILE_ROWS, end - i)
+            for r in range(TILE_ROWS):  # a short tile repeats its last row
+                rows[r] = x + (i + min(r, count - 1)) * d
+            transpose_rows(rows, origin, d, i + TILE_ROWS + TRANSPOSE_WIDTH <= a.rows.n, tile)
+            squared_norms(tile, d, x_squared_norms)
+            prefetch = NULL
+            if d >= 16 and i + 2 * TILE_ROWS <= stop:
+                for r in range(TILE_ROWS):
+                    next_rows.rows[r] = rows[r] + TILE_ROWS * d
+                prefetch = start_prefetch(&next_rows, d, a.centers.group_panels[1])
+            find_nearest(tile, d, &a.centers, 0, prefetch, best, second, index)
+            any_near_tie = 0
             for r in range(TILE_ROWS):
-                next_rows.rows[r] = rows[r] + TILE_ROWS * d
-            prefetch = start_prefetch(&next_rows, d, a.centers.group_panels[1])
-        find_nearest(tile, d, &a.centers, 0, prefetch, best, second, index)
-        any_near_tie = 0
-        for r in range(TILE_ROWS):
-            new_label[r] = <int32_t> index[r]  # one group: its indices are the centers'
-            near_tie[r] = is_near_tie(best[r], second[r], x_squared_norms[r], margin,
-                                      max_squared_norm)
-            any_near_tie |= near_tie[r]
-        if any_near_tie:
-            for r in range(count):
-                near_ties += near_tie[r]
-                if near_tie[r]:
-                    non_finite += not x_squared_norms[r] < REAL_INF
-                    new_label[r] = decide_label(rows[r], origin, d, &a.centers, a.elkan,
-                                                -1 if a.is_first_pass else labels[i + r])
-        n_changed = 0
-        for r in range(count):
-            n_changed += new_label[r] != labels[i + r]
-        if n_changed and sums != NULL and not recompute:
-            for r in range(count):
-                if new_label[r] != labels[i + r]:
-                    move_row(&a.rows, i + r, sums, labels[i + r], new_label[r])
-        for r in range(count):
-            labels[i + r] = new_label[r]
-        changed += n_changed
-        if sums != NULL and recompute:
-            add_rows(&a.rows, i, i + count, labels, NULL, sums)
-        i += TILE_ROWS
+                near_tie[r] = is_near_tie(best[r], second[r], x_squared_norms[r], margin,
+                                          max_squared_norm)
+                any_near_tie |= near_tie[r]
+            for r in range(count):  # one group: its indices are the centers'
+                new_labels[i - chunk + r] = <int32_t> index[r]
+            if any_near_tie:
+                for r in range(count):
+                    if near_tie[r]:
+                        add_near_tie(&near_ties, i + r, i - chunk + r, best[r])
+                        non_finite += not x_squared_norms[r] < REAL_INF
+            i += TILE_ROWS
+        n_near_ties += near_ties.count
+        decide_near_ties(&a.rows, &a.centers, &near_ties, NULL if a.is_first_pass else a.labels,
+                         a.elkan, tile, new_labels)
+        changed += update_chunk(a, chunk, end, new_labels, sums, recompute)
+        chunk = end
     if sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:
         finish_sums(a, block, start, stop, recompute, changed)
     a.counts[4 * block] = changed
     a.counts[4 * block + 1] = stop - start
-    a.counts[4 * block + 2] = near_ties
+    a.counts[4 * block + 2] = n_near_ties
     a.counts[4 * block + 3] = non_finite
 
 

@@ -47,14 +47,14 @@ from shoal.kmeans.kernels.bound_storage cimport (
     MIN_GAP, OUTWARD_ROUNDING, encode_gap, encode_lower_bound, find_bucket, get_bucket,
     sqrt_rounded_down, sqrt_rounded_up,
 )
-from shoal.kmeans.kernels.decide cimport decide_label, is_near_tie, tie_margin, underflow_error
+from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie, decide_near_ties
+from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin, underflow_error
 from shoal.kmeans.kernels.structs cimport BUCKETS, Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 
 cdef enum:
-    CHUNK_ROWS = 2048  # whose bounds are tested together
     MAX_GROUPS = 4
     PREFETCHED_FEATURES = 160  # of rows that are read soon
 
@@ -65,6 +65,7 @@ ctypedef struct OpenRows:
     int32_t index[CHUNK_ROWS + 8]
     uint8_t group_mask[CHUNK_ROWS]  # bit g: group g must be searched
     double own_squared[CHUNK_ROWS]  # squared distance to the own center; -1: not known
+    int32_t new_label[CHUNK_ROWS]
 
 
 cdef inline float current_lower_bound(const Assignment *a, Py_ssize_t i, Py_ssize_t g,
@@ -228,6 +229,7 @@ ctypedef struct TileBounds:
     # Labels and bounds of the rows of one tile, over all groups that were searched.
     int32_t label[TILE_ROWS]
     int32_t near_tie[TILE_ROWS]
+    real best[TILE_ROWS]  # least |x - c|² - |x|²
     float upper[TILE_ROWS]
     float lower[MAX_GROUPS][TILE_ROWS]
 
@@ -255,6 +257,7 @@ cdef inline void compute_bounds(const Assignment *a, const TileSearch *t, const 
                 best[r] = v if is_less else best[r]
                 out.label[r] = t.center[g][r] if is_less else out.label[r]
     for r in range(TILE_ROWS):
+        out.best[r] = best[r]
         out.near_tie[r] = is_near_tie(best[r], second[r], t.x_squared_norms[r], margin,
                                       max_squared_norm)
         out.upper[r] = sqrt_rounded_up(
@@ -303,9 +306,8 @@ cdef inline void relabel(const Assignment *a, Py_ssize_t i, int32_t old_label, i
 
 
 cdef void assign_tile_one_group(const Assignment *a, const TileSearch *t, Py_ssize_t start,
-                                const OpenRows *open_rows, Py_ssize_t j, Py_ssize_t count,
-                                uint8_t *dirty, double *moving_sums,
-                                int64_t *counts) noexcept nogil:
+                                OpenRows *open_rows, Py_ssize_t j, Py_ssize_t count,
+                                NearTies *near_ties) noexcept nogil:
     """What assign_tile does, where there is one group: lane by lane but for the last loop."""
     cdef Py_ssize_t r, i
     cdef real own_score[TILE_ROWS]
@@ -328,25 +330,20 @@ cdef void assign_tile_one_group(const Assignment *a, const TileSearch *t, Py_ssi
                                                  a.lower_drift[out.label[r] * BUCKETS + bucket[r]])
     for r in range(count):
         i = start + open_rows.index[j + r]
-        old_label[r] = a.labels[i]
+        open_rows.new_label[j + r] = out.label[r]
         if out.near_tie[r]:
-            out.label[r] = decide_label(t.rows[r], <const real *> a.rows.origin, a.rows.d,
-                                        &a.centers, a.elkan,
-                                        -1 if a.is_first_pass else old_label[r])
-            counts[2] += 1
+            add_near_tie(near_ties, i, j + r, out.best[r])
             gap[r] = encode_gap(0, 0, 0)  # open in the next pass
             out.lower[0][r] = 0
         a.bound_gap[i] = gap[r]
         if a.lower_bounds != NULL:
             a.lower_bounds[i] = out.lower[0][r]
-        if out.label[r] != old_label[r]:
-            relabel(a, i, old_label[r], out.label[r], dirty, moving_sums, counts)
 
 
 cdef void assign_tile(const Assignment *a, const TileSearch *t, Py_ssize_t start,
-                      const OpenRows *open_rows, Py_ssize_t j, Py_ssize_t count, int mask,
-                      uint8_t *dirty, double *moving_sums, int64_t *counts) noexcept nogil:
-    """Store labels and bounds of the rows of a tile; rows with a new label move between sums."""
+                      OpenRows *open_rows, Py_ssize_t j, Py_ssize_t count, int mask,
+                      NearTies *near_ties) noexcept nogil:
+    """New labels and bounds of the rows of a tile, but for the labels of near-ties."""
     cdef Py_ssize_t g, r, i, n_groups = a.centers.n_groups
     cdef real margin = <real> tie_margin(a.rows.d), v
     cdef real underflow = underflow_error(margin)
@@ -366,10 +363,9 @@ cdef void assign_tile(const Assignment *a, const TileSearch *t, Py_ssize_t start
     compute_bounds(a, t, old_label, own_score, mask, &out)
     for r in range(count):
         i = start + open_rows.index[j + r]
+        open_rows.new_label[j + r] = out.label[r]
         if out.near_tie[r]:
-            out.label[r] = decide_label(t.rows[r], <const real *> a.rows.origin, a.rows.d,
-                                        &a.centers, a.elkan, old_label[r])
-            counts[2] += 1
+            add_near_tie(near_ties, i, j + r, out.best[r])
             a.bound_gap[i] = encode_gap(0, 0, 0)  # open in the next pass
             if a.lower_bounds != NULL:
                 for g in range(n_groups):
@@ -384,15 +380,13 @@ cdef void assign_tile(const Assignment *a, const TileSearch *t, Py_ssize_t start
                 lower[g] = out.lower[g][r]
             store_bounds(a, i, old_label[r], out.label[r], mask, out.upper[r], lower,
                          old_center_lower)
-        if out.label[r] != old_label[r]:
-            relabel(a, i, old_label[r], out.label[r], dirty, moving_sums, counts)
 
 
 cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                          void *scratch) noexcept nogil:
     """Labels, bounds and sums of rows start .. stop - 1; scratch holds one transposed tile."""
     cdef Assignment *a = <Assignment *> args
-    cdef Py_ssize_t k = a.centers.k, chunk, end, j, r, count
+    cdef Py_ssize_t k = a.centers.k, chunk, end, i, j, r, count
     cdef double margin = tie_margin(a.rows.d)
     cdef double *sums = NULL
     cdef double *moving_sums = NULL
@@ -400,6 +394,7 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
     cdef bint recompute = begin_sums(a, block, False)
     cdef int64_t *counts = a.counts + 4 * block
     cdef OpenRows open_rows
+    cdef NearTies near_ties
     cdef TileSearch tile
     cdef int mask
     counts[0] = counts[1] = counts[2] = counts[3] = 0
@@ -412,6 +407,7 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
         end = min(stop, chunk + CHUNK_ROWS)
         find_open_rows(a, chunk, end, margin, &open_rows)
         counts[1] += open_rows.count
+        near_ties.count = 0
         if a.centers.n_groups > 1:
             sort_by_groups(&open_rows)
         j = 0
@@ -422,11 +418,17 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
                 mask |= open_rows.group_mask[j + r]
             search_groups(a, chunk, &open_rows, j, count, mask, <real *> scratch, &tile)
             if a.centers.n_groups == 1:
-                assign_tile_one_group(a, &tile, chunk, &open_rows, j, count, dirty, moving_sums,
-                                      counts)
+                assign_tile_one_group(a, &tile, chunk, &open_rows, j, count, &near_ties)
             else:
-                assign_tile(a, &tile, chunk, &open_rows, j, count, mask, dirty, moving_sums, counts)
+                assign_tile(a, &tile, chunk, &open_rows, j, count, mask, &near_ties)
             j += TILE_ROWS
+        counts[2] += near_ties.count
+        decide_near_ties(&a.rows, &a.centers, &near_ties, NULL if a.is_first_pass else a.labels,
+                         a.elkan, <real *> scratch, open_rows.new_label)
+        for j in range(open_rows.count):
+            i = chunk + open_rows.index[j]
+            if open_rows.new_label[j] != a.labels[i]:
+                relabel(a, i, a.labels[i], open_rows.new_label[j], dirty, moving_sums, counts)
         if sums != NULL and recompute:
             add_rows(&a.rows, chunk, end, a.labels, NULL, sums)
         chunk = end

@@ -124,21 +124,3 @@ cdef inline int32_t update_label(const double *values, Py_ssize_t first, Py_ssiz
             best[0] = values[j]
             winner = <int32_t> (first + j)
     return winner
-
-
-cdef inline int32_t decide_label(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
-                                 bint elkan, int32_t current) noexcept nogil:
-    """The label of one dense row. Costs 2·k·d flops (elkan: 3·k·d)."""
-    cdef double values[LANES]
-    cdef double best = INFINITY
-    cdef int32_t winner = 0
-    cdef Py_ssize_t first = 0
-    while first < c.k:
-        if elkan:
-            elkan_distances(x, origin, d, c, first, values)
-        else:
-            lloyd_scores(x, origin, d, c, first, values)
-        winner = update_label(values, first, min(<Py_ssize_t> LANES, c.k - first),
-                              current if elkan else -1, winner, &best)
-        first += LANES
-    return winner

@@ -20,7 +20,8 @@ from libc.string cimport memset
 from shoal.core.kernels.row cimport squared_distance, weight
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport TILE_ROWS, TRANSPOSE_WIDTH, real
-from shoal.kmeans.kernels.decide cimport decide_label, is_near_tie, tie_margin
+from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie, decide_near_ties
+from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.structs cimport Batch
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
@@ -37,43 +38,50 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                        void *scratch) noexcept nogil:
     """Labels and inertia of rows start .. stop - 1 of a batch; scratch holds one tile."""
     cdef Batch *a = <Batch *> args
-    cdef Py_ssize_t d = a.rows.d, i = start, r, count, last
+    cdef Py_ssize_t d = a.rows.d, i, r, count, last, chunk, end, row
     cdef const real *x = <const real *> a.rows.x
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
     cdef Prefetch next_rows
-    cdef Prefetch *ahead
+    cdef Prefetch *prefetch
+    cdef NearTies near_ties
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
-    cdef real place[TILE_ROWS]
-    cdef real norms[TILE_ROWS]
-    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.max_squared_norm[0]
+    cdef real index[TILE_ROWS]
+    cdef real x_squared_norms[TILE_ROWS]
+    cdef real margin = <real> tie_margin(d), max_squared_norm = <real> a.centers.max_squared_norm[0]
     cdef double squared, norm, inertia = 0
-    cdef int32_t label
-    while i < stop:
-        count = min(<Py_ssize_t> TILE_ROWS, stop - i)
-        last = 0
-        for r in range(TILE_ROWS):  # a short tile repeats its last row
-            rows[r] = x + batch_row(a, i + min(r, count - 1)) * d
-            last = max(last, batch_row(a, i + min(r, count - 1)))
-        transpose_rows(rows, origin, d, last + TRANSPOSE_WIDTH < a.rows.n, tile)
-        squared_norms(tile, d, norms)
-        ahead = NULL
-        if i + 2 * TILE_ROWS <= stop:
-            for r in range(TILE_ROWS):
-                next_rows.rows[r] = x + batch_row(a, i + TILE_ROWS + r) * d
-            ahead = start_prefetch(&next_rows, d, a.centers.group_panels[1])
-        find_nearest(tile, d, &a.centers, 0, ahead, best, second, place)
-        for r in range(count):
-            label = <int32_t> place[r]
-            if is_near_tie(best[r], second[r], norms[r], margin, radius):
-                label = decide_label(rows[r], origin, d, &a.centers, False, -1)
-            a.labels[i + r] = label
-            squared_distance(&a.rows, batch_row(a, i + r), a.centers.values + label * d, &squared,
-                             &norm)
-            inertia += weight(&a.rows, batch_row(a, i + r)) * squared
-        i += TILE_ROWS
+    chunk = start
+    while chunk < stop:
+        end = min(stop, chunk + CHUNK_ROWS)
+        near_ties.count = 0
+        i = chunk
+        while i < end:
+            count = min(<Py_ssize_t> TILE_ROWS, end - i)
+            last = 0
+            for r in range(TILE_ROWS):  # a short tile repeats its last row
+                rows[r] = x + batch_row(a, i + min(r, count - 1)) * d
+                last = max(last, batch_row(a, i + min(r, count - 1)))
+            transpose_rows(rows, origin, d, last + TRANSPOSE_WIDTH < a.rows.n, tile)
+            squared_norms(tile, d, x_squared_norms)
+            prefetch = NULL
+            if i + 2 * TILE_ROWS <= stop:
+                for r in range(TILE_ROWS):
+                    next_rows.rows[r] = x + batch_row(a, i + TILE_ROWS + r) * d
+                prefetch = start_prefetch(&next_rows, d, a.centers.group_panels[1])
+            find_nearest(tile, d, &a.centers, 0, prefetch, best, second, index)
+            for r in range(count):
+                a.labels[i + r] = <int32_t> index[r]
+                if is_near_tie(best[r], second[r], x_squared_norms[r], margin, max_squared_norm):
+                    add_near_tie(&near_ties, batch_row(a, i + r), i - chunk + r, best[r])
+            i += TILE_ROWS
+        decide_near_ties(&a.rows, &a.centers, &near_ties, NULL, False, tile, a.labels + chunk)
+        for i in range(chunk, end):
+            row = batch_row(a, i)
+            squared_distance(&a.rows, row, a.centers.values + a.labels[i] * d, &squared, &norm)
+            inertia += weight(&a.rows, row) * squared
+        chunk = end
     a.block_inertia[block] = inertia
 
 
