@@ -121,6 +121,33 @@ def test_rule_for_exact_ties(elkan, dtype):
         assert_same(run_assign(kernel, problem, elkan=elkan, current=current)[0], expected)
 
 
+@pytest.mark.parametrize("kernel", ["assign", "assign_bounded"])
+@pytest.mark.parametrize("elkan", [False, True])
+@pytest.mark.parametrize("k", [7, 8, 9, 20])
+def test_all_centers_are_candidates(k, elkan, kernel, dtype):
+    """More near-ties than a tile or a chunk has rows, more candidates than are measured at once."""
+    rng = np.random.default_rng(k)
+    X = (1e3 + rng.standard_normal((2100, 3))).astype(dtype)
+    centers = 1e3 + 1e-13 * rng.integers(-3, 4, (k, 3))
+    problem = Problem("all near", X, None, None, centers, 2100, rng)
+    current = rng.integers(k, size=len(X))
+    expected, _, _ = reference.assign(problem.x, problem.w, centers, elkan, current)
+    for name in cpu.levels():
+        with level(name):
+            if kernel == "assign":
+                found, counts, _ = run_assign("assign", problem, elkan=elkan, current=current)
+                assert counts[:, 2].sum() == len(X)
+            else:
+                one = Pass(
+                    problem, "elkan" if elkan else "lloyd", kernel, 1, "block", tightens=True
+                )
+                one.lloyd.labels[:] = current
+                one.lloyd._assignment.is_first_pass = False
+                one.assign()
+                found = one.labels
+        assert_same(found, expected)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("k", [1, 2, 40])
 def test_rows_that_are_not_finite_are_counted(value, k, dtype):

@@ -120,9 +120,10 @@ cdef inline void measure_candidates(const real *x, const real *origin, Py_ssize_
     decision.count = 0
 
 
-cdef void decide_tile(const real **rows, const real *best, const int32_t *current, Py_ssize_t count,
-                      bint followed, const real *origin, Py_ssize_t d, const Centers *c, bint elkan,
-                      real *tile, int32_t *labels) noexcept nogil:
+cdef inline void decide_tile(const real **rows, const real *best, const int32_t *current,
+                             Py_ssize_t count, bint followed, const real *origin, Py_ssize_t d,
+                             const Centers *c, bint elkan, real *tile,
+                             int32_t *labels) noexcept nogil:
     """Labels of `count` near-ties; `tile` has room for one, of which they take the lanes."""
     cdef real x_squared_norms[TILE_ROWS]
     cdef real thresholds[TILE_ROWS]
@@ -170,9 +171,9 @@ cdef void decide_tile(const real **rows, const real *best, const int32_t *curren
         labels[r] = decisions[r].label
 
 
-cdef void decide_near_ties(const Rows *data, const Centers *c, const NearTies *near_ties,
-                           const int32_t *labels, bint elkan, real *tile,
-                           int32_t *decided) noexcept nogil:
+cdef inline void decide_near_ties(const Rows *data, const Centers *c, const NearTies *near_ties,
+                                  const int32_t *labels, bint elkan, real *tile,
+                                  int32_t *decided) noexcept nogil:
     """decided[index] of every near-tie; `labels` are those of all rows so far, NULL: none."""
     cdef Py_ssize_t first = 0, count, last, i, r
     cdef const real *rows[TILE_ROWS]
