@@ -137,9 +137,9 @@ def test_every_kernel_file_is_built_and_loaded():
         for module in modules
     }
     built = {
-        f"{path.parts[-3]}/{name}": set(builds.split("_"))
-        for path in PACKAGE.glob("*/kernels/meson.build")
-        for name, builds in re.findall(r"^    '(\w+)': (\w+),$", path.read_text(), flags=re.M)
+        f"{path.parent.name}/{name}": set(builds.split("_"))
+        for path in PACKAGE.glob("*/meson.build")
+        for name, builds in re.findall(r"^ {8}'(\w+)': (f4_f8|f8),$", path.read_text(), flags=re.M)
     }
     assert loaded == built
     assert sorted(built) == [f"{path.parts[-3]}/{path.stem}" for path in kernel_files()]

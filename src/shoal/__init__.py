@@ -14,7 +14,8 @@ from shoal.cluster import (
     spectral_clustering,
     ward_tree,
 )
-from shoal.core.config import __version__, show_config
+from shoal.core import config as _config
+from shoal.core.config import show_config
 from shoal.metrics import silhouette_samples, silhouette_score
 from shoal.mixture import BayesianGaussianMixture, GaussianMixture
 
@@ -27,7 +28,6 @@ __all__ = [
     "KMeans",
     "MiniBatchKMeans",
     "SpectralClustering",
-    "__version__",
     "dbscan",
     "k_means",
     "kmeans_plusplus",
@@ -38,4 +38,5 @@ __all__ = [
     "spectral_clustering",
     "ward_tree",
 ]
+__version__ = _config.__version__
 show_config.__module__ = "shoal"

@@ -1,4 +1,4 @@
-"""What the tests of DBSCAN let other processes do: `python -m children.dbscan <command> ...`."""
+"""What tests of DBSCAN run in other processes: `python -m children.dbscan <command> ...`."""
 
 import json
 import multiprocessing
@@ -63,7 +63,7 @@ def fork():
     return "done"
 
 
-# No row ever has enough neighbours, and few boxes tell anything: all pairs are looked at.
+# No row ever has enough neighbours, and few boxes exclude any: all pairs are compared.
 LONG = {
     "differences": (600_000, 12, 1.0),
     "products": (200_000, 100, 3.0),
@@ -72,7 +72,7 @@ LONG = {
 
 
 def interrupt(phase):
-    """Start a long fit, and tell when an interrupt ended it; the model must be as before."""
+    """Start a long fit, and give the time when an interrupt ended it; the model is as before."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     n, d, eps = LONG[phase]
     X = np.random.default_rng(0).random((n, d), dtype="f4")

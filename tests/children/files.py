@@ -1,4 +1,4 @@
-"""What the tests of files let other processes do: `python -m children.files <command> ...`."""
+"""Child processes of the tests of files: `python -m children.files <command> ...`."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def estimator(kind, path):
 
 
 def memory(path, kind, method):
-    """Bytes by which a fit of a file, and what it answers, raised the peak of resident memory."""
+    """Bytes by which a method called with a file raises the peak of resident memory."""
     small = np.random.default_rng(0).random((5000, 32), dtype="f4")
     model = estimator(kind, path).set_params(init="random").fit(small)
     model.set_params(init=centers_of(path, 5)).predict(small)
@@ -50,12 +50,12 @@ def fit_short(X, k):
     shoal.KMeans(k, init="random", n_init=1, max_iter=2, random_state=0).fit(X)
 
 
-def begin_batch(X, k):
+def fit_batch(X, k):
     shoal.MiniBatchKMeans(k, init="random", n_init=1, random_state=0).partial_fit(X)
 
 
 def shorten(path, kind):
-    """Cut the file off while it is read, again and again; the errors, and whether one came."""
+    """Truncate and extend the file repeatedly while it is read; the errors raised."""
     size = os.path.getsize(path)
     stop = threading.Event()
 
@@ -68,38 +68,38 @@ def shorten(path, kind):
 
     X = path if kind == "path" else np.load(path, mmap_mode="r")
     X = X[:, 1:] if kind == "columns" else X
-    call = {"batch": begin_batch, "seeds": shoal.kmeans_plusplus}.get(kind, fit_short)
+    call = {"batch": fit_batch, "seeds": shoal.kmeans_plusplus}.get(kind, fit_short)
     thread = threading.Thread(target=cut)
     thread.start()
-    told = set()
+    errors = set()
     try:
         for _ in range(60):
             try:
                 call(X, 3)
             except (OSError, ValueError) as error:
-                told.add(f"{type(error).__name__}: {error}")
+                errors.add(f"{type(error).__name__}: {error}")
     finally:
         stop.set()
         thread.join()
-    return sorted(told)
+    return sorted(errors)
 
 
-def forbidden(path):
-    """What three calls say of a file that this process may not read."""
+def unreadable(path):
+    """The errors of three calls with a file that this process may not read."""
     model = shoal.KMeans(2).fit(np.eye(3))
     if os.geteuid() == 0:
         os.seteuid(65534)
-    told = []
+    errors = []
     for call in (model.fit, model.predict, lambda path: shoal.k_means(path, 2)):
         try:
             call(path)
         except PermissionError as error:
-            told.append(str(error))
-    return told
+            errors.append(str(error))
+    return errors
 
 
-def full(path, limit):
-    """transform to a file that may not grow beyond a limit, if 0 or more, or to a full disk."""
+def limited_disk(path, limit):
+    """The error of transform to a file limited to so many bytes, or, if -1, to a full disk."""
     X = np.random.default_rng(0).random((200_000, 4))
     model = shoal.KMeans(8, init=X[:8], n_init=1, max_iter=1).fit(X)
     out = np.lib.format.open_memmap(path, "w+", "f8", (len(X), 8))
@@ -113,10 +113,10 @@ def full(path, limit):
 
 
 class Checkpoint:
-    """Writes the centers of each iteration to a file, and dies after some of them."""
+    """Writes the centers of each iteration to a file; after some of them kills the process."""
 
-    def __init__(self, path, dies_after=None):
-        self.path, self.dies_after, self.seen = Path(path), dies_after, 0
+    def __init__(self, path, kill_after=None):
+        self.path, self.kill_after, self.n_iterations = Path(path), kill_after, 0
 
     def setup(self, estimator, context):
         pass
@@ -132,22 +132,22 @@ class Checkpoint:
             return False
         part = self.path.with_suffix(".part.npy")
         np.save(part, fitted_estimator.cluster_centers_)
-        os.replace(part, self.path)  # whole or not at all
-        self.seen += 1
-        if self.seen == self.dies_after:
+        os.replace(part, self.path)  # atomic
+        self.n_iterations += 1
+        if self.n_iterations == self.kill_after:
             os.kill(os.getpid(), 9)
         return False
 
 
-def die(path, checkpoint, dies_after):
-    """A fit of a file that is killed in an iteration."""
+def killed_fit(path, checkpoint, kill_after):
+    """A fit of a file whose process is killed in an iteration."""
     model = shoal.KMeans(12, init=centers_of(path, 12), n_init=1, tol=0)
-    model.set_callbacks(Checkpoint(checkpoint, int(dies_after))).fit(path)
+    model.set_callbacks(Checkpoint(checkpoint, int(kill_after))).fit(path)
     return "still alive"
 
 
 def long_fit(path):
-    """Fit a file for far longer than a test may take; an interrupt must leave all as it was."""
+    """Fit a file until interrupted, for longer than a test; the model must be unchanged."""
     model = shoal.KMeans(40, init="random", n_init=1000, tol=0, random_state=0)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run unattended
     print("ready", flush=True)
@@ -160,7 +160,9 @@ def long_fit(path):
     return sys.exit("the fit ended before the interrupt")
 
 
-COMMANDS = {f.__name__: f for f in (memory, shorten, forbidden, full, die, long_fit)}
+COMMANDS = {
+    f.__name__: f for f in (memory, shorten, unreadable, limited_disk, killed_fit, long_fit)
+}
 
 if __name__ == "__main__":
     print(json.dumps(COMMANDS[sys.argv[1]](*sys.argv[2:])))

@@ -1,4 +1,4 @@
-"""What the tests let other processes do: `python -m children.kmeans <command> <arguments>`."""
+"""What tests run in other processes: `python -m children.kmeans <command> <arguments>`."""
 
 import gc
 import hashlib
@@ -106,7 +106,7 @@ def long_problem(phase):
 
 
 def interrupt(phase):
-    """Start a long fit, and tell when an interrupt ended it; the model must be as before."""
+    """Start a long fit, and return when an interrupt ended it; the model must be as before."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     X, params = long_problem(phase)
     model = shoal.KMeans(3, random_state=0).fit(np.eye(5)).set_params(**params)

@@ -9,13 +9,13 @@ from shoal.core.args import MomentsArgs, RowArgs
 from shoal.kmeans.args import (
     N_BUCKETS,
     AssignmentArgs,
+    BoundUpdateArgs,
     CenterArgs,
-    FollowingArgs,
+    CenterUpdateArgs,
     MeasureArgs,
     ReductionArgs,
     SearchArgs,
     SeedingArgs,
-    UpdateArgs,
 )
 
 from helpers.kernel_cases import as_csr
@@ -72,12 +72,12 @@ def u1(*shape):
 
 
 SEEDING_OUT = {
-    "closest": f8(N),
-    "nearest": i4(N),
-    "nearer": u1(N),
+    "closest_squared": f8(N),
+    "nearest_seed": i4(N),
+    "nearer_mask": u1(N),
     "gains": f8(BLOCKS, WIDTH),
-    "left": f8(BLOCKS),
-    "columns": f8(2, N),
+    "block_potential": f8(BLOCKS),
+    "candidate_closest": f8(2, N),
 }
 
 # How each structure is made from arrays that fit; those written to by kernels come last.
@@ -99,28 +99,32 @@ MAKERS = {
     ),
     "assignment": (
         lambda **a: AssignmentArgs(ROWS.args, CENTERS.args, BLOCKS, elkan=False, **a),
-        {"fall": f4(K, N_BUCKETS), "sink": f4(1, K, N_BUCKETS), "apart": f4(K)},
+        {
+            "gap_drift": f4(K, N_BUCKETS),
+            "lower_drift": f4(1, K, N_BUCKETS),
+            "nearest_center_distance": f4(K),
+        },
         {
             "labels": i4(N),
             "counts": i8(BLOCKS, 4),
             "sums": f8(BLOCKS, K, D + 1),
-            "gap": f4(N),
-            "lower": f4(N, 1),
+            "bound_gap": f4(N),
+            "lower_bounds": f4(N, 1),
             "dirty": u1(BLOCKS, K),
-            "fresh": u1(BLOCKS),
-            "moved": i8(BLOCKS),
+            "recompute_sums": u1(BLOCKS),
+            "n_moved": i8(BLOCKS),
         },
     ),
-    "following": (
-        lambda **a: FollowingArgs(CENTERS.args, D, local=True, **a),
-        {"shifts": f8(K), "drift": f8(1, CENTERS.padded)},
+    "bound update": (
+        lambda **a: BoundUpdateArgs(CENTERS.args, D, neighbors_only=True, **a),
+        {"center_shift": f8(K), "group_shift": f8(1, CENTERS.padded_k)},
         {
-            "reach": f8(K, N_BUCKETS),
-            "fallen": f8(K, N_BUCKETS),
-            "sunk": f8(1, K, N_BUCKETS),
-            "fall": f4(K, N_BUCKETS),
-            "sink": f4(1, K, N_BUCKETS),
-            "apart": f4(K),
+            "max_upper_bound": f8(K, N_BUCKETS),
+            "gap_drift_f64": f8(K, N_BUCKETS),
+            "lower_drift_f64": f8(1, K, N_BUCKETS),
+            "gap_drift": f4(K, N_BUCKETS),
+            "lower_drift": f4(1, K, N_BUCKETS),
+            "nearest_center_distance": f4(K),
         },
     ),
     "reduction": (
@@ -128,10 +132,10 @@ MAKERS = {
         {"sums": f8(BLOCKS, K, D + 1), "dirty": u1(BLOCKS, K), "labels": i4(N)},
         {"totals": f8(K, D + 1)},
     ),
-    "update": (
-        lambda **a: UpdateArgs(K, D, **a),
-        {"totals": f8(K, D + 1), "old": f8(K, D)},
-        {"rows": f8(K, D), "shifts": f8(K)},
+    "center update": (
+        lambda **a: CenterUpdateArgs(K, D, **a),
+        {"totals": f8(K, D + 1), "old_centers": f8(K, D)},
+        {"new_centers": f8(K, D), "center_shift": f8(K)},
     ),
     "measure": (
         lambda **a: MeasureArgs(ROWS.args, CENTERS.args, n_blocks=BLOCKS, **a),
@@ -149,25 +153,30 @@ MAKERS = {
         {"sums": f8(BLOCKS, D), "squares": f8(BLOCKS, D)},
     ),
     "seeding": (
-        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, rounded=False, **a),
+        lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, in_data_type=False, **a),
         {
             "points": f8(2, D),
-            "reach": f8(K),
+            "prune_radius_squared": f8(K),
         },
         SEEDING_OUT | {"panel": f8(D, WIDTH), "panel_norms": f8(WIDTH)},
     ),
     "seeding of CSR data": (
-        lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, rounded=False, **a),
+        lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, in_data_type=False, **a),
         {
             "points": f8(2, D),
-            "reach": f8(K),
+            "prune_radius_squared": f8(K),
         },
-        SEEDING_OUT | {"candidates": f8(D, WIDTH), "norms": f8(WIDTH)},
+        SEEDING_OUT | {"transposed": f8(D, WIDTH), "squared_norms": f8(WIDTH)},
     ),
     "search": (
-        lambda **a: SearchArgs("f8", rounded=False, **a),
-        {"closest": f8(N), "weights": f8(N), "before": f8(BLOCKS + 1), "targets": f8(4)},
-        {"found": i8(4)},
+        lambda **a: SearchArgs("f8", in_data_type=False, **a),
+        {
+            "closest_squared": f8(N),
+            "weights": f8(N),
+            "cumulative": f8(BLOCKS + 1),
+            "targets": f8(4),
+        },
+        {"indices": i8(4)},
     ),
 }
 READ = [(struct, name) for struct, (_, read, _) in MAKERS.items() for name in read]
@@ -175,8 +184,8 @@ WRITTEN = [(struct, name) for struct, (_, _, written) in MAKERS.items() for name
 # Arrays whose own length says how long the others must be.
 FREE = {
     ("search", "targets"),
-    ("search", "closest"),
-    ("search", "before"),
+    ("search", "closest_squared"),
+    ("search", "cumulative"),
     ("seeding", "points"),
     ("seeding of CSR data", "points"),
     ("rows of CSR data", "x"),
@@ -289,7 +298,7 @@ def test_seeding_needs_candidates_in_the_form_of_the_rows(struct):
     args = make(struct)
     for count in (-1, 3):
         with pytest.raises(ValueError, match=f"{count} candidates, room for 2"):
-            args.compare(count)
+            args.set_n_candidates(count)
 
 
 def test_unknown_kernel():

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: progress, stopping, and going on after a crash."""
+"""scikit-learn's callbacks: progress, early stopping, and resuming after a crash."""
 
 import os
 import signal
@@ -23,20 +23,20 @@ def problem(n=3000, d=4, seed=0):
 
 
 class Recorder:
-    """Notes every task that begins and ends, and stops a level after some ends."""
+    """Records every task that begins and ends; stops tasks of one name after some have ended."""
 
-    def __init__(self, stops=None, after=0, fails=False):
-        self.begun, self.ended, self.estimators = [], [], []
-        self.stops, self.after, self.fails, self.torn_down = stops, after, fails, 0
+    def __init__(self, stop_at=None, stop_after=0, fails=False):
+        self.started, self.ended, self.estimators = [], [], []
+        self.stop_at, self.stop_after, self.fails, self.torn_down = stop_at, stop_after, fails, 0
 
     def setup(self, estimator, context):
-        self.begun.append("setup")
+        self.started.append("setup")
 
     def teardown(self, estimator, context):
         self.torn_down += 1
 
     def on_fit_task_begin(self, estimator, context, *, X, metadata):
-        self.begun.append(context.task_name)
+        self.started.append(context.task_name)
         assert X.shape[0] == 3000
         assert set(metadata) == {"sample_weight"}
 
@@ -45,7 +45,8 @@ class Recorder:
         self.estimators.append(fitted_estimator)
         if self.fails:
             raise RuntimeError("the callback fails")
-        return context.task_name == self.stops and self.ended.count(self.stops) >= self.after
+        n_ended = self.ended.count(self.stop_at)
+        return context.task_name == self.stop_at and n_ended >= self.stop_after
 
 
 def fit(model, method, *callbacks):
@@ -65,19 +66,19 @@ MODELS = {
 
 @pytest.fixture(params=MODELS)
 def case(request):
-    model, method, unit = MODELS[request.param]
-    return type(model)(**model.get_params()), method, unit
+    model, method, task_name = MODELS[request.param]
+    return type(model)(**model.get_params()), method, task_name
 
 
 def test_tasks(case):
-    """Every task that begins ends, each with an estimator that predicts; no answer changes."""
-    model, method, unit = case
+    """Every task that begins ends, with an estimator that can predict; results are the same."""
+    model, method, task_name = case
     recorder = Recorder()
     fit(model, method, recorder)
-    assert recorder.begun[:2] == ["setup", "fit"]
-    assert sorted(recorder.begun[1:]) == sorted(recorder.ended)
+    assert recorder.started[:2] == ["setup", "fit"]
+    assert sorted(recorder.started[1:]) == sorted(recorder.ended)
     assert recorder.ended[-1] == "fit"
-    assert recorder.ended.count(unit) > 1
+    assert recorder.ended.count(task_name) > 1
     assert recorder.torn_down == 1
     for estimator in recorder.estimators:
         assert estimator.predict(problem()[:5]).shape == (5,)
@@ -89,10 +90,10 @@ def test_tasks(case):
 
 
 def test_stopping(case):
-    """A callback ends the iterations; the model is fitted as if they had run out."""
-    model, method, unit = case
-    fit(model, method, Recorder(stops=unit, after=2))
-    if method == "fit" and unit == "iteration":
+    """A callback stops the iterations; the model is fitted as if max_iter were reached."""
+    model, method, task_name = case
+    fit(model, method, Recorder(stop_at=task_name, stop_after=2))
+    if method == "fit" and task_name == "iteration":
         short = shoal.KMeans(7, n_init=2, random_state=0, max_iter=2).fit(problem())
         np.testing.assert_array_equal(model.labels_, short.labels_)
         assert model.n_iter_ == 2
@@ -101,7 +102,7 @@ def test_stopping(case):
 
 
 def test_a_callback_that_fails(case):
-    """Its error comes through, it is torn down, and the model stays as it was."""
+    """Its error is raised, it is torn down, and the model is unchanged."""
     model, method, _ = case
     recorder = Recorder(fails=True)
     model.set_callbacks(recorder)
@@ -125,22 +126,22 @@ def test_only_callbacks_are_taken():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a signal that kills")
-def test_going_on_after_a_crash(tmp_path):
-    """A fit of a file is killed; another goes on from its last centers to the same end."""
+def test_resuming_after_a_crash(tmp_path):
+    """A fit of a file is killed; another resumes from its last centers, with the same result."""
     path, checkpoint = tmp_path / "rows.npy", tmp_path / "centers.npy"
     np.save(path, np.random.default_rng(0).random((20_000, 3)))
     init = centers_of(path, 12)
-    whole = shoal.KMeans(12, init=init, n_init=1, tol=0).fit(path)
-    process = start(children.files, "die", path, checkpoint, 10)
+    uninterrupted = shoal.KMeans(12, init=init, n_init=1, tol=0).fit(path)
+    process = start(children.files, "killed_fit", path, checkpoint, 10)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    left = np.load(checkpoint)
-    assert not np.array_equal(left, whole.cluster_centers_)
-    resumed = shoal.KMeans(12, init=left, n_init=1, tol=0)
+    saved = np.load(checkpoint)
+    assert not np.array_equal(saved, uninterrupted.cluster_centers_)
+    resumed = shoal.KMeans(12, init=saved, n_init=1, tol=0)
     resumed.set_callbacks(Checkpoint(checkpoint)).fit(path)
-    assert resumed.n_iter_ == whole.n_iter_ - 10
+    assert resumed.n_iter_ == uninterrupted.n_iter_ - 10
     resumed.set_callbacks()
-    resumed.n_iter_ = whole.n_iter_
-    resumed.init = whole.init
-    assert_same_fit(resumed, whole)
-    np.testing.assert_allclose(np.load(checkpoint), whole.cluster_centers_, rtol=1e-13)
+    resumed.n_iter_ = uninterrupted.n_iter_
+    resumed.init = uninterrupted.init
+    assert_same_fit(resumed, uninterrupted)
+    np.testing.assert_allclose(np.load(checkpoint), uninterrupted.cluster_centers_, rtol=1e-13)

@@ -1,4 +1,4 @@
-"""Faults of files, really made: errors that name the file, and a model as it was."""
+"""Faulty files on disk: errors name the file, and the model is unchanged."""
 
 import os
 import shutil
@@ -76,13 +76,13 @@ FAULTS = {
 @pytest.mark.parametrize("Model", [shoal.KMeans, shoal.MiniBatchKMeans])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults(fault, Model, tmp_path):
-    """An error that names the file, and a model as it was."""
-    make, error, words = FAULTS[fault]
+    """An error that names the file; the model is unchanged."""
+    make, error, message = FAULTS[fault]
     path = tmp_path / "rows.npy"
     make(path)
     model = Model(3, random_state=0).fit(problem(30, 3, "f8"))
     before = snapshot(model)
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         model.fit(path)
     assert "rows.npy" in str(caught.value) or fault == "few rows"
     assert_state(model, before)
@@ -91,15 +91,15 @@ def test_faults(fault, Model, tmp_path):
 @pytest.mark.parametrize("function", [shoal.k_means, shoal.kmeans_plusplus])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_in_functions(fault, function, tmp_path):
-    make, error, words = FAULTS[fault]
+    make, error, message = FAULTS[fault]
     make(tmp_path / "rows.npy")
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         function(tmp_path / "rows.npy", 3)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_pipe(tmp_path):
-    """It would be waited for without end."""
+    """Reading a pipe would block forever."""
     os.mkfifo(tmp_path / "rows.npy")
     with pytest.raises(ValueError, match=r"rows\.npy is a device or a pipe"):
         shoal.KMeans(3).fit(tmp_path / "rows.npy")
@@ -107,14 +107,14 @@ def test_pipe(tmp_path):
 
 @posix
 def test_no_permission():
-    """Nor has root's child, once it has given its rights away."""
+    """The child gives up root's rights, if it has them."""
     folder = Path(tempfile.mkdtemp())
     try:
         folder.chmod(0o755)
         path = write(folder / "rows.npy", problem(30, 3, "f8"))
         path.chmod(0)
-        told = finish(start(children.files, "forbidden", path))
-        assert told == [f"[Errno 13] Permission denied: '{path}'"] * 3
+        errors = finish(start(children.files, "unreadable", path))
+        assert errors == [f"[Errno 13] Permission denied: '{path}'"] * 3
     finally:
         shutil.rmtree(folder)
 
@@ -146,7 +146,7 @@ def test_other_number_of_features(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("name", [*MODELS, "sequential"])
 def test_not_finite(name, value, dtype, tmp_path):
-    """The row is named, wherever it is read first, and the model stays as it was."""
+    """The error names the row, whichever pass reads it first; the model is unchanged."""
     X = problem(3000, 3, dtype)
     model = MODELS.get(name, MODELS["minibatch"])(4).fit(X[:100])
     before = snapshot(model)
@@ -162,11 +162,11 @@ def test_not_finite(name, value, dtype, tmp_path):
 @posix
 @pytest.mark.parametrize("kind", ["path", "mapped", "columns", "batch", "seeds"])
 def test_shortened_while_it_is_read(kind, tmp_path):
-    """Errors that name the file, and no signal that ends the process."""
+    """Errors that name the file, and no signal (SIGBUS) that ends the process."""
     path = write(tmp_path / "rows.npy", problem(200_000, 8, "f8"))
-    told = finish(start(children.files, "shorten", path, kind))
-    assert told
-    assert all("rows.npy" in words for words in told), told
+    errors = finish(start(children.files, "shorten", path, kind))
+    assert errors
+    assert all("rows.npy" in message for message in errors), errors
 
 
 @pytest.mark.parametrize("function", [shoal.k_means, shoal.kmeans_plusplus, "partial_fit"])
@@ -182,13 +182,13 @@ def test_not_finite_elsewhere(function, tmp_path):
 
 @posix
 def test_file_size_limit(tmp_path):
-    told = finish(start(children.files, "full", tmp_path / "out.npy", 2 * MIB))
-    assert str(tmp_path / "out.npy") in told
+    error = finish(start(children.files, "limited_disk", tmp_path / "out.npy", 2 * MIB))
+    assert str(tmp_path / "out.npy") in error
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 3 MiB, where this process may mount one."""
+    """A file system of 3 MiB, where this process may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder]
@@ -201,10 +201,10 @@ def small_disk(tmp_path):
 
 
 def test_full_disk(small_disk):
-    """transform to a disk without room for it."""
-    told = finish(start(children.files, "full", small_disk / "out.npy", -1))
-    assert "No space left on device" in told
-    assert str(small_disk / "out.npy") in told
+    """transform to a disk without room for the result."""
+    error = finish(start(children.files, "limited_disk", small_disk / "out.npy", -1))
+    assert "No space left on device" in error
+    assert str(small_disk / "out.npy") in error
 
 
 @posix

@@ -1,4 +1,4 @@
-"""Rows in files: the same answers as in memory to the last bit, and faults that are told."""
+"""Rows in files: results have the same bits as in memory; memory stays bounded."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs L
 
 @pytest.fixture(params=["path", "pathlib", "mapped", "part of a mapped"])
 def on_disk(request, tmp_path):
-    """A function that puts an array into a file and gives what an estimator takes."""
+    """A function that writes an array to a file and returns what an estimator is given."""
 
     def put(X):
         path = tmp_path / "rows.npy"
@@ -48,25 +48,25 @@ def test_as_in_memory(name, shape, weighted, dtype, on_disk, monkeypatch):
     X = problem(n, d, dtype)
     monkeypatch.setattr(sources, "HELD_BYTES", X.nbytes // 2)
     weight = np.random.default_rng(1).random(n) if weighted else None
-    there = on_disk(X)
-    assert isinstance(as_file(there), File)
+    source_on_disk = on_disk(X)
+    assert isinstance(as_file(source_on_disk), File)
     expected = MODELS[name](k).fit(X, sample_weight=weight)
-    model = MODELS[name](k).fit(there, sample_weight=weight)
+    model = MODELS[name](k).fit(source_on_disk, sample_weight=weight)
     assert_same_fit(model, expected)
-    assert model.predict(there).tobytes() == model.predict(X).tobytes()
-    assert model.transform(there).tobytes() == model.transform(X).tobytes()
-    assert model.score(there, sample_weight=weight) == model.score(X, sample_weight=weight)
+    assert model.predict(source_on_disk).tobytes() == model.predict(X).tobytes()
+    assert model.transform(source_on_disk).tobytes() == model.transform(X).tobytes()
+    assert model.score(source_on_disk, sample_weight=weight) == model.score(X, sample_weight=weight)
 
 
 @pytest.mark.parametrize("sums_by", ["block", "cluster"])
 @pytest.mark.parametrize("kernel", ["assign", "assign_bounded"])
 def test_every_way_to_sum(sums_by, kernel, dtype, tmp_path, monkeypatch):
-    """Sums of clusters are those of an array, however they are taken."""
+    """Sums of clusters are those of an array, by either method."""
     monkeypatch.setattr(sources, "HELD_BYTES", 0)
     X = problem(900, 9, dtype)
     np.save(tmp_path / "rows.npy", X)
     plan = lloyd.Plan(kernel, 1, sums_by, 8, 128)
-    monkeypatch.setattr(lloyd, "plan", lambda rows, k: plan)
+    monkeypatch.setattr(lloyd, "choose_plan", lambda rows, k: plan)
     fit = [shoal.KMeans(11, random_state=3, tol=0).fit(x) for x in (X, tmp_path / "rows.npy")]
     assert_same_fit(*fit)
 
@@ -77,7 +77,7 @@ OTHERS = ["i1", "i2", ">i4", "i8", "u1", ">u2", "u4", "u8", "?", "f2", ">f4", ">
 @pytest.mark.parametrize("held", [0, 2000, 2**20])
 @pytest.mark.parametrize("dtype", OTHERS)
 def test_other_types(dtype, held, tmp_path, monkeypatch):
-    """What scikit-learn converts is converted a block at a time."""
+    """Types that scikit-learn converts are converted a block at a time."""
     monkeypatch.setattr(sources, "HELD_BYTES", held)
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 1000)
     X = problem(200, 5, dtype)
@@ -88,7 +88,7 @@ def test_other_types(dtype, held, tmp_path, monkeypatch):
 
 
 def test_halves(tmp_path):
-    """Every float16 there is, but NaN and infinity."""
+    """Every finite float16."""
     values = np.arange(2**16, dtype=np.uint16).view(np.float16)
     values = values[np.isfinite(values)].reshape(-1, 4)
     np.save(tmp_path / "rows.npy", values)
@@ -125,7 +125,7 @@ def test_threads(count, limit_threads, tmp_path, monkeypatch):
 
 
 def test_callable_init(tmp_path):
-    """It gets the rows, less their mean, in memory, as from an array."""
+    """It receives the rows less their mean, in memory, as with an array."""
     X = problem(100, 3, "f8")
     np.save(tmp_path / "rows.npy", X)
 
@@ -140,7 +140,7 @@ def test_callable_init(tmp_path):
 
 
 def test_mapped_arrays_that_are_not_their_file(tmp_path):
-    """Private changes, other orders and replaced files are read from memory, as they are."""
+    """Copy-on-write mappings and mappings of replaced files are read from memory."""
     X = problem(200, 4, "f8")
     np.save(tmp_path / "rows.npy", X)
     private = np.load(tmp_path / "rows.npy", mmap_mode="c")
@@ -173,7 +173,7 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("dtype", ["f4", ">f8", "i2"])
 def test_mapped_rows_with_gaps(view, dtype, tmp_path, monkeypatch):
-    """Views in no row order are copied from the file, not through the mapping."""
+    """Views that are not C-contiguous are copied from the file, not through the mapping."""
     X = problem(200, 6, dtype)
     np.save(tmp_path / "rows.npy", np.asfortranarray(X) if "Fortran" in view else X)
     mapped = VIEWS[view](np.load(tmp_path / "rows.npy", mmap_mode="r"))
@@ -191,26 +191,28 @@ def test_functions(dtype, on_disk):
     """k_means and kmeans_plusplus, whose centers are rows in the type of the file."""
     X = problem(700, 5, dtype)
     weight = np.random.default_rng(2).random(700)
-    there = on_disk(X)
+    source_on_disk = on_disk(X)
     for function in (shoal.k_means, shoal.kmeans_plusplus):
         for settings in ({}, {"sample_weight": weight}):
-            ours, expected = (function(x, 6, random_state=1, **settings) for x in (there, X))
+            ours, expected = (
+                function(x, 6, random_state=1, **settings) for x in (source_on_disk, X)
+            )
             for found, value in zip(ours, expected, strict=True):
                 assert type(found) is type(value)
                 assert np.asarray(found).dtype == np.asarray(value).dtype
                 np.testing.assert_array_equal(found, value)
     with pytest.raises(IndexError):
-        as_file(there).as_stored([700])
+        as_file(source_on_disk).as_stored([700])
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
 def test_partial_fit(dtype, on_disk):
     """A batch in a file is a batch in memory."""
     X = problem(300, 5, dtype)
-    there = on_disk(X)
+    source_on_disk = on_disk(X)
     models = [shoal.MiniBatchKMeans(4, random_state=0) for _ in range(2)]
     for _ in range(3):
-        for model, x in zip(models, (there, X), strict=True):
+        for model, x in zip(models, (source_on_disk, X), strict=True):
             model.partial_fit(x)
         found, expected = (public_attributes(model) for model in models)
         for name, value in expected.items():
@@ -222,7 +224,7 @@ def test_partial_fit(dtype, on_disk):
 
 @pytest.mark.parametrize("source", ["memory", "file", "csr"])
 def test_out(source, dtype, tmp_path, monkeypatch):
-    """Distances arrive in an array and in a mapped file, beside which nothing is changed."""
+    """Distances are written to an array and to part of a mapped file, and nowhere else."""
     monkeypatch.setattr(parallel, "BLOCK_BYTES", 5000)
     X = problem(1003, 6, dtype)
     model = shoal.KMeans(5, random_state=0).fit(X)
@@ -262,7 +264,7 @@ def test_out_is_checked():
 @linux
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak cannot be reset")
 @pytest.mark.parametrize(
-    ("kind", "method", "words"),
+    ("kind", "method", "bytes_per_row"),
     [
         ("KMeans", "fit", 12),
         ("KMeans", "predict", 4),
@@ -271,10 +273,10 @@ def test_out_is_checked():
         ("MiniBatchKMeans", "fit_sequential", 0),
     ],
 )
-def test_memory(kind, method, words, tmp_path):
-    """Resident memory does not grow with the file, but for labels and bounds.
+def test_memory(kind, method, bytes_per_row, tmp_path):
+    """Resident memory does not grow with the file, except by labels and bounds.
 
-    A fit of many passes holds the first rows besides, up to a size of its own.
+    A fit of many passes also holds the first rows, up to HELD_BYTES.
     """
     n = 4_000_000
     path = tmp_path / "rows.npy"
@@ -285,4 +287,4 @@ def test_memory(kind, method, words, tmp_path):
         "added"
     ]
     most = 256 if method == "fit" and kind == "KMeans" else 120
-    assert added <= words * n + most * MIB, f"{added / MIB:.0f} MiB of a file of 488"
+    assert added <= bytes_per_row * n + most * MIB, f"{added / MIB:.0f} MiB of a file of 488"

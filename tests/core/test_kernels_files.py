@@ -10,7 +10,7 @@ from helpers.kernel_cases import level, levels, problems
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.core.sources import open_npy
-from shoal.kmeans.centers import COUNTS, Centers, inertia, scratch_for
+from shoal.kmeans.centers import N_COUNTS, Centers, compute_inertia, scratch_for
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +23,19 @@ def outputs(rows, problem, kernel):
     k, n_blocks = len(problem.centers), len(problem.blocks)
     centers = Centers(problem.centers, rows)
     labels = np.full(rows.n, -1, np.int32)
-    counts = np.zeros((n_blocks, COUNTS), np.int64)
+    counts = np.zeros((n_blocks, N_COUNTS), np.int64)
     sums = np.zeros((n_blocks, k, rows.d + 1))
     bounds = {}
     if kernel == "assign_bounded":
         bounds = {
-            "gap": np.zeros(rows.n, np.float32),
-            "lower": np.zeros((rows.n, 1), np.float32),
-            "fall": np.zeros((k, N_BUCKETS), np.float32),
-            "sink": np.zeros((1, k, N_BUCKETS), np.float32),
-            "apart": np.zeros(k, np.float32),
+            "bound_gap": np.zeros(rows.n, np.float32),
+            "lower_bounds": np.zeros((rows.n, 1), np.float32),
+            "gap_drift": np.zeros((k, N_BUCKETS), np.float32),
+            "lower_drift": np.zeros((1, k, N_BUCKETS), np.float32),
+            "nearest_center_distance": np.zeros(k, np.float32),
             "dirty": np.zeros((n_blocks, k), np.uint8),
-            "fresh": np.zeros(n_blocks, np.uint8),
-            "moved": np.zeros(n_blocks, np.int64),
+            "recompute_sums": np.zeros(n_blocks, np.uint8),
+            "n_moved": np.zeros(n_blocks, np.int64),
         }
     args = AssignmentArgs(
         rows.args,
@@ -49,7 +49,7 @@ def outputs(rows, problem, kernel):
     )
     parallel.run_kernel(kernel, rows.type, args, rows.n, problem.size, scratch_for(rows))
     found = [labels, counts, sums, *bounds.values(), *rows.moments()]
-    return [array.tobytes() for array in found], inertia(rows, centers, labels)
+    return [array.tobytes() for array in found], compute_inertia(rows, centers, labels)
 
 
 @given(problems(), st.sampled_from(["assign", "assign_bounded"]), levels)
@@ -89,6 +89,6 @@ def test_held_rows(tmp_path, monkeypatch):
         rows = Rows(file.slice_rows(first, last))
         found = np.empty(rows.n)
         labels = np.zeros(rows.n, np.int32)
-        inertia(rows, Centers(np.zeros((1, 5)), rows), labels, out=found)
+        compute_inertia(rows, Centers(np.zeros((1, 5)), rows), labels, out=found)
         expected = (X.astype(float) ** 2).sum(axis=1) * (np.arange(100) < 60)
         np.testing.assert_array_equal(found, expected[first:last])

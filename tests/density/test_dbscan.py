@@ -1,4 +1,4 @@
-"""DBSCAN: behaviour beyond what scikit-learn's own tests look at."""
+"""DBSCAN: behaviour beyond what scikit-learn's own tests cover."""
 
 import inspect
 import pickle
@@ -49,7 +49,7 @@ def assert_same_fit(X, weights=None, **params):
 
 @pytest.mark.parametrize("seed", range(150))
 def test_random_trials(seed):
-    """As scikit-learn, but where rounding decides."""
+    """scikit-learn's labels, except where rounding decides."""
     result = trials.dbscan.check_seed(seed)
     assert result is None or not result[2].startswith("BUG"), result
 
@@ -100,7 +100,7 @@ def lattices():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", [name for name, *_ in lattices()])
 def test_ties(name, weighted):
-    """Distances of exactly eps, and next to it: the rule, by all pairs."""
+    """Distances of exactly eps, and next to it: the definition, by all pairs."""
     X, eps = next(rest for found, *rest in lattices() if found == name)
     X = X[np.random.default_rng(0).permutation(len(X))]
     weights = np.random.default_rng(1).integers(-1, 4, len(X)) * 0.1 if weighted else None
@@ -130,7 +130,7 @@ EXTREMES = {
 @pytest.mark.parametrize("d", [1, 2, 3, 20])
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extremes(name, d):
-    """Overflow and underflow as the rule's float64 has them; scaling changes nothing else."""
+    """Overflow and underflow as in the definition's float64; scaling changes nothing else."""
     change, eps = EXTREMES[name]
     X = change(problem(200, d))
     for metric in ("euclidean", "manhattan", "chebyshev"):
@@ -301,7 +301,7 @@ def test_few_rows(n, d, metric):
 @pytest.mark.parametrize("metric", ["cosine", "correlation"])
 @pytest.mark.parametrize("n", [200, 2300])
 def test_rows_without_an_angle(eps, min_samples, metric, n):
-    """scikit-learn's search knows what it makes of them: by default, neighbours of themselves."""
+    """They are left to scikit-learn's search: by default, neighbours of themselves."""
     X = problem(n, 4)
     X[::17] = 0
     params = {"metric": metric, "eps": eps, "min_samples": min_samples}
@@ -327,9 +327,9 @@ def test_haversine(eps):
 @pytest.mark.parametrize("kept", [10**9, 1000])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_search_in_blocks(kept, weighted, monkeypatch):
-    """scikit-learn's search, its neighbours kept or asked for again."""
-    monkeypatch.setattr(neighborhoods, "KEPT", kept)
-    monkeypatch.setattr(neighborhoods, "BLOCK", 30_000)
+    """scikit-learn's search, its neighbours kept or searched for again."""
+    monkeypatch.setattr(neighborhoods, "MAX_KEPT_NEIGHBORS", kept)
+    monkeypatch.setattr(neighborhoods, "BLOCK_DISTANCES", 30_000)
     X = problem(700, 3)
     weights = np.random.default_rng(0).integers(0, 3, 700) if weighted else None
     for metric, eps in (("canberra", 0.3), ("braycurtis", 0.05)):
@@ -356,10 +356,10 @@ def test_precomputed(form):
     assert (before != D).sum() == 0
 
 
-def nearest(X, model, metric, eps):
-    far = pairwise_distances(X, model.components_, metric=metric)
-    numbers = model.labels_[model.core_sample_indices_]
-    return reference.nearest_core(far, numbers, eps)
+def expected_labels(X, model, metric, eps):
+    distances = pairwise_distances(X, model.components_, metric=metric)
+    core_labels = model.labels_[model.core_sample_indices_]
+    return reference.find_nearest_core(distances, core_labels, eps)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine", "canberra"])
@@ -369,7 +369,7 @@ def test_predict(metric, d):
     eps = float(np.quantile(pairwise_distances(X, metric=metric), 0.05))
     model = shoal.DBSCAN(eps=eps, metric=metric, min_samples=4).fit(X)
     new = problem(800, d, seed=5)
-    np.testing.assert_array_equal(model.predict(new), nearest(new, model, metric, eps))
+    np.testing.assert_array_equal(model.predict(new), expected_labels(new, model, metric, eps))
     core = model.core_sample_indices_
     np.testing.assert_array_equal(model.predict(X)[core], model.labels_[core])
     np.testing.assert_array_equal(model.predict(X) == -1, model.labels_ == -1)
@@ -400,7 +400,7 @@ def test_predict_other_forms():
 
 
 def test_ties_of_predict():
-    """Of clusters at the same distance, the least number."""
+    """Of clusters at the same distance, the least label."""
     X = np.array([[2.0], [2.0], [0.0], [0.0]])
     model = shoal.DBSCAN(eps=1, min_samples=2).fit(X)
     assert model.predict([[1.0], [3.0], [-1.0], [4.0]]).tolist() == [0, 0, 1, -1]

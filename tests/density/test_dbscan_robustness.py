@@ -120,7 +120,7 @@ STEPS = {
 
 @pytest.mark.parametrize("metric", STEPS)
 def test_callbacks(metric):
-    """A fit tells of its steps, and a callback that fails leaves nothing behind."""
+    """Callbacks see the steps of a fit, and one that fails leaves nothing behind."""
     pytest.importorskip("sklearn.callback")
     X = np.abs(children.dbscan.blobs(300, 300))
     recorder = Recorder()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shoal.density.args import GraphArgs, NearestArgs
+from shoal.density.args import GraphClusteringArgs, NearestCoreArgs
 from shoal.space.args import TILE_SIZE, RotationArgs
 
 import reference
@@ -14,10 +14,10 @@ from helpers.kernel_cases import KINDS, level, levels
 from shoal.core import parallel
 from shoal.density import clusters as clusters_module
 from shoal.density import metric as metric_module
-from shoal.density.clusters import Clusters, grow_for
-from shoal.density.neighborhoods import Graph
+from shoal.density.clusters import TreeDBSCAN, build_tree_for_metric
+from shoal.density.neighborhoods import GraphDBSCAN
 from shoal.space import kd_tree
-from shoal.space.kd_tree import grow
+from shoal.space.kd_tree import build_kd_tree
 
 LIMIT = {"euclidean": lambda eps: eps * eps, "manhattan": float, "chebyshev": float}
 
@@ -26,7 +26,7 @@ LIMIT = {"euclidean": lambda eps: eps * eps, "manhattan": float, "chebyshev": fl
 class Problem:
     """Rows, a radius that makes some of them neighbours, and weights or None."""
 
-    words: str
+    text: str
     X: np.ndarray = field(repr=False)
     eps: float
     min_samples: int
@@ -48,53 +48,53 @@ def problems(draw, widest=40, metrics=("euclidean", "manhattan", "chebyshev")):
     X = np.ascontiguousarray(KINDS[kind](rng, n, d, 4)[0], dtype=dtype)
     # a quantile of the distances, which lattices have many pairs at
     rows = rng.integers(n, size=(50, 2))
-    some = np.sqrt(((X[rows[:, 0]].astype(float) - X[rows[:, 1]]) ** 2).sum(axis=1))
-    eps = float(np.quantile(some, draw(st.sampled_from([0.02, 0.1, 0.4, 1])))) or 1.0
+    distances = np.sqrt(((X[rows[:, 0]].astype(float) - X[rows[:, 1]]) ** 2).sum(axis=1))
+    eps = float(np.quantile(distances, draw(st.sampled_from([0.02, 0.1, 0.4, 1])))) or 1.0
     weights = draw(st.sampled_from([None, "random", "negative", "zero"]))
     if weights is not None:
         weights = rng.random(n) * 3 - (weights == "negative")
         weights[rng.random(n) < 0.3] = 0
     min_samples = draw(st.sampled_from([1, 2, 4, 10, 200]))
     metric = draw(st.sampled_from(metrics))
-    words = f"{kind} {n}x{d} {dtype} seed={seed}"
-    return Problem(words, X, eps, min_samples, weights, metric)
+    text = f"{kind} {n}x{d} {dtype} seed={seed}"
+    return Problem(text, X, eps, min_samples, weights, metric)
 
 
-def make(problem):
+def tree_dbscan(problem):
     X, eps = problem.X, problem.eps
-    metric = metric_module.NATIVE[problem.metric](X, eps)
-    return Clusters(metric, problem.min_samples, problem.weights)
+    metric = metric_module.NATIVE_METRICS[problem.metric](X, eps)
+    return TreeDBSCAN(metric, problem.min_samples, problem.weights)
 
 
-def rows_of(tree, arrays_order, node):
+def node_rows(tree, order, node):
     size = tree.n_leaves and -(-tree.n_tiles // tree.n_leaves) * TILE_SIZE
-    return arrays_order[node[1] * size : (node[1] + node[2]) * size]
+    return order[node[1] * size : (node[1] + node[2]) * size]
 
 
 @given(problems(), levels)
 def test_tree(problem, name):
-    """Every node has the box of its rows, which are parted at the median of the widest feature."""
+    """Every node has the box of its rows, partitioned at the median of the widest feature."""
     X = problem.X
     with level(name), pytest.MonkeyPatch.context() as patch:
-        made = []
-        taken = kd_tree.KDTreeArgs
-        patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: made.append(k) or taken(*a, **k))
-        patch.setattr(kd_tree, "ROOTS", 4)
-        tree, _ = grow(X)
-    order, boxes = made[0]["order"], made[0]["boxes"]
+        built = []
+        original = kd_tree.KDTreeArgs
+        patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: built.append(k) or original(*a, **k))
+        patch.setattr(kd_tree, "MAX_SUBTREES", 4)
+        tree, _ = build_kd_tree(X)
+    order, boxes = built[0]["order"], built[0]["boxes"]
     assert sorted(order) == list(range(len(X)))
-    nodes = reference.grow_subtrees(tree.n_leaves)
+    nodes = reference.build_subtrees(tree.n_leaves)
     for node in nodes:
-        rows = X[rows_of(tree, order, node)]
+        rows = X[node_rows(tree, order, node)]
         box, feature = reference.split_nodes(rows)
         np.testing.assert_array_equal(boxes[node[0]], box)
         if node[2] == 1:
-            assert made[0]["leaf_node"][node[1]] == node[0]
+            assert built[0]["leaf_node"][node[1]] == node[0]
             continue
-        left = len(rows_of(tree, order, (0, node[1], (node[2] + 1) // 2)))
+        left = len(node_rows(tree, order, (0, node[1], (node[2] + 1) // 2)))
         assert rows[:left, feature].max() <= rows[left:, feature].min()
-    tiles = made[0]["rows"].reshape(-1, X.shape[1], TILE_SIZE)
-    np.testing.assert_array_equal(tiles, reference.fill_tiles(X[order], TILE_SIZE))
+    tiles = built[0]["rows"].reshape(-1, X.shape[1], TILE_SIZE)
+    np.testing.assert_array_equal(tiles, reference.transpose_tiles(X[order], TILE_SIZE))
 
 
 @given(problems(), levels)
@@ -114,66 +114,72 @@ def test_rotate_rows(problem, name):
 
 
 @given(problems(), levels, st.sampled_from([0, 1, 4]))
-def test_steps(problem, name, patience):
-    """Each kernel of a fit, from the cells to the borders."""
+def test_steps(problem, name, first_pass_tiles):
+    """Each kernel of a fit, from the cells to the border points."""
     n = len(problem.X)
     near = problem.near()
     with level(name), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clusters_module, "PATIENCE", patience)
-        patch.setattr(clusters_module, "PATIENT", 1 if patience < 4 else 8)
-        made = []
-        taken = kd_tree.KDTreeArgs
-        patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: made.append(k) or taken(*a, **k))
-        clusters = make(problem)
-        clusters.sort()
-        order, boxes = made[-1]["order"], made[-1]["boxes"]
+        patch.setattr(clusters_module, "FIRST_PASS_TILES", first_pass_tiles)
+        patch.setattr(clusters_module, "ONE_PASS_FEATURES", 1 if first_pass_tiles < 4 else 8)
+        built = []
+        original = kd_tree.KDTreeArgs
+        patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: built.append(k) or original(*a, **k))
+        clusters = tree_dbscan(problem)
+        clusters.build()
+        order, boxes = built[-1]["order"], built[-1]["boxes"]
         arrays, tree = clusters._arrays, clusters._tree
-        nodes = reference.grow_subtrees(tree.n_leaves)
-        cells = [tuple(cell) for cell in arrays["cells"][: clusters._cells]]
-        if problem.metric == "euclidean" and made[-1]["norms"] is None:
+        nodes = reference.build_subtrees(tree.n_leaves)
+        cells = [tuple(cell) for cell in arrays["cells"][: clusters._n_cells]]
+        if problem.metric == "euclidean" and built[-1]["squared_norms"] is None:
             limit = LIMIT["euclidean"](problem.eps)
             assert cells == reference.find_cells(nodes, boxes, limit)
-        covered = np.concatenate([rows_of(tree, order, cell) for cell in cells])
+        covered = np.concatenate([node_rows(tree, order, cell) for cell in cells])
         assert sorted(covered) == list(range(n))
-        below = [rows_of(tree, order, node) for node in nodes]
+        rows_of_node = [node_rows(tree, order, node) for node in nodes]
+        indices = [node[0] for node in nodes]
         if problem.weights is not None:
-            expected = reference.sum_weights(problem.weights, below)
-            numbers = [node[0] for node in nodes]
-            np.testing.assert_allclose(arrays["sums"][numbers, 0], expected, rtol=1e-15)
+            expected = reference.sum_node_weights(problem.weights, rows_of_node)
+            np.testing.assert_allclose(arrays["node_weights"][indices, 0], expected, rtol=1e-15)
 
-        clusters.count()
+        clusters.find_core_samples()
         core = reference.count_neighbors(near, problem.min_samples, problem.weights)
-        bits = np.unpackbits(arrays["core"].view(np.uint8), bitorder="little")[:n].astype(bool)
-        np.testing.assert_array_equal(bits, core[order])
-        left = np.unpackbits(arrays["open"].view(np.uint8), bitorder="little")[:n].astype(bool)
-        counts = np.where(left, np.minimum(arrays["numbers"], problem.min_samples), 0)
-        expected = reference.count_open(near[np.ix_(order, order)], left, problem.min_samples)
+        np.testing.assert_array_equal(unpack_mask(arrays["core_mask"], n), core[order])
+        is_open = unpack_mask(arrays["open_mask"], n)
+        counts = np.where(is_open, np.minimum(arrays["root_label"], problem.min_samples), 0)
+        by_position = near[np.ix_(order, order)]
+        expected = reference.count_open_rows(by_position, is_open, problem.min_samples)
         np.testing.assert_array_equal(counts, expected)
-        closed = reference.close_counts(counts, problem.min_samples)
-        np.testing.assert_array_equal(closed[left], core[order][left])
+        closed = reference.close_open_rows(counts, problem.min_samples)
+        np.testing.assert_array_equal(closed[is_open], core[order][is_open])
 
-        clusters._run("find_lows", 1, 1)
-        clusters._run("join_cells", clusters._cells, 3)
+        clusters._run("find_min_labels", 1, 1)
+        clusters._run("unite_within_cells", clusters._n_cells, 3)
         cell_of_row = np.empty(n, int)
         for number, cell in enumerate(cells):
-            cell_of_row[rows_of(tree, order, cell)] = number
-        by_position = near[np.ix_(order, order)]
-        joined = reference.join_cells(by_position, core[order], cell_of_row[order])
+            cell_of_row[node_rows(tree, order, cell)] = number
+        joined = reference.unite_within_cells(by_position, core[order], cell_of_row[order])
         found = np.array([_root(arrays["parent"], p) for p in range(n)])
         np.testing.assert_array_equal(found[core[order]], joined[core[order]])
 
-        found = clusters.unite()
+        found = clusters.unite_core_samples()
         np.testing.assert_array_equal(found, np.flatnonzero(core))
         united = reference.number_clusters(reference.find_roots(near, core))
         np.testing.assert_array_equal(clusters.labels, united)
-        np.testing.assert_array_equal(arrays["parent"], reference.spread_numbers(united, order))
+        np.testing.assert_array_equal(arrays["parent"], reference.gather_labels(united, order))
 
-        clusters._args.numbered = True
-        clusters._run("find_lows", 1, 1)
-        low = reference.find_lows(united, core, below)
-        np.testing.assert_array_equal(arrays["low"][[node[0] for node in nodes]], low)
-        clusters.adopt()
-    np.testing.assert_array_equal(clusters.labels, reference.border_labels(near, core, united))
+        clusters._args.parent_holds_labels = True
+        clusters._run("find_min_labels", 1, 1)
+        min_labels = reference.find_min_labels(united, core, rows_of_node)
+        np.testing.assert_array_equal(arrays["min_label"][indices], min_labels)
+        clusters.label_border_points()
+    np.testing.assert_array_equal(
+        clusters.labels, reference.label_border_points(near, core, united)
+    )
+
+
+def unpack_mask(mask, n):
+    """Whether each position's bit is set."""
+    return np.unpackbits(mask.view(np.uint8), bitorder="little")[:n].astype(bool)
 
 
 def _root(parent, p):
@@ -184,7 +190,7 @@ def _root(parent, p):
 
 @given(st.integers(0, 2**31), st.sampled_from(["matrix", "lists"]), st.booleans())
 def test_given(seed, form, weighted):
-    """Asymmetric neighbourhoods, followed by rows."""
+    """Asymmetric graphs: distances, or lists of neighbours."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 60))
     near = rng.random((n, n)) < rng.choice([0.02, 0.1, 0.5])
@@ -194,27 +200,27 @@ def test_given(seed, form, weighted):
     if form == "matrix":
         given = {"distances": np.where(near, 0.5, 2).astype("f4"), "limit": 0.5}
     else:
-        starts = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
-        given = {"starts": starts, "neighbors": np.nonzero(near)[1].astype(np.int32)}
-    graph = Graph(n, min_samples, weights, "f4", **given)
-    core = reference.count_given(near, min_samples, weights)
-    np.testing.assert_array_equal(graph.count(), np.flatnonzero(core))
-    graph.follow()
-    np.testing.assert_array_equal(graph.labels, reference.follow_given(near, core))
+        indptr = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
+        given = {"indptr": indptr, "neighbors": np.nonzero(near)[1].astype(np.int32)}
+    graph = GraphDBSCAN(n, min_samples, weights, "f4", **given)
+    core = reference.count_graph_neighbors(near, min_samples, weights)
+    np.testing.assert_array_equal(graph.find_core_samples(), np.flatnonzero(core))
+    graph.expand_clusters()
+    np.testing.assert_array_equal(graph.labels, reference.expand_clusters(near, core))
 
 
 @given(problems(widest=17), levels)
-def test_nearest_core(problem, name):
+def test_find_nearest_core(problem, name):
     X = problem.X
     rng = np.random.default_rng(len(X))
-    numbers = rng.integers(0, 4, len(X))
+    core_labels = rng.integers(0, 4, len(X))
     new = np.concatenate([X[::3], X[: len(X) // 2] + X.dtype.type(problem.eps)])
-    metric = metric_module.NATIVE[problem.metric](X, problem.eps)
+    metric = metric_module.NATIVE_METRICS[problem.metric](X, problem.eps)
     labels = np.empty(len(new), np.int64)
     with level(name):
-        tree, _ = grow(X)
-        args = NearestArgs(tree, metric.args(), new, new, numbers, labels)
-        parallel.run_kernel("nearest_core", tree.type, args, len(new), 5, 16 * X.shape[1])
+        tree, _ = build_kd_tree(X)
+        args = NearestCoreArgs(tree, metric.args(), new, new, core_labels, labels)
+        parallel.run_kernel("find_nearest_core", tree.type, args, len(new), 5, 16 * X.shape[1])
     both = np.concatenate([new, X]).astype(np.float64)
     gaps = np.abs(both[: len(new), None] - both[None, len(new) :])
     far = np.zeros(gaps.shape[:2])
@@ -224,7 +230,7 @@ def test_nearest_core(problem, name):
                 far = np.maximum(far, column)
             else:
                 far = far + (column * column if problem.metric == "euclidean" else column)
-    expected = reference.nearest_core(far, numbers, LIMIT[problem.metric](problem.eps))
+    expected = reference.find_nearest_core(far, core_labels, LIMIT[problem.metric](problem.eps))
     np.testing.assert_array_equal(labels, expected)
 
 
@@ -239,11 +245,11 @@ def test_threads(d, eps, dtype, limit_threads, monkeypatch):
     found = []
     for count in (1, 2, 3, 3, 3):
         with limit_threads(count):
-            clusters = Clusters(metric_module.euclidean(X, eps), 4, None)
-            clusters.sort()
-            clusters.count()
-            core = clusters.unite()
-            clusters.adopt()
+            clusters = TreeDBSCAN(metric_module.euclidean(X, eps), 4, None)
+            clusters.build()
+            clusters.find_core_samples()
+            core = clusters.unite_core_samples()
+            clusters.label_border_points()
         found.append((core.tobytes(), clusters.labels.tobytes()))
     assert len(set(found)) == 1
     assert clusters.labels.max() > 1
@@ -252,27 +258,30 @@ def test_threads(d, eps, dtype, limit_threads, monkeypatch):
 @pytest.mark.parametrize("d", [17, 64, 130, 300])
 @pytest.mark.parametrize("offset", [0, 1e4, 1e8])
 def test_bounds_of_products(d, offset):
-    """Rows at the limit but for a rounding, wherever they are: the rule alone decides."""
+    """Rows at the limit up to rounding, whatever the offset: the refinement alone decides."""
     rng = np.random.default_rng(d)
     X = rng.standard_normal((40, d))
     X = np.repeat(X, 2, axis=0) + offset
     step = rng.standard_normal((40, d))
     step /= np.sqrt((step**2).sum(axis=1, keepdims=True))
     X[1::2] += step * (1 + rng.integers(-4, 5, (40, 1)) * 2.0**-50)
-    clusters = Clusters(metric_module.euclidean(X, 1.0), 2, None)
-    clusters.sort()
-    clusters.count()
-    core = clusters.unite()
+    clusters = TreeDBSCAN(metric_module.euclidean(X, 1.0), 2, None)
+    clusters.build()
+    clusters.find_core_samples()
+    core = clusters.unite_core_samples()
     near = reference.neighbors(X, 1.0)
     np.testing.assert_array_equal(core, np.flatnonzero(near.sum(axis=1) >= 2))
     assert 0 < len(core) <= 80
 
 
 def test_which_tiles():
-    """Products where rounding leaves few pairs open, differences elsewhere."""
+    """Products where rounding leaves few pairs undecided, differences elsewhere."""
     X = np.random.default_rng(0).standard_normal((300, 30))
-    assert grow_for(metric_module.euclidean(X, 5.0))[0].type == "f4"
-    assert grow_for(metric_module.euclidean(X, 1e-3))[0].type == "f8"
-    assert grow_for(metric_module.euclidean(X.astype("f4"), 1e-3))[0].type == "f4"
-    assert grow_for(metric_module.euclidean(X[:, :16].copy(), 5.0))[0].type == "f8"
-    assert isinstance(Graph(1, 1, None, "f8", distances=np.zeros((1, 1)), limit=1)._args, GraphArgs)
+    assert build_tree_for_metric(metric_module.euclidean(X, 5.0))[0].type == "f4"
+    assert build_tree_for_metric(metric_module.euclidean(X, 1e-3))[0].type == "f8"
+    assert build_tree_for_metric(metric_module.euclidean(X.astype("f4"), 1e-3))[0].type == "f4"
+    assert build_tree_for_metric(metric_module.euclidean(X[:, :16].copy(), 5.0))[0].type == "f8"
+    assert isinstance(
+        GraphDBSCAN(1, 1, None, "f8", distances=np.zeros((1, 1)), limit=1)._args,
+        GraphClusteringArgs,
+    )

@@ -1,4 +1,4 @@
-"""Problems for the kernels, and the kernels that label rows run on them."""
+"""Problems for the kernels, and the labelling kernels run on them."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 from hypothesis import strategies as st
-from shoal.kmeans.args import AssignmentArgs, FollowingArgs
+from shoal.kmeans.args import AssignmentArgs, BoundUpdateArgs
 
 from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import lloyd
-from shoal.kmeans.centers import COUNTS, Centers, scratch_for
+from shoal.kmeans.centers import N_COUNTS, Centers, scratch_for
 
 KINDS = {}
 
@@ -78,7 +78,7 @@ def mixed(rng, n, d, k):
 
 @kind
 def far_center(rng, n, d, k):
-    """One center is out of all proportion."""
+    """One center lies 1e9 times as far out as the others."""
     x, centers = blobs(rng, n, d, k)
     centers[rng.integers(k)] *= 1e9
     return x, centers
@@ -88,7 +88,7 @@ def far_center(rng, n, d, k):
 class Problem:
     """Rows with weights and an origin, centers less that origin, and a block size."""
 
-    words: str
+    description: str
     X: np.ndarray = field(repr=False)
     weights: np.ndarray | None = field(repr=False)
     origin: np.ndarray | None = field(repr=False)
@@ -106,7 +106,7 @@ class Problem:
 
     @property
     def x(self):
-        """The rows as the twins want them."""
+        """The rows as the twins take them: in float64, less the origin."""
         x = self.X.astype(np.float64)
         return x if self.origin is None else x - self.origin.astype(np.float64)
 
@@ -122,7 +122,7 @@ class Problem:
 
 
 def as_csr(X):
-    """CSR with the same zeros left out, and 32-bit indices."""
+    """CSR data without the zeros, with 32-bit indices."""
     found = sp.csr_matrix(X)
     found.indices = found.indices.astype(np.int32)
     found.indptr = found.indptr.astype(np.int32)
@@ -132,8 +132,9 @@ def as_csr(X):
 def make_problem(
     kind, n, d, k, dtype="float64", *, seed=0, weights="none", origin=False, scale=1.0, size=None
 ):
-    """The problem that these words describe."""
-    words = f"{kind!r}, {n}, {d}, {k}, {dtype!r}, {seed=}, {weights=}, {origin=}, {scale=}, {size=}"
+    """The problem that these arguments describe."""
+    description = f"{kind!r}, {n}, {d}, {k}, {dtype!r}, {seed=}, "
+    description += f"{weights=}, {origin=}, {scale=}, {size=}"
     rng = np.random.default_rng(seed)
     x, centers = KINDS[kind](rng, n, d, k)
     X = np.ascontiguousarray(x * scale, dtype=dtype)
@@ -149,7 +150,7 @@ def make_problem(
         "wide": lambda: 10.0 ** rng.uniform(-9, 9, n),
     }[weights]()
     w = None if w is None else w.astype(dtype)
-    return Problem(words, X, w, shift, centers, size or n, rng)
+    return Problem(description, X, w, shift, centers, size or n, rng)
 
 
 ROWS = [1, 2, 7, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 200]
@@ -161,9 +162,9 @@ LONG_CENTERS = [64, 65, 100, 129, 300]
 
 @st.composite
 def problems(draw, kinds=tuple(KINDS), scales=(1.0, 1e-6, 1e6), fit=False, **given):
-    """Problems small enough for the twins; shapes lie around the sizes of tiles and lanes.
+    """Problems small enough for the twins; shapes are near the sizes of tiles and lanes.
 
-    Where they are to `fit`, there are no fewer rows than centers.
+    With `fit`, for problems to be fitted, there are no fewer rows than centers.
     """
     kind = draw(st.sampled_from(kinds))
     exact = kind in ("lattice", "duplicates", "between", "offset_between")  # their twins are slow
@@ -172,7 +173,7 @@ def problems(draw, kinds=tuple(KINDS), scales=(1.0, 1e-6, 1e6), fit=False, **giv
     n = draw(st.sampled_from(ROWS))
     if fit:
         n += k
-    words = {
+    arguments = {
         "dtype": draw(st.sampled_from(["float32", "float64"])),
         "seed": draw(st.integers(0, 2**16)),
         "weights": draw(st.sampled_from(["none", "random", "zeros", "wide"])),
@@ -180,13 +181,13 @@ def problems(draw, kinds=tuple(KINDS), scales=(1.0, 1e-6, 1e6), fit=False, **giv
         "scale": draw(st.sampled_from(scales)),
         "size": draw(st.sampled_from([1, 5, 16, 33, 64, n])),
     }
-    words["size"] = max(words["size"], n // 20 + 1)
-    return make_problem(kind, n, d, k, **words | given)
+    arguments["size"] = max(arguments["size"], n // 20 + 1)
+    return make_problem(kind, n, d, k, **arguments | given)
 
 
 @contextmanager
 def level(name):
-    """The kernels of one instruction set."""
+    """Use the kernels of one instruction set."""
     usual = parallel.LEVEL
     try:
         parallel.use_level(name)
@@ -199,52 +200,54 @@ levels = st.sampled_from(cpu.levels())
 
 
 def run_assign(kernel, problem, *, elkan=False, current=None, sums=True):
-    """Labels; what each block counts, see structs.pxd; sums of each block."""
+    """Labels, counts (see structs.pxd) of each block, sums of each block."""
     rows = problem.csr if kernel == "assign_sparse" else problem.rows
     centers = Centers(problem.centers, rows)
     labels = np.full(rows.n, -1, np.int32) if current is None else current.astype(np.int32)
     n_blocks = len(problem.blocks)
-    counts = np.full((n_blocks, COUNTS), -7, np.int64)
+    counts = np.full((n_blocks, N_COUNTS), -7, np.int64)
     partial = np.full((n_blocks, centers.k, rows.d + 1), np.nan) if sums else None
     args = AssignmentArgs(
         rows.args, centers.args, n_blocks, elkan=elkan, labels=labels, counts=counts, sums=partial
     )
-    args.first = current is None
+    args.is_first_pass = current is None
     parallel.run_kernel(kernel, rows.type, args, rows.n, problem.size, scratch_for(rows))
     return labels, counts, partial
 
 
 class Pass:
-    """One kind of pass of Lloyd's algorithm, whose kernel, groups, sums and blocks are forced.
+    """Passes of Lloyd's algorithm with the kernel, groups, sums and blocks that are given.
 
-    The centers can be moved at will between passes.
+    Between passes the centers can be put anywhere.
     """
 
-    def __init__(self, problem, algorithm, kernel, n_groups=1, sums_by="block", **how):
+    def __init__(self, problem, algorithm, kernel, n_groups=1, sums_by="block", **flags):
         n_blocks = len(problem.blocks)
-        forced = lloyd.Plan(kernel, n_groups, sums_by, n_blocks, problem.size, **how)
+        forced = lloyd.Plan(kernel, n_groups, sums_by, n_blocks, problem.size, **flags)
         rows = problem.csr if kernel == "assign_sparse" else problem.rows
-        plan, take_args, follow = lloyd.plan, lloyd.AssignmentArgs, lloyd.FollowingArgs
+        names = ("choose_plan", "AssignmentArgs", "BoundUpdateArgs")
+        originals = {name: getattr(lloyd, name) for name in names}
         try:
-            lloyd.plan = lambda rows, k: forced
-            lloyd.AssignmentArgs = self._note
-            lloyd.FollowingArgs = self._note_following
+            lloyd.choose_plan = lambda rows, k: forced
+            lloyd.AssignmentArgs = self._record_assignment
+            lloyd.BoundUpdateArgs = self._record_bound_update
             self.lloyd = lloyd.Lloyd(rows, problem.centers, algorithm)
-            if kernel == "assign_bounded":  # from the first pass to the last
-                self.lloyd._bounding = True
-                self.lloyd._use_bounds = lambda changed: None
+            if kernel == "assign_bounded":  # with bounds from the first pass to the last
+                self.lloyd._uses_bounds = True
+                self.lloyd._choose_next_pass = lambda changed: None
                 if n_groups > 1:
                     self.lloyd._group_centers()
         finally:
-            lloyd.plan, lloyd.AssignmentArgs, lloyd.FollowingArgs = plan, take_args, follow
+            for name, original in originals.items():
+                setattr(lloyd, name, original)
 
-    def _note(self, *args, **buffers):
-        self.buffers = buffers
-        return AssignmentArgs(*args, **buffers)
+    def _record_assignment(self, *args, **arrays):
+        self.arrays = arrays
+        return AssignmentArgs(*args, **arrays)
 
-    def _note_following(self, *args, **buffers):
-        self.following = buffers
-        return FollowingArgs(*args, **buffers)
+    def _record_bound_update(self, *args, **arrays):
+        self.bound_update = arrays
+        return BoundUpdateArgs(*args, **arrays)
 
     @property
     def labels(self):
@@ -252,7 +255,7 @@ class Pass:
 
     @property
     def centers(self):
-        return self.lloyd.centers.rows
+        return self.lloyd.centers.values
 
     @property
     def totals(self):
@@ -263,7 +266,7 @@ class Pass:
         return int(self.lloyd._counts[:, 1].sum())
 
     def assign(self):
-        """A pass; how many labels it changed."""
+        """Run one pass; the number of labels that it changed."""
         self.before = self.labels.copy() if self.labels.min() >= 0 else None
         self.changed = self.lloyd.assign()
         return self.changed
@@ -272,11 +275,13 @@ class Pass:
         return self.lloyd.update()
 
     def move(self, centers):
-        """Put the centers elsewhere, as an update would."""
+        """Set the centers, as an update would."""
         lloyd = self.lloyd
-        lloyd._old[:] = lloyd.centers.rows
-        lloyd.centers.rows[:] = centers
-        lloyd.shifts[:] = np.sqrt(((lloyd.centers.rows - lloyd._old) ** 2).sum(axis=1))
+        lloyd._old_centers[:] = lloyd.centers.values
+        lloyd.centers.values[:] = centers
+        lloyd.center_shift[:] = np.sqrt(
+            ((lloyd.centers.values - lloyd._old_centers) ** 2).sum(axis=1)
+        )
         lloyd.centers.pack()
         if lloyd.plan.kernel == "assign_bounded":
-            lloyd._follow()
+            lloyd._update_bounds()

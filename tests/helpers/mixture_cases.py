@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.kernel_cases import KINDS
 from shoal.core.rows import Rows
-from shoal.mixture.expectation import Components, Pass, kernel_for
+from shoal.mixture.e_step import Components, EStep, choose_kernel
 
 TYPES = ("full", "tied", "diag", "spherical")
 
@@ -16,36 +16,36 @@ TYPES = ("full", "tied", "diag", "spherical")
 class Problem:
     """Rows with weights, and components."""
 
-    words: str
+    description: str
     covariance_type: str
     X: np.ndarray = field(repr=False)
     weights: np.ndarray | None = field(repr=False)
     means: np.ndarray = field(repr=False)
-    factors: np.ndarray = field(repr=False)
+    precisions_cholesky: np.ndarray = field(repr=False)
     constants: np.ndarray = field(repr=False)
     origin: np.ndarray | None = field(repr=False)
     rng: np.random.Generator = field(repr=False)
 
     @property
     def kernel(self):
-        return kernel_for(self.covariance_type, self.X.shape[1])
+        return choose_kernel(self.covariance_type, self.X.shape[1])
 
     @property
     def w(self):
         return np.ones(len(self.X)) if self.weights is None else self.weights.astype(np.float64)
 
     def run(self, points=None, dtype=None, **wanted):
-        """A pass of the kernel that these components ask for, and its totals."""
+        """An E-step by the kernel for these components, and its totals."""
         rows = Rows(self.X, self.weights, self.origin)
         components = Components(self.covariance_type, len(self.means), rows, dtype)
-        components.refer(self.means if points is None else points)
-        components.pack(self.means, self.factors, self.constants)
-        one = Pass(rows, components, **wanted)
-        return one, one.run()
+        components.set_reference(self.means if points is None else points)
+        components.pack(self.means, self.precisions_cholesky, self.constants)
+        e_step = EStep(rows, components, **wanted)
+        return e_step, e_step.run()
 
     def for_twin(self):
-        """What the twin takes."""
-        factors = np.sqrt(0.5) * self.factors
+        """Arguments of the twin."""
+        factors = np.sqrt(0.5) * self.precisions_cholesky
         if self.covariance_type == "spherical":
             factors = np.repeat(factors[:, None], self.X.shape[1], axis=1)
         if self.covariance_type == "tied" and self.kernel != "tied":
@@ -54,8 +54,8 @@ class Problem:
 
 
 def make_problem(kind, covariance_type, n, d, k, dtype="f8", *, seed=0, weights="none", spread=1.0):
-    """The problem that these words describe; `spread` is of the components' deviations."""
-    words = (
+    """One problem; `spread` scales the components' deviations."""
+    description = (
         f"{kind!r}, {covariance_type!r}, {n}, {d}, {k}, {dtype!r}, {seed=}, {weights=}, {spread=}"
     )
     rng = np.random.default_rng(seed)
@@ -72,15 +72,15 @@ def make_problem(kind, covariance_type, n, d, k, dtype="f8", *, seed=0, weights=
         "random": lambda: rng.random(n),
         "zeros": lambda: rng.integers(0, 3, n),
     }[weights]()
-    origin = X.mean(axis=0) if kernel_for(covariance_type, d) == "tied" else None
+    origin = X.mean(axis=0) if choose_kernel(covariance_type, d) == "tied" else None
     w = None if w is None else w.astype(dtype)
-    return Problem(words, covariance_type, X, w, means, factors, constants, origin, rng)
+    return Problem(description, covariance_type, X, w, means, factors, constants, origin, rng)
 
 
 @st.composite
-def problems(draw, kinds=("normal", "blobs", "lattice", "duplicates", "offset_between"), **given):
+def problems(draw, kinds=("normal", "blobs", "lattice", "duplicates", "offset_between"), **fixed):
     """Problems small enough for the twins; shapes lie around the sizes of tiles and panels."""
-    words = {
+    drawn = {
         "kind": draw(st.sampled_from(kinds)),
         "covariance_type": draw(st.sampled_from(TYPES)),
         "n": draw(st.sampled_from([1, 2, 15, 16, 17, 31, 33, 64, 65, 200, 700])),
@@ -91,4 +91,4 @@ def problems(draw, kinds=("normal", "blobs", "lattice", "duplicates", "offset_be
         "weights": draw(st.sampled_from(["none", "random", "zeros"])),
         "spread": draw(st.sampled_from([0.3, 1.0, 10.0])),
     }
-    return make_problem(**words | given)
+    return make_problem(**drawn | fixed)

@@ -132,7 +132,7 @@ def test_metrics(metric, linkage):
 @pytest.mark.parametrize("linkage", LINKAGES[1:])
 @pytest.mark.parametrize("form", ["precomputed", "float32", "callable", "asymmetric", "diagonal"])
 def test_square_arrays(form, linkage):
-    """What lies above the diagonal counts."""
+    """Only what is above the diagonal is read."""
     X, metric = pairwise_distances(blobs(130)), "precomputed"
     if form == "callable":
         X, metric = blobs(130), pairwise_distances

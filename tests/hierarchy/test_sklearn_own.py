@@ -7,7 +7,7 @@ import sklearn.cluster
 
 import shoal
 from helpers.sklearn_own import load_with_ours, own_tests
-from shoal.hierarchy.trees import TREES
+from shoal.hierarchy.trees import TREE_BUILDERS
 
 LEFT_OUT: dict = {}
 
@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # of a mark that scikit-learn's own configurati
 FEATURES = load_with_ours("sklearn.cluster.tests.test_feature_agglomeration")
 # two names that the tests take from a private module
 THEIRS.linkage_tree = shoal.linkage_tree
-THEIRS._TREE_BUILDERS = TREES
+THEIRS._TREE_BUILDERS = TREE_BUILDERS
 OURS = own_tests(THEIRS, LEFT_OUT) | own_tests(FEATURES, {})
 globals().update(OURS)
 

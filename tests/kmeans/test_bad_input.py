@@ -1,4 +1,4 @@
-"""Unusable input is refused in scikit-learn's words and leaves estimators as they were."""
+"""Unusable input raises scikit-learn's errors and leaves estimators as they were."""
 
 import os
 import subprocess
@@ -122,7 +122,7 @@ def fitted(library):
 
 
 def assert_refused_alike(call, *args, **kwargs):
-    """Both libraries refuse alike; if neither refuses, they must say so alike too."""
+    """Both libraries raise the same error and warnings, or neither raises an error."""
     ours, theirs = (outcome(call, library, *args, **kwargs) for library in (shoal, sklearn.cluster))
     assert_same_complaint(ours, theirs)
     return theirs.error is not None
@@ -218,7 +218,7 @@ def test_weights_of_functions(name):
 
 
 def test_negative_weights_with_given_centers(algorithm, layout):
-    """scikit-learn takes them there, so they mean here what they mean there."""
+    """scikit-learn accepts them there, and so does shoal, with the same result."""
     X = sp.csr_array(GOOD) if layout == "csr" else GOOD
     weight = np.where(np.arange(30) % 9 == 0, -0.25, 1.0)
     params = {"n_clusters": 4, "init": GOOD[:4], "algorithm": algorithm, "tol": 0}

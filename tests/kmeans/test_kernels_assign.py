@@ -1,4 +1,4 @@
-"""The kernels that label rows against their twins, bit for bit."""
+"""The labelling kernels give what their twins give, bit for bit."""
 
 import re
 
@@ -37,7 +37,7 @@ def test_twins_name_no_other_kernel():
 
 
 def assert_assigned(kernel, problem, *, elkan, again, sums=True):
-    """Labels, counts and sums of one pass are the twin's."""
+    """Labels, counts and sums of one pass are those of the twin."""
     k = len(problem.centers)
     current = problem.rng.integers(k, size=len(problem.X)) if again else None
     labels, counts, partial = run_assign(kernel, problem, elkan=elkan, current=current, sums=sums)
@@ -52,7 +52,7 @@ def assert_assigned(kernel, problem, *, elkan, again, sums=True):
     for b, block in enumerate(problem.blocks if sums else []):
         assert_same(
             partial[b],
-            reference.add_members(problem.x[block], problem.w[block], expected[block], k),
+            reference.sum_clusters(problem.x[block], problem.w[block], expected[block], k),
         )
 
 
@@ -86,7 +86,7 @@ def test_no_sums_wanted(kernel):
 @pytest.mark.parametrize("n", [1, 31, 32, 33, 70])
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 127, 128, 129, 130, 256, 257, 385])
 def test_rows_at_the_end_of_memory(name, n, d, dtype):
-    """What follows the last row is not read: values there would make every distance NaN."""
+    """Nothing after the last row is used: the values there would make every distance NaN."""
     k = 14
     problem = make_problem("blobs", n, d, k, dtype)
     room = np.full(n * d + 64, np.nan, dtype)
@@ -97,15 +97,15 @@ def test_rows_at_the_end_of_memory(name, n, d, dtype):
 
 
 @pytest.mark.parametrize("k", [*range(1, 40), 63, 64, 65, 300])
-def test_the_nearest_is_any_center(k, dtype):
-    """Every place of every panel can win, the last ones too."""
+def test_any_center_is_nearest(k, dtype):
+    """Every position of every panel can be the nearest, the last ones too."""
     problem = make_problem("normal", 3 * k, 6, k, dtype)
     problem.X[:] = np.tile(problem.centers, (3, 1))
     for name in cpu.levels():
         with level(name):
             labels, counts, _ = run_assign("assign", problem)
         assert (labels == np.tile(np.arange(k), 3)).all()
-        assert counts[0, 2] == 0  # nothing was in doubt
+        assert counts[0, 2] == 0  # no near-ties
 
 
 @pytest.mark.parametrize("elkan", [False, True])
@@ -137,7 +137,7 @@ def test_rows_that_are_not_finite_are_counted(value, k, dtype):
 @pytest.mark.parametrize("elkan", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_extreme_scales(kind, elkan, dtype):
-    """Squares that overflow or vanish in the data's own type."""
+    """Squares that overflow or underflow in the data's own type."""
     wrong = {}
     for scale in SCALES[dtype]:
         for d, k in [(1, 3), (3, 9), (16, 13), (40, 20)]:
@@ -174,13 +174,13 @@ def test_long_rows():
 
 
 def run_pass(problem, algorithm, kernel, n_groups, sums_by):
-    """What three iterations leave, as bytes."""
+    """The results of three iterations."""
     one = Pass(problem, algorithm, kernel, n_groups, sums_by)
-    left = []
+    results = []
     for _ in range(3):
-        left += [one.assign(), one.labels.copy(), one.update(), one.totals.copy()]
-        left += [one.centers.copy(), one.lloyd.inertia()]
-    return left
+        results += [one.assign(), one.labels.copy(), one.update(), one.totals.copy()]
+        results += [one.centers.copy(), one.lloyd.inertia()]
+    return results
 
 
 PASSES = [
@@ -219,8 +219,8 @@ def test_instruction_sets(kernel, n_groups, sums_by, kind, dtype, algorithm):
             results[name] = run_pass(problem, algorithm, kernel, n_groups, sums_by)
     first = results.pop(cpu.levels()[0])
     for other in results.values():
-        for at, (a, b) in enumerate(zip(first, other, strict=True)):
-            if at % 6 == 5:  # inertia is added up in lanes
+        for i, (a, b) in enumerate(zip(first, other, strict=True)):
+            if i % 6 == 5:  # inertia is added up in lanes
                 assert a == pytest.approx(b, rel=1e-13)
             else:
                 np.testing.assert_array_equal(a, b)

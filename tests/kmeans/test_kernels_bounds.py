@@ -1,4 +1,4 @@
-"""assign_bounded leaves rows out and still gives the labels, sums and counts of assign."""
+"""assign_bounded skips rows and still gives the labels, sums and counts of assign."""
 
 import itertools
 
@@ -28,14 +28,14 @@ def drift(rng, c, x, size):
 
 @move
 def jump(rng, c, x, size):
-    """One goes far away."""
+    """One center goes far away."""
     c[rng.integers(len(c))] += 10.0 ** rng.uniform(0, 4) * size * rng.standard_normal(c.shape[1])
     return c
 
 
 @move
 def step(rng, c, x, size):
-    """One moves a little, the others not at all."""
+    """One center moves a little, the others not at all."""
     c[rng.integers(len(c))] += 1e-7 * size * rng.standard_normal(c.shape[1])
     return c
 
@@ -47,8 +47,8 @@ def coincide(rng, c, x, size):
 
 
 @move
-def land(rng, c, x, size):
-    """One lies on a row."""
+def move_to_row(rng, c, x, size):
+    """One center is put on a row."""
     c[rng.integers(len(c))] = x[rng.integers(len(x))]
     return c
 
@@ -59,7 +59,7 @@ def swap(rng, c, x, size):
 
 
 @move
-def rest(rng, c, x, size):
+def stay(rng, c, x, size):
     return c
 
 
@@ -81,8 +81,8 @@ def assert_updates_agree(one, other):
 
 
 def assert_bounds_hold(one, problem):
-    """No gap is larger than that to the nearest other center, and no lower bound than that of
-    its group, as far as `follow` has let them fall.
+    """No gap less its drift exceeds the true one, and no lower bound less its drift exceeds the
+    least distance to another center of its group.
     """
     elkan = one.lloyd.algorithm == "elkan"
     group = one.lloyd.centers.group
@@ -91,17 +91,17 @@ def assert_bounds_hold(one, problem):
     )
     np.testing.assert_array_equal(one.labels, labels)
     assert one.changed == changed
-    gap, bucket = one.buffers["gap"], one.buffers["gap"].view(np.uint32) & 7
-    left = gap - one.buffers["fall"].astype(float)[labels, bucket]
-    assert not (left > np.maximum(lower.min(axis=1) - upper, 0)).any()
-    if one.buffers["lower"] is not None:
-        sink = one.buffers["sink"].astype(float)[:, labels, bucket].T
-        assert not (one.buffers["lower"] - sink > lower).any()
+    gap, bucket = one.arrays["bound_gap"], one.arrays["bound_gap"].view(np.uint32) & 7
+    gap = gap - one.arrays["gap_drift"].astype(float)[labels, bucket]
+    assert not (gap > np.maximum(lower.min(axis=1) - upper, 0)).any()
+    if one.arrays["lower_bounds"] is not None:
+        drift = one.arrays["lower_drift"].astype(float)[:, labels, bucket].T
+        assert not (one.arrays["lower_bounds"] - drift > lower).any()
 
 
-def put(passes, make, problem):
+def move_all(passes, make, problem):
     """Move the centers of all passes alike, from where they were before the update."""
-    old = passes[0].lloyd._old.copy()
+    old = passes[0].lloyd._old_centers.copy()
     new = make(problem.rng, old.copy(), problem.x, np.abs(old).max())
     for one in passes:
         one.centers[:] = old
@@ -119,18 +119,18 @@ def put(passes, make, problem):
     st.lists(st.sampled_from([None, *MOVES]), min_size=1, max_size=7),
     levels,
 )
-def test_any_moves(problem, algorithm, n_groups, sums_by, tighten, local, moves, name):
+def test_any_moves(problem, algorithm, n_groups, sums_by, tightens, neighbors_only, moves, name):
     """Real updates (None) and centers moved in every other way, one after the other."""
     with level(name):
         plain = Pass(problem, algorithm, "assign", 1, sums_by)
-        how = {"tighten": tighten, "local": local}
-        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, **how)
+        flags = {"tightens": tightens, "neighbors_only": neighbors_only}
+        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, **flags)
         for way in moves:
             assert_passes_agree(plain, bounded)
             assert_bounds_hold(bounded, problem)
             assert_updates_agree(plain, bounded)
             if way is not None:
-                put([plain, bounded], MOVES[way], problem)
+                move_all([plain, bounded], MOVES[way], problem)
         assert_passes_agree(plain, bounded)
 
 
@@ -143,8 +143,8 @@ def test_fits(size, n_groups, sums_by, dtype, algorithm):
         problem = make_problem(kind, 4300, 5, 26, dtype, weights=weights, origin=True, size=size)
         problem.centers = problem.x[problem.rng.choice(4300, 26, replace=False)]
         plain = Pass(problem, algorithm, "assign", 1, sums_by)
-        tighten = n_groups > 1 or size < 600
-        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, tighten=tighten)
+        tightens = n_groups > 1 or size < 600
+        bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by, tightens=tightens)
         for _ in range(40):
             assert_passes_agree(plain, bounded)
             assert_updates_agree(plain, bounded)
@@ -153,54 +153,58 @@ def test_fits(size, n_groups, sums_by, dtype, algorithm):
         assert bounded.examined < 4300 or plain.changed > 40
 
 
-@pytest.mark.parametrize("local", [True, False])
-@pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize("neighbors_only", [True, False])
+@pytest.mark.parametrize("all_examined", [True, False])
 @pytest.mark.parametrize("n_groups", [1, 3])
-def test_follow(n_groups, everything, local, dtype):
-    """Gaps and lower bounds fall by what the centers near a label have moved."""
+def test_update_bounds(n_groups, all_examined, neighbors_only, dtype):
+    """The drift of gaps and lower bounds is that of the centers near a label."""
     for seed in range(5):
         problem = make_problem("mixed" if seed else "normal", 9, 5, 40, dtype, seed=seed)
-        one = Pass(problem, "lloyd", "assign_bounded", n_groups, local=local)
-        group, before = one.lloyd.centers.group, one.following
+        one = Pass(problem, "lloyd", "assign_bounded", n_groups, neighbors_only=neighbors_only)
+        group, arrays = one.lloyd.centers.group, one.bound_update
         for _ in range(3):
-            reach, apart = before["reach"].copy(), before["apart"].astype(float)
-            fallen, sunk = before["fallen"].copy(), before["sunk"].copy()
+            before = {name: np.array(array, float) for name, array in arrays.items()}
             old = one.centers.copy()
             centers = old + problem.rng.standard_normal(old.shape) * np.abs(old) / 10
-            one.lloyd._counts[:, 1] = len(problem.X) if everything else 0
+            one.lloyd._counts[:, 1] = len(problem.X) if all_examined else 0
             one.move(centers)
-            shifts = one.lloyd.shifts
-            fall, sink, reach, apart = reference.follow(
-                one.centers, shifts, group, reach, apart, everything, local
+            gap_drift, lower_drift, max_upper_bound, nearest = reference.update_bounds(
+                one.centers,
+                one.lloyd.center_shift,
+                group,
+                before["max_upper_bound"],
+                before["nearest_center_distance"],
+                all_examined,
+                neighbors_only,
             )
-            np.testing.assert_allclose(before["fallen"] - fallen, fall, rtol=1e-4)
-            np.testing.assert_allclose(before["sunk"] - sunk, sink, rtol=1e-4)
-            np.testing.assert_allclose(before["reach"], reach, rtol=1e-4)
-            np.testing.assert_allclose(before["apart"], apart, rtol=1e-4)
-            assert (before["fall"] >= before["fallen"]).all()
-            assert (before["sink"] >= before["sunk"]).all()
+            for name, expected in (("gap_drift_f64", gap_drift), ("lower_drift_f64", lower_drift)):
+                np.testing.assert_allclose(arrays[name] - before[name], expected, rtol=1e-4)
+            np.testing.assert_allclose(arrays["max_upper_bound"], max_upper_bound, rtol=1e-4)
+            np.testing.assert_allclose(arrays["nearest_center_distance"], nearest, rtol=1e-4)
+            assert (arrays["gap_drift"] >= arrays["gap_drift_f64"]).all()
+            assert (arrays["lower_drift"] >= arrays["lower_drift_f64"]).all()
 
 
 def test_sums_that_overflow():
-    """Sums that are not finite are taken anew, as nothing can be taken off them."""
+    """Sums that are not finite are recomputed, as subtracting a row can't repair them."""
     x = np.random.default_rng(0).standard_normal((400, 2))
     problem = Problem("", x, None, None, x[:6].copy(), 400, np.random.default_rng(0))
     one = Pass(problem, "lloyd", "assign_bounded")
     one.assign()
     one.update()
-    one.buffers["fresh"][:] = 0
-    one.buffers["sums"][0, 2, 0] = np.inf
+    one.arrays["recompute_sums"][:] = 0
+    one.arrays["sums"][0, 2, 0] = np.inf
     one.move(one.centers + 1e-3)
     one.assign()
-    sums = reference.add_members(problem.x, problem.w, one.labels, 6)
-    np.testing.assert_allclose(one.buffers["sums"][0], sums, rtol=1e-12)
+    sums = reference.sum_clusters(problem.x, problem.w, one.labels, 6)
+    np.testing.assert_allclose(one.arrays["sums"][0], sums, rtol=1e-12)
 
 
 @pytest.mark.parametrize("weights", ["none", "random"])
 @pytest.mark.parametrize("n_groups", [1, 3])
 @pytest.mark.parametrize("sums_by", ["block", "cluster"])
-def test_bounds_come_and_go(sums_by, n_groups, weights, dtype, algorithm):
-    """Plain passes, and passes with bounds, in any order are one fit."""
+def test_passes_with_and_without_bounds(sums_by, n_groups, weights, dtype, algorithm):
+    """Passes with bounds and without, in any order, give the same fit."""
     for seed in range(6):
         problem = make_problem(
             "normal", 3000, 6, 12, dtype, seed=seed, weights=weights, origin=True, size=700
@@ -213,18 +217,18 @@ def test_bounds_come_and_go(sums_by, n_groups, weights, dtype, algorithm):
             if problem.rng.random() < 0.5:
                 other.lloyd._give_up_bounds()
             else:
-                other.lloyd._bounding = True
+                other.lloyd._uses_bounds = True
             assert_updates_agree(plain, other)
 
 
 def test_fits_begin_without_bounds(dtype):
-    """The first passes of a fit are plain; what follows is the same fit."""
+    """The first passes of a fit use no bounds; the later ones give the same fit."""
     problem = make_problem("blobs", 6000, 6, 12, dtype, origin=True, size=1000)
     problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
     plain = Pass(problem, "lloyd", "assign")
     bounded = Pass(problem, "lloyd", "assign_bounded")
-    bounded.lloyd._bounding = False
-    del bounded.lloyd._use_bounds
+    bounded.lloyd._uses_bounds = False
+    del bounded.lloyd._choose_next_pass
     with parallel.trace_runs() as runs:
         for _ in range(25):
             assert_passes_agree(plain, bounded)
@@ -236,29 +240,29 @@ def test_fits_begin_without_bounds(dtype):
 
 
 def test_bounds_are_given_up(dtype):
-    """Where they leave most rows open, until labels have come to rest further."""
+    """Where they leave most rows open, until fewer labels change."""
     problem = make_problem("normal", 6000, 6, 12, dtype, size=1000)
     problem.centers = problem.x[problem.rng.choice(6000, 12, replace=False)]
     one = Pass(problem, "lloyd", "assign_bounded")
-    del one.lloyd._use_bounds
+    del one.lloyd._choose_next_pass
     one.assign()
-    assert one.lloyd._bounding  # every row was looked at, as nothing was known of any
+    assert one.lloyd._uses_bounds  # every row was examined, as no bounds were known
     one.update()
     one.assign()
     one.lloyd._counts[:, 1] = 0
     one.lloyd._counts[0, 1] = 5999
-    one.lloyd._use_bounds(100)
-    assert not one.lloyd._bounding
-    assert not one.buffers["gap"].any()
-    one.lloyd._use_bounds(60)
-    assert not one.lloyd._bounding
-    one.lloyd._use_bounds(10)
-    assert one.lloyd._bounding
+    one.lloyd._choose_next_pass(100)
+    assert not one.lloyd._uses_bounds
+    assert not one.arrays["bound_gap"].any()
+    one.lloyd._choose_next_pass(60)
+    assert not one.lloyd._uses_bounds
+    one.lloyd._choose_next_pass(10)
+    assert one.lloyd._uses_bounds
 
 
 @pytest.mark.parametrize("n_groups", [1, 4])
-def test_rows_are_left_out(n_groups, dtype):
-    """Where clusters lie apart and centers rest, next to no row is looked at again."""
+def test_rows_are_skipped(n_groups, dtype):
+    """Where clusters are separate and centers hardly move, almost no row is examined again."""
     problem = make_problem("blobs", 2000, 40, 30, dtype, size=700)
     one = Pass(problem, "lloyd", "assign_bounded", n_groups)
     assert one.assign() == 2000
@@ -273,23 +277,23 @@ def test_rows_are_left_out(n_groups, dtype):
 @pytest.mark.parametrize("n_groups", [1, 4])
 @pytest.mark.parametrize("sums_by", ["block", "cluster"])
 def test_empty_clusters(n_groups, weights, sums_by, dtype, algorithm):
-    """Centers no row is near to are put on the farthest rows, again and again."""
+    """Centers without rows are put on the farthest rows, again and again."""
     for seed in range(12):
         problem = make_problem("blobs", 300, 4, 24, dtype, seed=seed, weights=weights, size=128)
         problem.centers[::3] += 1e5
         plain = Pass(problem, algorithm, "assign", 1, sums_by)
         bounded = Pass(problem, algorithm, "assign_bounded", n_groups, sums_by)
-        for turn in range(8):
+        for iteration in range(8):
             assert_passes_agree(plain, bounded)
             assert_updates_agree(plain, bounded)
-            if turn == 4:
-                put([plain, bounded], MOVES["jump"], problem)
+            if iteration == 4:
+                move_all([plain, bounded], MOVES["jump"], problem)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-45, 1e-30, 1e-23, 1e-20, 1e18, 1e19, 1e45])
 def test_extreme_scales(kind, scale, dtype):
-    """Distances whose squares, or which themselves, float32 does not hold."""
+    """Distances that overflow or underflow in float32, or whose squares do."""
     for n_groups in (1, 3):
         with np.errstate(over="ignore"):
             problem = make_problem(kind, 150, 8, 20, dtype, scale=scale)
@@ -304,7 +308,7 @@ def test_extreme_scales(kind, scale, dtype):
 
 
 def worst_value(d):
-    """The value in [1, 2) whose squares, added up one by one in float32, lose the most."""
+    """The value in [1, 2) for which a float32 sum of d squares, one by one, is the least."""
     values = np.linspace(1, 2, 200, endpoint=False).astype(np.float32)
     squares = np.broadcast_to(values * values, (d, len(values)))
     lost = np.cumsum(squares, axis=0, dtype=np.float32)[-1] / (d * (values.astype(float) ** 2))
@@ -312,10 +316,10 @@ def worst_value(d):
 
 
 def test_long_rows(monkeypatch):
-    """|x|² of a long row is as exact as the rest.
+    """|x|² of a long row is as exact as the scores.
 
-    In the second pass the rows' own center lies in a group that is not looked at, and
-    only a |x|² that is too small makes the other center look nearer.
+    In the second pass the rows' own center is in a group that is not searched, and only
+    too small a |x|² would make the other center seem nearer.
     """
     d = 30_000
     x = np.full(d, worst_value(d), np.float64)

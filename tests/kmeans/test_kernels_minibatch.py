@@ -1,4 +1,4 @@
-"""Kernels of mini-batch k-means against their twins, and the draws against numpy's."""
+"""Kernels of mini-batch k-means compared with their twins, and the samplers with numpy."""
 
 from unittest import mock
 
@@ -12,74 +12,74 @@ from helpers.kernel_cases import level, levels, make_problem, problems
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import batches
-from shoal.kmeans.batches import Steps
+from shoal.kmeans.batches import MiniBatchUpdater
 from shoal.kmeans.centers import Centers
-from shoal.kmeans.sampling import EqualRows, WeightedRows
+from shoal.kmeans.sampling import UniformSampler, WeightedSampler
 
 TOLERANCE = {"f4": 1e-4, "f8": 1e-11}
 
 
 def start(problem, scale=3):
-    """Centers and weights in the data's type; some have seen nothing."""
+    """Centers and their weight sums, some of them 0, in the data's type."""
     dtype = problem.X.dtype
-    seen = problem.rng.integers(0, 4, len(problem.centers)) * problem.rng.random()
+    weight_sums = problem.rng.integers(0, 4, len(problem.centers)) * problem.rng.random()
     with np.errstate(over="ignore"):
-        return problem.centers.astype(dtype), (scale * seen).astype(dtype)
+        return problem.centers.astype(dtype), (scale * weight_sums).astype(dtype)
 
 
-def expected_step(rows, drawn, centers, seen, labels):
+def expected_step(rows, batch_indices, centers, weight_sums, labels):
     x = rows.X if not rows.sparse else rows.X.toarray()
     w = np.ones(len(x), x.dtype) if rows.sample_weight is None else rows.sample_weight
-    if drawn is not None:
-        x, w = x[drawn], w[drawn]
+    if batch_indices is not None:
+        x, w = x[batch_indices], w[batch_indices]
     with np.errstate(all="ignore"):
-        return reference.step(x, w, labels, centers, seen)
+        return reference.update_centers_minibatch(x, w, labels, centers, weight_sums)
 
 
-@given(problems(origin=False), st.sampled_from(["all", "drawn"]), levels)
-def test_step(problem, which, name):
+@given(problems(origin=False), st.sampled_from(["all", "indices"]), levels)
+def test_step(problem, batch, name):
     """Labels, centers and weights bit by bit; the inertia as far as float64 goes."""
     rows = problem.rows
-    drawn = None
-    if which == "drawn":
-        drawn = problem.rng.integers(rows.n, size=problem.rng.integers(1, 2 * rows.n + 2))
-    centers, seen = start(problem)
+    batch_indices = None
+    if batch == "indices":
+        batch_indices = problem.rng.integers(rows.n, size=problem.rng.integers(1, 2 * rows.n + 2))
+    centers, weight_sums = start(problem)
     with level(name):
-        steps = Steps(centers, seen, rows)
-        inertia = steps.step(rows, drawn)
-    at = slice(None) if drawn is None else drawn
+        updater = MiniBatchUpdater(centers, weight_sums, rows)
+        inertia = updater.step(rows, batch_indices)
+    at = slice(None) if batch_indices is None else batch_indices
     x, w = problem.x[at], problem.w[at]
     labels, total = reference.assign_batch(x, w, centers.astype(np.float64))
-    np.testing.assert_array_equal(steps._labels, labels)
+    np.testing.assert_array_equal(updater._labels, labels)
     np.testing.assert_allclose(inertia, total, rtol=1e-10)
-    after, weights = expected_step(rows, drawn, centers, seen, labels)
-    np.testing.assert_array_equal(steps.centers, after)
-    np.testing.assert_array_equal(steps.weights, weights)
+    after, weights = expected_step(rows, batch_indices, centers, weight_sums, labels)
+    np.testing.assert_array_equal(updater.centers, after)
+    np.testing.assert_array_equal(updater.weight_sums, weights)
 
 
 @given(problems(origin=False), levels)
-def test_step_not_measured(problem, name):
-    """The same step without the inertia."""
-    centers, seen = start(problem)
+def test_step_without_inertia(problem, name):
+    """The step is the same without the inertia."""
+    centers, weight_sums = start(problem)
     found = []
-    for measured in (True, False):
-        with level(name), mock.patch.object(batches, "MANY", 0):
-            steps = Steps(centers, seen, problem.rows)
-            steps.step(problem.rows, measured=measured)
-        found.append([a.tobytes() for a in (steps._labels, steps.centers, steps.weights)])
+    for needs_inertia in (True, False):
+        with level(name), mock.patch.object(batches, "LARGE_BATCH", 0):
+            updater = MiniBatchUpdater(centers, weight_sums, problem.rows)
+            updater.step(problem.rows, needs_inertia=needs_inertia)
+        found.append([a.tobytes() for a in (updater._labels, updater.centers, updater.weight_sums)])
     assert found[0] == found[1]
 
 
 @given(problems(origin=False), levels)
 def test_step_of_sparse_rows(problem, name):
     rows = problem.csr
-    centers, seen = start(problem)
+    centers, weight_sums = start(problem)
     with level(name):
-        steps = Steps(centers, seen, rows)
-        steps.step(rows)
-    after, weights = expected_step(rows, None, centers, seen, steps._labels)
-    np.testing.assert_array_equal(steps.centers, after)
-    np.testing.assert_array_equal(steps.weights, weights)
+        updater = MiniBatchUpdater(centers, weight_sums, rows)
+        updater.step(rows)
+    after, weights = expected_step(rows, None, centers, weight_sums, updater._labels)
+    np.testing.assert_array_equal(updater.centers, after)
+    np.testing.assert_array_equal(updater.weight_sums, weights)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -90,51 +90,53 @@ def test_threads(dtype, limit_threads, monkeypatch):
     found = []
     for count in (1, 2, 3):
         with limit_threads(count):
-            steps = Steps(*start(make_problem("blobs", 3000, 70, 9, dtype)), problem.rows)
-            total = [steps.step(problem.rows) for _ in range(3)]
-        found.append((total, steps.centers.tobytes(), steps.weights.tobytes()))
+            updater = MiniBatchUpdater(
+                *start(make_problem("blobs", 3000, 70, 9, dtype)), problem.rows
+            )
+            total = [updater.step(problem.rows) for _ in range(3)]
+        found.append((total, updater.centers.tobytes(), updater.weight_sums.tobytes()))
     assert found[0] == found[1] == found[2]
 
 
 def test_rows_that_are_not_finite(monkeypatch):
-    """NaN shows in the inertia, or in its place, and crashes nothing."""
-    monkeypatch.setattr(batches, "MANY", 0)
+    """The inertia, or what is returned in its place, is not finite; nothing crashes."""
+    monkeypatch.setattr(batches, "LARGE_BATCH", 0)
     problem = make_problem("blobs", 40, 5, 3, "float32")
-    steps = Steps(*start(problem), problem.rows)
-    assert steps.step(problem.rows, measured=False) == 0
+    updater = MiniBatchUpdater(*start(problem), problem.rows)
+    assert updater.step(problem.rows, needs_inertia=False) == 0
     for value in (np.nan, np.inf):
         problem.X[7, 2] = value
-        for measured in (True, False):
-            steps = Steps(*start(problem), problem.rows)
-            assert not np.isfinite(steps.step(problem.rows, measured=measured))
+        for needs_inertia in (True, False):
+            updater = MiniBatchUpdater(*start(problem), problem.rows)
+            assert not np.isfinite(updater.step(problem.rows, needs_inertia=needs_inertia))
 
 
 def test_centers_are_packed_anew():
-    """Centers put in place of weak ones are those that the next step sees."""
+    """Reassigned centers are those that the next step uses."""
     rows = Rows(np.arange(12.0).reshape(6, 2))
-    steps = Steps(rows.X[:2].copy(), np.ones(2), rows)
-    steps.centers[1] = [100, 100]
-    steps.step(rows)
-    assert (steps._labels == 0).all()
-    assert isinstance(steps._packed, Centers)
-    assert batches.Steps is Steps
+    updater = MiniBatchUpdater(rows.X[:2].copy(), np.ones(2), rows)
+    updater.centers[1] = [100, 100]
+    updater.step(rows)
+    assert (updater._labels == 0).all()
+    assert isinstance(updater._packed, Centers)
+    assert batches.MiniBatchUpdater is MiniBatchUpdater
 
 
 SIZES = st.one_of(st.integers(1, 3000), st.sampled_from([2**16, 10**5 + 7, 2**20 + 1, 3 * 10**6]))
 
 
 @given(SIZES, st.sampled_from(["f4", "f8"]), st.integers(0, 2**31))
-def test_equal_rows(n, dtype, seed):
-    """The sums are numpy's to the bit, and so are draws, at the sums themselves too."""
+def test_uniform_sampler(n, dtype, seed):
+    """Cumulative sums are numpy's to the bit, and so are draws, even at the sums themselves."""
     p = np.ones(n, dtype) / np.sum(np.ones(n, dtype))
     sums = np.cumsum(p, dtype=np.float64)
     sums /= sums[-1]
-    rows = EqualRows(n, dtype)
-    np.testing.assert_array_equal(rows._sum(np.arange(n)), sums)
+    sampler = UniformSampler(n, dtype)
+    np.testing.assert_array_equal(sampler._cumulative(np.arange(n)), sums)
     ours, theirs = np.random.RandomState(seed), np.random.RandomState(seed)
     for size in (1, 100):
         expected = theirs.choice(n, size, p=p)
-        np.testing.assert_array_equal(rows.draw(size, ours), expected)
+        np.testing.assert_array_equal(sampler.draw(size, ours), expected)
     edges = sums[np.random.default_rng(seed).integers(n, size=200)]
     edges = np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 2), [0.0]])
     edges = edges[edges < 1]
@@ -143,25 +145,25 @@ def test_equal_rows(n, dtype, seed):
         def random_sample(self, size):
             return edges[:size]
 
-    found = rows.draw(len(edges), Fixed())
+    found = sampler.draw(len(edges), Fixed())
     np.testing.assert_array_equal(found, sums.searchsorted(edges, side="right"))
 
 
 @given(st.integers(1, 3000), st.sampled_from(["f4", "f8"]), st.integers(0, 2**31))
-def test_weighted_rows(n, dtype, seed):
+def test_weighted_sampler(n, dtype, seed):
     weights = np.random.default_rng(seed).random(n).astype(dtype)
     weights[np.random.default_rng(seed).random(n) < 0.3] = 0
     weights[0] = 1
     ours, theirs = np.random.RandomState(seed), np.random.RandomState(seed)
-    rows = WeightedRows(weights, ours)
+    sampler = WeightedSampler(weights, ours)
     for size in (1, 50, 5000):
         expected = theirs.choice(n, size, p=weights / np.sum(weights))
-        np.testing.assert_array_equal(rows.draw(size, ours), expected)
+        np.testing.assert_array_equal(sampler.draw(size, ours), expected)
 
 
 @pytest.mark.parametrize("weights", [[1.0, -0.5, 1.0], [0.0, 0.0], [np.inf, 1.0]])
 def test_bad_weights(weights):
-    """numpy's complaint, as scikit-learn passes it on."""
+    """numpy's error, as in scikit-learn."""
     weights = np.array(weights)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="probabilities"):
-        WeightedRows(weights, np.random.RandomState(0))
+        WeightedSampler(weights, np.random.RandomState(0))

@@ -1,11 +1,11 @@
-"""From labels to centers, and what is measured: the other kernels against their twins."""
+"""Sums, centers, inertia, distances and moments: the kernels give what their twins give."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shoal.core.args import MomentsArgs
-from shoal.kmeans.args import CenterArgs, MeasureArgs, ReductionArgs, UpdateArgs
+from shoal.kmeans.args import CenterArgs, CenterUpdateArgs, MeasureArgs, ReductionArgs
 
 import reference
 from helpers.kernel_cases import Pass, as_csr, level, levels, make_problem, problems
@@ -20,46 +20,46 @@ def partial_sums(problem, labels):
     """The sums of each block."""
     k = len(problem.centers)
     return np.stack(
-        [reference.add_members(problem.x[b], problem.w[b], labels[b], k) for b in problem.blocks]
+        [reference.sum_clusters(problem.x[b], problem.w[b], labels[b], k) for b in problem.blocks]
     )
 
 
-def reduce(kernel, problem, k, clusters, totals, *, rows=None, everything=True, **arrays):
+def reduce(kernel, problem, k, clusters, totals, *, rows=None, all_clusters=True, **arrays):
     """Run a reduction over blocks of `clusters` clusters."""
     rows = problem.rows if rows is None else rows
     args = ReductionArgs(rows.args, k, len(problem.blocks), totals, **arrays)
-    args.everything = everything
+    args.all_clusters = all_clusters
     parallel.run_kernel(kernel, rows.type, args, k, clusters, clusters)
 
 
 @given(problems(), st.sampled_from([1, 2, 7, 1000]), levels)
-def test_add_blocks(problem, clusters, name):
+def test_reduce_blocks(problem, clusters, name):
     k = len(problem.centers)
     labels = problem.rng.integers(k, size=len(problem.X)).astype(np.int32)
     sums = partial_sums(problem, labels)
     totals = np.full(sums.shape[1:], np.nan)
     with level(name):
-        reduce("add_blocks", problem, k, clusters, totals, sums=sums)
-    np.testing.assert_array_equal(totals, reference.add_blocks(sums))
+        reduce("reduce_blocks", problem, k, clusters, totals, sums=sums)
+    np.testing.assert_array_equal(totals, reference.reduce_blocks(sums))
 
 
 @given(problems(), st.booleans(), st.sampled_from([1, 2, 7, 1000]), levels)
-def test_add_members(problem, sparse, clusters, name):
-    """Every cluster anew; then only those that are dirty in some block."""
+def test_sum_clusters(problem, sparse, clusters, name):
+    """All clusters; then only those that are dirty in some block."""
     k, n = len(problem.centers), len(problem.X)
     if sparse:
         problem.origin = None
     rows = problem.csr if sparse else problem.rows
     labels = problem.rng.integers(k, size=n).astype(np.int32)
-    expected = reference.add_members(problem.x, problem.w, labels, k)
+    expected = reference.sum_clusters(problem.x, problem.w, labels, k)
     totals = np.full(expected.shape, np.nan)
     dirty = (problem.rng.random((len(problem.blocks), k)) < 0.2).astype(np.uint8)
     with level(name):
-        reduce("add_members", problem, k, clusters, totals, rows=rows, labels=labels, dirty=dirty)
+        reduce("sum_clusters", problem, k, clusters, totals, rows=rows, labels=labels, dirty=dirty)
         np.testing.assert_array_equal(totals, expected)
         totals[:] = -1
         reduce(
-            "add_members",
+            "sum_clusters",
             problem,
             k,
             clusters,
@@ -67,24 +67,31 @@ def test_add_members(problem, sparse, clusters, name):
             rows=rows,
             labels=labels,
             dirty=dirty,
-            everything=False,
+            all_clusters=False,
         )
         expected[~dirty.any(axis=0)] = -1
         np.testing.assert_array_equal(totals, expected)
         reduce(
-            "add_members", problem, k, clusters, totals, rows=rows, labels=labels, everything=False
+            "sum_clusters",
+            problem,
+            k,
+            clusters,
+            totals,
+            rows=rows,
+            labels=labels,
+            all_clusters=False,
         )
-    expected = reference.add_members(problem.x, problem.w, labels, k)
-    np.testing.assert_array_equal(totals, expected)  # where nobody says what is dirty, all is
+    expected = reference.sum_clusters(problem.x, problem.w, labels, k)
+    np.testing.assert_array_equal(totals, expected)  # without `dirty`, all clusters are summed
 
 
 @given(problems(), levels)
 def test_sum_block(problem, name):
-    """Whatever the sums were, they are those of the labels."""
+    """Whatever the sums were, they become those of the labels."""
     one = Pass(problem, "lloyd", "assign")
     one.labels[:] = problem.rng.integers(len(problem.centers), size=len(problem.X))
-    one.lloyd._assignment.first = False
-    sums = one.buffers["sums"]
+    one.lloyd._assignment.is_first_pass = False
+    sums = one.arrays["sums"]
     sums[:] = np.nan
     args = one.lloyd._assignment
     with level(name):
@@ -97,7 +104,7 @@ def test_sum_block(problem, name):
 
 
 @given(problems(), levels)
-def test_add_in_order(problem, name):
+def test_sum_clusters_in_order(problem, name):
     """Clusters that are not wanted keep their sums."""
     k, n = len(problem.centers), len(problem.X)
     labels = problem.rng.integers(k, size=n).astype(np.int32)
@@ -107,10 +114,15 @@ def test_add_in_order(problem, name):
     args = ReductionArgs(rows.args, k, len(problem.blocks), totals, labels=labels)
     with level(name):
         parallel.run_kernel(
-            "add_in_order", rows.type, args.in_order(wanted), n, problem.size, in_order=True
+            "sum_clusters_in_order",
+            rows.type,
+            args.in_order(wanted),
+            n,
+            problem.size,
+            in_order=True,
         )
     some = wanted.astype(bool)
-    expected = reference.add_in_order(problem.x, problem.w, labels, k, some)
+    expected = reference.sum_clusters_in_order(problem.x, problem.w, labels, k, some)
     np.testing.assert_array_equal(totals[some], expected)
     assert (totals[~some] == -1).all()
 
@@ -120,51 +132,51 @@ def test_both_ways_to_sum_agree(problem):
     k = len(problem.centers)
     labels = problem.rng.integers(k, size=len(problem.X)).astype(np.int32)
     by_block, by_cluster = np.full((2, k, problem.X.shape[1] + 1), np.nan)
-    reduce("add_blocks", problem, k, k, by_block, sums=partial_sums(problem, labels))
-    reduce("add_members", problem, k, k, by_cluster, labels=labels)
-    size = reference.add_members(np.abs(problem.x), problem.w, labels, k)
+    reduce("reduce_blocks", problem, k, k, by_block, sums=partial_sums(problem, labels))
+    reduce("sum_clusters", problem, k, k, by_cluster, labels=labels)
+    size = reference.sum_clusters(np.abs(problem.x), problem.w, labels, k)
     assert (np.abs(by_block - by_cluster) <= 2 * len(labels) * EPS * size).all()
 
 
 @given(problems(), st.sampled_from([1, 3, 1000]), st.sampled_from([0.0, 0.5, 1.0]), levels)
-def test_average(problem, clusters, empty, name):
+def test_average_centers(problem, clusters, empty, name):
     rng = problem.rng
     old = np.ascontiguousarray(problem.centers)
     k, d = old.shape
     totals = np.hstack([old + rng.standard_normal(old.shape), 10 * rng.random((k, 1))])
     totals[rng.random(k) < empty] = 0
     rows, shifts = np.full((k, d), np.nan), np.full(k, np.nan)
-    args = UpdateArgs(k, d, totals, old, rows, shifts)
+    args = CenterUpdateArgs(k, d, totals, old, rows, shifts)
     with level(name):
-        parallel.run_kernel("average", problem.rows.type, args, k, clusters)
-    expected = reference.average(totals, old)
+        parallel.run_kernel("average_centers", problem.rows.type, args, k, clusters)
+    expected = reference.average_centers(totals, old)
     np.testing.assert_array_equal(rows, expected[0])
     np.testing.assert_array_equal(shifts, expected[1])
 
 
-def packed(monkeypatch, rows, values, group):
-    """Centers, and the arrays that their kernels read, by name."""
+def record_centers(monkeypatch, rows, values, group):
+    """Centers, and the arguments that Centers gives to CenterArgs, by name."""
     seen = []
 
-    def note(*arrays):
+    def record(*arrays):
         seen.append(arrays)
         return CenterArgs(*arrays)
 
-    monkeypatch.setattr(centers_module, "CenterArgs", note)
+    monkeypatch.setattr(centers_module, "CenterArgs", record)
     centers = Centers(values, rows, group)
     names = [
         "type",
         "k",
         "d",
-        "padded",
+        "padded_k",
         "n_groups",
-        "radius",
-        "rows",
-        "columns",
-        "norms",
+        "max_squared_norm",
+        "values",
+        "transposed",
+        "squared_norms",
         "panels",
-        "panel_norms",
-        "places",
+        "panel_squared_norms",
+        "panel_centers",
     ]
     return centers, dict(zip(names, seen[0], strict=False))
 
@@ -172,30 +184,32 @@ def packed(monkeypatch, rows, values, group):
 @pytest.mark.parametrize("name", cpu.levels())
 @pytest.mark.parametrize("n_groups", [1, 2, 4])
 @pytest.mark.parametrize("k", [4, 5, 6, 7, 11, 12, 13, 32, 33, 100])
-def test_pack(name, n_groups, k, dtype, monkeypatch):
+def test_pack_centers(name, n_groups, k, dtype, monkeypatch):
     problem = make_problem("normal", 4, 5, k, dtype)
     group = problem.rng.permutation(np.arange(k) % n_groups).astype(np.int32)
     with level(name):
-        centers, arrays = packed(monkeypatch, problem.rows, problem.centers, group)
+        centers, arrays = record_centers(monkeypatch, problem.rows, problem.centers, group)
         width = parallel.tile_size(problem.rows.type)[1]
-        centers.rows[:] = problem.rng.standard_normal(centers.rows.shape)
+        centers.values[:] = problem.rng.standard_normal(centers.values.shape)
         centers.pack()
-    places = arrays["places"]
-    assert sorted(places[places >= 0]) == list(range(k))
-    norms = np.einsum("ij,ij->i", centers.rows, centers.rows)
-    columns, panels, panel_norms = reference.pack(centers.rows, norms, places, width, dtype)
-    np.testing.assert_array_equal(arrays["columns"][:, :k], columns)
-    np.testing.assert_array_equal(arrays["norms"][:k], norms)
-    np.testing.assert_array_equal(arrays["radius"], [norms.max()])
+    panel_centers = arrays["panel_centers"]
+    assert sorted(panel_centers[panel_centers >= 0]) == list(range(k))
+    norms = np.einsum("ij,ij->i", centers.values, centers.values)
+    transposed, panels, panel_norms = reference.pack_centers(
+        centers.values, norms, panel_centers, width, dtype
+    )
+    np.testing.assert_array_equal(arrays["transposed"][:, :k], transposed)
+    np.testing.assert_array_equal(arrays["squared_norms"][:k], norms)
+    np.testing.assert_array_equal(arrays["max_squared_norm"], [norms.max()])
     np.testing.assert_array_equal(arrays["panels"].reshape(panels.shape), panels)
-    np.testing.assert_array_equal(arrays["panel_norms"], panel_norms)
-    of_panel = group[places.reshape(-1, width)]
-    real = places.reshape(-1, width) >= 0
-    assert all(len(set(g[r])) == 1 for g, r in zip(of_panel, real, strict=True))
+    np.testing.assert_array_equal(arrays["panel_squared_norms"], panel_norms)
+    panel_groups = group[panel_centers.reshape(-1, width)]
+    real = panel_centers.reshape(-1, width) >= 0
+    assert all(len(set(g[r])) == 1 for g, r in zip(panel_groups, real, strict=True))
 
 
 def tolerance(problem):
-    """Rounding of |x - c|², relative; of the data's type where that is what comes out."""
+    """Relative rounding error of |x - c|² in float64, and that of a result in the data's type."""
     return (problem.X.shape[1] + 16) * EPS, 2 * np.finfo(problem.X.dtype).eps
 
 
@@ -265,13 +279,13 @@ def test_moments(problem, name):
         n = len(x)
         np.testing.assert_array_equal(sums[b], np.cumsum(x, axis=0)[-1])
         _, expected = reference.moments(x)
-        off = 4 * (n + 4) * EPS * np.abs(x).max(axis=0)  # how far a mean may be
+        off = 4 * (n + 4) * EPS * np.abs(x).max(axis=0)  # bound of the error of a mean
         error = 4 * n * EPS * expected + n * off**2 + 2 * off * np.sqrt(n * expected)
         assert (np.abs(squares[b] - expected) <= error).all()
 
 
 def test_moments_of_many_chunks(dtype):
-    """A mean 1e6 times the spread."""
+    """The mean is 1e6 times the standard deviation."""
     x = (np.random.default_rng(0).standard_normal((1000, 3)) + 1e6).astype(dtype)
     problem = make_problem("normal", 1000, 3, 1, dtype)
     problem.X[:] = x

@@ -207,7 +207,7 @@ def test_number_of_runs(X, capsys, init, runs):
 
 
 def test_callable_init_may_return_a_view(X, algorithm):
-    """The data stay as they are, and so every restart sees the same."""
+    """The data are not changed, so every restart gets the same."""
     seen = []
 
     def init(data, n_clusters, random_state):
@@ -294,6 +294,36 @@ def test_attributes(X):
 
 
 # Documentation.
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+def test_labels_fit_the_centers_after_a_relocation(order, algorithm, layout, dtype):
+    """scikit-learn #34074: labels stay while an empty cluster is given a row."""
+    X = np.array([[1], [2], [3]], dtype)
+    init = np.array([[4], [0], [1]], dtype)[order]
+    X = sp.csr_array(X) if layout == "csr" else X
+    model = shoal.KMeans(3, init=init, tol=0, algorithm=algorithm).fit(X)
+    np.testing.assert_array_equal(model.labels_, model.predict(X))
+    assert model.inertia_ == 0
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(50))
+def test_labels_fit_the_centers(seed, algorithm, layout):
+    """No row is nearer to another center than its own: few rows, some of them without weight."""
+    for part in range(20):
+        rng = np.random.default_rng([seed, part])
+        n = rng.integers(3, 9)
+        k = min(n, rng.integers(2, 7))
+        X = rng.integers(0, 6, (n, 1)) + rng.choice([0, 1e-2]) * rng.random((n, 1))
+        weight = rng.integers(0, 2, n) if part % 3 == 0 else np.ones(n)
+        weight[0] = 1
+        init = rng.integers(-3, 9, (k, 1))
+        model = shoal.KMeans(k, init=init, tol=0, algorithm=algorithm)
+        model.fit(sp.csr_array(X) if layout == "csr" else X, sample_weight=weight)
+        squared = (X - model.cluster_centers_.T) ** 2
+        own = squared[np.arange(n), model.labels_]
+        np.testing.assert_allclose(own, squared.min(axis=1), rtol=1e-6, atol=1e-9)
 
 
 def modules():

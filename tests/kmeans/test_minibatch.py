@@ -1,4 +1,4 @@
-"""MiniBatchKMeans: its answers beside scikit-learn's, sequences of batches, and what it keeps."""
+"""MiniBatchKMeans: its results compared with scikit-learn's, sequences of batches, its state."""
 
 import inspect
 import pickle
@@ -33,7 +33,7 @@ def both(call, X, **params):
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_trials(seed):
-    """As scikit-learn, but where its own answer changes in other clothes."""
+    """As scikit-learn, except where its own result differs between equivalent runs."""
     result = trials.minibatch.check_seed(seed)
     assert result is None or not result[2].startswith("BUG"), result
 
@@ -69,7 +69,7 @@ def test_attributes_are_documented():
     ],
 )
 def test_what_is_printed(params, verbose):
-    """Word by word, numbers within rounding."""
+    """The same words, and numbers within rounding."""
     X = problem()
     settings = params | {"n_clusters": 9, "random_state": 1, "batch_size": 100}
     ours, theirs = both(lambda model, X: model.fit(X), X, verbose=verbose, **settings)
@@ -101,7 +101,7 @@ def test_what_is_printed(params, verbose):
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_bad_parameters(params, method):
-    """scikit-learn's complaints, and nothing left behind."""
+    """scikit-learn's errors and warnings; a model whose fit fails is unchanged."""
     X = problem(60)
     params = {"random_state": 0} | params
     ours, theirs = both(lambda model, X: getattr(model, method)(X), X, **params)
@@ -158,7 +158,7 @@ def parts(X, sizes):
 
 @pytest.mark.parametrize("compute_labels", [True, False])
 def test_pickled_between_batches(compute_labels, dtype):
-    """A model written and read back between batches goes on as if nothing had happened."""
+    """Pickling a model between batches changes no result."""
     batches = parts(problem(dtype=dtype), [300, 100, 700, 400, 500])
     kept = shoal.MiniBatchKMeans(20, random_state=0, compute_labels=compute_labels)
     written = clone(kept)
@@ -174,13 +174,13 @@ def test_pickled_between_batches(compute_labels, dtype):
 @pytest.mark.parametrize("layout", ["dense", "csr", "weighted"])
 @pytest.mark.parametrize("n_passes", [1, 3])
 def test_sequential(layout, n_passes, dtype):
-    """Exactly a loop of partial_fit, ours, and so as near to scikit-learn's as that is."""
+    """Exactly our loop of partial_fit, and as near to scikit-learn's as that is."""
     X = problem(2050, dtype=dtype)
     weight = np.random.default_rng(0).random(2050).astype(dtype) if layout == "weighted" else None
     X = sp.csr_array(X) if layout == "csr" else X
     params = {"n_clusters": 11, "batch_size": 100, "random_state": 0}
     model = shoal.MiniBatchKMeans(**params)
-    model.partial_fit(X[:50]).fit(X)  # all of which is to be forgotten
+    model.partial_fit(X[:50]).fit(X)  # fit_sequential starts anew
     model = model.fit_sequential(X, sample_weight=weight, n_passes=n_passes)
     for library in (shoal, sklearn.cluster):
         loop = library.MiniBatchKMeans(**params)
@@ -200,7 +200,7 @@ def test_sequential(layout, n_passes, dtype):
 
 
 def test_one_step_without_labels():
-    """scikit-learn ends in a TypeError here; the batch tells what there is to tell."""
+    """scikit-learn raises a TypeError here; here the inertia follows from that of the batch."""
     X = problem(100)
     model = shoal.MiniBatchKMeans(3, random_state=0, compute_labels=False, max_iter=1).fit(X)
     assert model.n_steps_ == 1
@@ -208,7 +208,7 @@ def test_one_step_without_labels():
 
 
 def test_seeds_among_many_float32_rows():
-    """Running sums of float32 as in scikit-learn, however many rows first centers are sought among.
+    """Cumulative sums of k-means++ are float32 as in scikit-learn for any number of rows.
 
     Sums in float64 would choose other rows, and the fit would end in other clusters: of 10
     million rows 9 in 10 got another label.
@@ -234,7 +234,7 @@ def test_same_bits_for_any_number_of_threads(limit_threads, dtype):
 
 
 def test_array_init_is_not_changed():
-    """Centers move, the array given does not."""
+    """The centers are a copy of the array."""
     X = problem()
     init = X[:4].copy()
     shoal.MiniBatchKMeans(4, init=init, n_init=1, random_state=0).fit(X)

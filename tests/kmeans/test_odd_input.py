@@ -1,4 +1,4 @@
-"""Unusual forms and sizes of input mean what they mean to scikit-learn."""
+"""Unusual forms and sizes of input give what they give in scikit-learn."""
 
 import numpy as np
 import pytest
@@ -271,7 +271,7 @@ def test_scales(kind, power, algorithm, layout):
     ("kind", "power"), [(kind, p) for kind in EXTREMES for p in EXTREMES[kind]]
 )
 def test_extremes(kind, power, algorithm, layout):
-    """Beyond, a fit ends with scikit-learn's answer, a better one or its error."""
+    """Beyond these, a fit gives scikit-learn's answer, a better one or its error."""
     X = (BASE * 10.0**power).astype(kind)
     X = sp.csr_array(X) if layout == "csr" else X
     params = {"n_clusters": 3, "algorithm": algorithm, "max_iter": 5}
@@ -322,7 +322,7 @@ def small_problems(draw):
 
 @given(small_problems(), st.sampled_from(["lloyd", "elkan"]), st.sampled_from([0, 1e-4]))
 def test_small_problems(problem, algorithm, tol):
-    """Whatever rounding decides in them, results fit together and complaints are the same."""
+    """Whatever rounding decides, results are consistent, and errors and warnings are the same."""
     X, weight, k, rows = problem
     start = X[rows].toarray() if sp.issparse(X) else X[rows]
     for init in ("k-means++", "random", start):

@@ -1,4 +1,4 @@
-"""Threads, processes, signals and memory: none of them changes an answer or breaks a fit."""
+"""Threads, processes and signals change no answer and break no fit; memory stays within limits."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ import pytest
 import children.kmeans
 import shoal
 from helpers.processes import finish, start
+from shoal.core import cpu
 
 # Seconds within which an interrupt must be answered.
 ANSWERED = 1.0
@@ -47,15 +48,10 @@ def test_number_of_threads(expected, count):
     assert changed(found, expected) == []
 
 
-def levels():
-    cpu = getattr(shoal, "_cpu", None)
-    return cpu.levels() if hasattr(cpu, "levels") else []
-
-
 @pytest.mark.parametrize("level", ["baseline", "v3", "v4"])
 def test_instruction_sets(expected, level):
     """The labels are the same under every instruction set."""
-    if level not in levels():
+    if level not in cpu.levels():
         pytest.skip("this processor or this build lacks the level")
     found = finish(start(children.kmeans, "answers", SHOAL_ISA=level))
     assert changed(found, expected, "labels") == []

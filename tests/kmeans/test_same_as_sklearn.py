@@ -103,7 +103,7 @@ def test_as_many_clusters_as_rows(kind, weight, algorithm):
 
 
 def test_many_float32_rows(algorithm):
-    """Long float32 sums: there scikit-learn's answer in float64 is the measure."""
+    """Long float32 sums: the answer is compared with scikit-learn's in float64."""
     rng = np.random.default_rng(0)
     X = problems.blobs(rng, 150_000, 3).astype("f4")
     params = {"n_clusters": 6, "init": X[:6], "n_init": 1, "max_iter": 6, "tol": 0}
@@ -120,8 +120,8 @@ def assert_same_labels(X, centers, ours, theirs, centred=False):
     assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
     rows = np.flatnonzero(ours != theirs)
     distances = squared_distances(X[rows], centers, np.longdouble)
-    places = np.arange(len(rows))
-    found, expected = distances[places, ours[rows]], distances[places, theirs[rows]]
+    index = np.arange(len(rows))
+    found, expected = distances[index, ours[rows]], distances[index, theirs[rows]]
     assert (np.abs(found - expected) <= margins(X, centers, centred)[rows].max(axis=1)).all()
     if not centred:
         assert (found <= expected * (1 + X.shape[1] * np.finfo(X.dtype).eps)).all()
@@ -292,7 +292,7 @@ def test_callable_init_sees_what_it_sees_in_sklearn(layout, dtype):
 
 @pytest.mark.parametrize(("n", "d", "k"), [(5000, 16, 300), (6000, 3, 200), (3000, 130, 199)])
 def test_many_clusters(n, d, k, dtype, algorithm):
-    """More clusters than the random trials have, where centers come in groups."""
+    """More clusters than the random trials have, so that centers are grouped."""
     X = np.random.default_rng(n).standard_normal((n, d)).astype(dtype)
     params = {"n_clusters": k, "init": X[:k], "n_init": 1, "algorithm": algorithm}
     ours = shoal.KMeans(**params).fit(X)

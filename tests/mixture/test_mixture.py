@@ -15,7 +15,7 @@ from helpers.kernel_cases import level
 from helpers.outcomes import assert_same_complaint, assert_state, outcome, snapshot
 from shoal.core import cpu, parallel, sources
 from shoal.mixture import em
-from shoal.mixture.covariances import ILL_DEFINED
+from shoal.mixture.covariances import ILL_DEFINED_ERROR
 
 TYPES = ("full", "tied", "diag", "spherical")
 CLASSES = ("GaussianMixture", "BayesianGaussianMixture")
@@ -103,12 +103,12 @@ def test_one_row_many_times_is_singular(covariance_type, dtype, value, k):
 
 @pytest.mark.parametrize("kind", ["diag", "spherical"])
 def test_a_component_of_one_row_has_no_variance(kind):
-    """It may weigh a rounding less than 1 after an E-step: eps still has no share in it."""
+    """It may weigh a rounding less than 1 after an E-step: eps still adds nothing to it."""
     X = np.array([[-9.6, 0.01, -2.7], [-1.2, -1.6, -5.8], [1.1, -1.0, 6.3]])
     model = shoal.GaussianMixture(2, covariance_type=kind, random_state=0).fit(X)
-    alone = model.predict(X[-1:])[0]
-    assert (model.predict(X) == alone).sum() == 1
-    np.testing.assert_allclose(model.covariances_[alone], 1e-6, rtol=1e-12)
+    single = model.predict(X[-1:])[0]
+    assert (model.predict(X) == single).sum() == 1
+    np.testing.assert_allclose(model.covariances_[single], 1e-6, rtol=1e-12)
 
 
 @pytest.mark.parametrize("d", [2, 7])
@@ -171,7 +171,7 @@ def test_weights_are_routed(name):
 
 
 @pytest.mark.parametrize(
-    ("weights", "words"),
+    ("weights", "message"),
     [
         (-np.ones(300), "Negative values in data passed to `sample_weight`"),
         (np.r_[1.0, np.zeros(299)], "n_samples = 1 with a positive weight"),
@@ -179,19 +179,19 @@ def test_weights_are_routed(name):
         (np.full(300, np.nan), "NaN"),
     ],
 )
-def test_bad_weights(name, weights, words):
+def test_bad_weights(name, weights, message):
     model = (
         getattr(shoal, name)(2, random_state=0)
         if name == CLASSES[0]
         else getattr(shoal, name)(n_components=2, random_state=0)
     )
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         model.fit(blobs(), sample_weight=weights)
     assert not hasattr(model, "means_")
 
 
 def bad_input(d=3):
-    """Words, parameters and data that no mixture takes."""
+    """Names, parameters and data that no mixture takes."""
     X = blobs(40, d)
     yield "singular", {"reg_covar": 0.0, "n_components": 2}, np.full((20, d), 3.7)
     yield "fewer rows than features", {"reg_covar": 0.0}, X[:2]
@@ -200,7 +200,7 @@ def bad_input(d=3):
     yield "no features", {}, X[:, :0]
     yield "NaN", {}, np.where(np.arange(40)[:, None] == 3, np.nan, X)
     yield "infinity", {}, np.where(np.arange(40)[:, None] == 3, np.inf, X)
-    yield "words", {}, np.array([["a", "b"], ["c", "d"]])
+    yield "strings", {}, np.array([["a", "b"], ["c", "d"]])
     yield "one dimension", {}, X[0]
     yield "parameter", {"n_components": 0}, X
     yield "type", {"covariance_type": "round"}, X
@@ -216,14 +216,14 @@ def test_bad_input(name, covariance_type, case):
     found, expected = outcome(ours.fit, X), outcome(theirs.fit, X)
     if case[0] == "fewer rows than features" and covariance_type in ("full", "tied"):
         # of rank 1: whether a pivot is 0 or 1e-17 is rounding in both
-        assert found.error in (None, (ValueError, ILL_DEFINED))
+        assert found.error in (None, (ValueError, ILL_DEFINED_ERROR))
     else:
         assert found.error == expected.error
     if found.error is not None:
         assert not hasattr(ours, "means_")
 
 
-def bad_starts(d=3, k=2):
+def bad_initial_parameters(d=3, k=2):
     eye = np.stack([np.eye(d)] * k)
     yield "full", {"weights_init": [0.5, 0.6]}
     yield "full", {"weights_init": [-0.5, 1.5]}
@@ -239,8 +239,8 @@ def bad_starts(d=3, k=2):
     yield "spherical", {"precisions_init": -np.ones(k)}
 
 
-@pytest.mark.parametrize(("kind", "params"), list(bad_starts()))
-def test_bad_start(kind, params):
+@pytest.mark.parametrize(("kind", "params"), list(bad_initial_parameters()))
+def test_bad_initial_parameters(kind, params):
     ours, theirs = both(CLASSES[0], n_components=2, covariance_type=kind, **params)
     X = blobs(40, 3)
     assert_same_complaint(outcome(ours.fit, X), outcome(theirs.fit, X))
@@ -248,8 +248,8 @@ def test_bad_start(kind, params):
 
 
 @pytest.mark.parametrize("given", [1, 2, 4, 3, 7])
-def test_given_start(covariance_type, given, dtype):
-    """Any of weights, means and precisions to begin with, and draws as scikit-learn's."""
+def test_given_initial_parameters(covariance_type, given, dtype):
+    """Any of weights_init, means_init and precisions_init, and draws as scikit-learn's."""
     X = blobs(200, 3, dtype=dtype)
     rng = np.random.default_rng(0)
     shape = {"full": (3, 3, 3), "tied": (3, 3), "diag": (3, 3), "spherical": (3,)}[covariance_type]
@@ -393,18 +393,17 @@ def test_files(name, covariance_type, dtype, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("init_params", ["random", "random_from_data", "k-means++"])
-def test_files_start(init_params, tmp_path):
+def test_initialization_from_files(init_params, tmp_path):
     X = blobs(300, 5)
     np.save(tmp_path / "rows.npy", X)
     a, b = (shoal.GaussianMixture(3, init_params=init_params, random_state=0) for _ in range(2))
     np.testing.assert_array_equal(a.fit(X).means_, b.fit(tmp_path / "rows.npy").means_)
 
 
-def test_random_start_in_blocks(monkeypatch):
-
+def test_random_responsibilities_in_blocks(monkeypatch):
     X = blobs(500, 3)
     a = shoal.GaussianMixture(3, init_params="random", random_state=0).fit(X)
-    monkeypatch.setattr(em, "UNIFORMS", 100)
+    monkeypatch.setattr(em, "MAX_RANDOM_RESP", 100)
     b = shoal.GaussianMixture(3, init_params="random", random_state=0).fit(X)
     np.testing.assert_allclose(a.means_, b.means_, rtol=1e-9)
 
@@ -437,9 +436,9 @@ def test_failed_fit_changes_nothing(name):
 def test_layouts(name, dtype):
     X = blobs(200, 5, dtype=dtype)
     expected = getattr(shoal, name)(n_components=3, random_state=0).fit(X)
-    room = np.zeros((400, 10), dtype)
-    room[::2, ::2] = X
-    for other in (np.asfortranarray(X), room[::2, ::2], X.tolist()):
+    padded = np.zeros((400, 10), dtype)
+    padded[::2, ::2] = X
+    for other in (np.asfortranarray(X), padded[::2, ::2], X.tolist()):
         found = getattr(shoal, name)(n_components=3, random_state=0).fit(other)
         rtol = 1e-12 if dtype == "float64" or not isinstance(other, list) else 1e-3
         np.testing.assert_allclose(found.means_, expected.means_, rtol=rtol)
@@ -448,10 +447,10 @@ def test_layouts(name, dtype):
 def test_pickle_and_dtypes(name, covariance_type):
     model = getattr(shoal, name)(n_components=2, covariance_type=covariance_type, random_state=0)
     model.fit(blobs(dtype="float32"))
-    again = pickle.loads(pickle.dumps(model))
+    unpickled = pickle.loads(pickle.dumps(model))
     X = blobs(seed=1)
     for data in (X, X.astype("float32")):
-        np.testing.assert_array_equal(again.predict_proba(data), model.predict_proba(data))
+        np.testing.assert_array_equal(unpickled.predict_proba(data), model.predict_proba(data))
         kind = np.result_type(data.dtype, model.means_.dtype)
         assert model.score_samples(data).dtype == model.predict_proba(data).dtype == kind
     assert model.means_.dtype == (np.float32 if name == CLASSES[0] else np.float64)

@@ -8,27 +8,27 @@ from ._labels import assign
 def assign_batch(x, weights, centers):
     """Labels, exact to the bit, and Σ w |x - c_label|² in long double."""
     labels = assign(x, weights, centers)[0]
-    gap = x.astype(np.longdouble) - centers[labels]
-    return labels, float((weights * (gap**2).sum(axis=1)).sum())
+    difference = x.astype(np.longdouble) - centers[labels]
+    return labels, float((weights * (difference**2).sum(axis=1)).sum())
 
 
-def step(x, weights, labels, centers, seen):
-    """Centers and the weight that each has seen after a batch; exact to the bit.
+def update_centers_minibatch(x, weights, labels, centers, weight_sums):
+    """Centers and the weight of the rows of each after a batch; exact to the bit.
 
-    `x`, `weights`, `centers` and `seen` are of one type, in which every step is rounded:
-    undo the mean, add the rows in their order, and take the mean again.
+    `x`, `weights`, `centers` and `weight_sums` are of one type, in which every step is rounded:
+    mean times weight, plus the rows in their order, over the new weight.
     """
-    centers, seen = centers.copy(), seen.copy()
+    centers, weight_sums = centers.copy(), weight_sums.copy()
     for j in range(len(centers)):
         mine = np.flatnonzero(labels == j)
-        gain = x.dtype.type(0)
+        batch_weight = x.dtype.type(0)
         for i in mine:
-            gain += weights[i]
-        if not gain > 0:
+            batch_weight += weights[i]
+        if not batch_weight > 0:
             continue
-        total = centers[j] * seen[j]
+        total = centers[j] * weight_sums[j]
         for i in mine:
             total = total + x[i] * weights[i]
-        seen[j] += gain
-        centers[j] = total * (x.dtype.type(1) / seen[j])
-    return centers, seen
+        weight_sums[j] += batch_weight
+        centers[j] = total * (x.dtype.type(1) / weight_sums[j])
+    return centers, weight_sums

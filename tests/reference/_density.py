@@ -1,18 +1,18 @@
-"""Twins of kd_tree.pyx, clusters.pyx, numbers.pyx and neighborhoods.pyx: DBSCAN.
+"""Twins of kd_tree.pyx, clusters.pyx, labels.pyx and neighborhoods.pyx: DBSCAN.
 
 `near` is a matrix of bool, whether row j is a neighbour of row i; positions, tiles and nodes
-are those of density/kernels/structs.pxd. All of it is exact.
+are those of space/kernels/structs.pxd. All of it is exact but rotate_rows.
 """
 
 import math
 
 import numpy as np
 
-NONE = 2**31 - 1
+NO_CLUSTER = 2**31 - 1
 
 
 def neighbors(x, eps, metric="euclidean", p=2.0):
-    """`near` by the rule: differences in float64, put together feature by feature."""
+    """`near` by definition: differences in float64, added feature by feature."""
     total = np.zeros((len(x), len(x)))
     with np.errstate(over="ignore", under="ignore"):
         for column in x.astype(np.float64).T:
@@ -30,43 +30,44 @@ def rotate_rows(x, origin, axes):
 
 
 def split_nodes(x):
-    """The box of a node's rows, and the feature at whose median they are parted."""
+    """The box of a node's rows, and the feature at whose median they are partitioned."""
     box = np.array([x.min(axis=0), x.max(axis=0)])
     return box, int(np.argmax(box[1].astype(np.float64) - box[0]))
 
 
-def grow_subtrees(n_leaves, number=0, first=0):
-    """Number, first leaf and leaves of every node."""
-    nodes = [(number, first, n_leaves)]
+def build_subtrees(n_leaves, node=0, first=0):
+    """Index, first leaf and number of leaves of every node, in preorder."""
+    nodes = [(node, first, n_leaves)]
     if n_leaves > 1:
         left = (n_leaves + 1) // 2
-        nodes += grow_subtrees(left, number + 1, first)
-        nodes += grow_subtrees(n_leaves - left, number + 2 * left, first + left)
+        nodes += build_subtrees(left, node + 1, first)
+        nodes += build_subtrees(n_leaves - left, node + 2 * left, first + left)
     return nodes
 
 
-def fill_tiles(x, size):
-    """Tiles of `size` rows, features first; the last row fills up the last tile."""
+def transpose_tiles(x, size):
+    """Tiles of `size` rows, features first; the last tile repeats the last row."""
     full = np.concatenate([x, np.repeat(x[-1:], -len(x) % size, axis=0)])
     return full.reshape(-1, size, x.shape[1]).transpose(0, 2, 1)
 
 
-def sum_weights(weights, rows_of_node):
+def sum_node_weights(weights, rows_of_node):
+    """The weight of each node's rows."""
     return [math.fsum(weights[rows]) for rows in rows_of_node]
 
 
 def find_cells(nodes, boxes, limit):
-    """The greatest nodes whose box has no diagonal above the limit (of squares), and leaves."""
+    """The largest nodes whose box has a squared diagonal within the limit, and leaves."""
     cells, inside = [], -1
-    for number, first, count in nodes:  # in preorder
+    for node, first, count in nodes:  # in preorder
         if first < inside:
             continue
         diagonal = 0.0
         with np.errstate(over="ignore"):
-            for edge in boxes[number, 1].astype(np.float64) - boxes[number, 0]:
+            for edge in boxes[node, 1].astype(np.float64) - boxes[node, 0]:
                 diagonal += edge * edge
         if diagonal <= limit or count == 1:
-            cells.append((number, first, count))
+            cells.append((node, first, count))
             inside = first + count
     return cells
 
@@ -77,23 +78,23 @@ def count_neighbors(near, min_samples, weights=None):
     return np.array([math.fsum(weights[row]) >= min_samples for row in near], bool)
 
 
-def count_open(near, open_rows, enough):
-    """Neighbours of the rows that are open, `enough` of them where there are more."""
-    return np.where(open_rows, np.minimum(near.sum(axis=1), enough), 0)
+def count_open_rows(near, open_rows, min_samples):
+    """Neighbours of the rows that are open, at most min_samples of them."""
+    return np.where(open_rows, np.minimum(near.sum(axis=1), min_samples), 0)
 
 
-def close_counts(counts, enough):
+def close_open_rows(counts, min_samples):
     """Which of the rows that were open are core samples."""
-    return counts >= enough
+    return counts >= min_samples
 
 
-def count_given(near, min_samples, weights=None):
-    """count_neighbors of rows that need not be symmetric."""
+def count_graph_neighbors(near, min_samples, weights=None):
+    """count_neighbors, of a graph that need not be symmetric."""
     return count_neighbors(near, min_samples, weights)
 
 
-def unite_cells(near, core, allowed=None):
-    """The least member of each core sample's component; -1 for other rows."""
+def unite_between_cells(near, core, cell_of_row=None):
+    """The least member of each core sample's component, within its cell; -1 for other rows."""
     roots = np.full(len(near), -1)
     for start in np.flatnonzero(core):
         if roots[start] >= 0:
@@ -102,76 +103,77 @@ def unite_cells(near, core, allowed=None):
         roots[start] = start
         while stack:
             i = stack.pop()
-            reach = near[i] & core & (roots < 0)
-            if allowed is not None:
-                reach &= allowed == allowed[i]
-            roots[reach] = start
-            stack += np.flatnonzero(reach).tolist()
+            new = near[i] & core & (roots < 0)
+            if cell_of_row is not None:
+                new &= cell_of_row == cell_of_row[i]
+            roots[new] = start
+            stack += np.flatnonzero(new).tolist()
     return roots
 
 
-def join_cells(near, core, cell_of_row):
+def unite_within_cells(near, core, cell_of_row):
     """unite_cells within each cell."""
-    return unite_cells(near, core, cell_of_row)
+    return unite_between_cells(near, core, cell_of_row)
 
 
 def find_roots(near, core):
-    """Which core samples are one, by the least of them."""
-    return unite_cells(near, core)
+    """The least core sample of each one's cluster."""
+    return unite_between_cells(near, core)
 
 
 def number_clusters(roots):
-    """Numbers in the order of the rows."""
-    numbers = {}
-    return np.array([numbers.setdefault(r, len(numbers)) if r >= 0 else -1 for r in roots], int)
+    """Cluster labels in the order of the rows."""
+    labels = {}
+    return np.array([labels.setdefault(r, len(labels)) if r >= 0 else -1 for r in roots], int)
 
 
-def spread_numbers(labels, order):
+def gather_labels(labels, order):
+    """Labels by position."""
     return labels[order]
 
 
-def find_lows(numbers, core, rows_of_node):
-    """The least number of a core sample below each node."""
-    return [min(numbers[r[core[r]]], default=NONE) for r in rows_of_node]
+def find_min_labels(labels, core, rows_of_node):
+    """The least label of a core sample in each node."""
+    return [min(labels[r[core[r]]], default=NO_CLUSTER) for r in rows_of_node]
 
 
-def border_labels(near, core, labels):
-    """Labels with those of border points: the least number among core neighbours."""
+def label_border_points(near, core, labels):
+    """Labels with those of border points: the least label among core neighbours."""
     labels = labels.copy()
     for i in np.flatnonzero(~core):
         labels[i] = min(labels[near[i] & core], default=-1)
     return labels
 
 
-def follow_given(near, core):
-    """scikit-learn's search: along the rows of core samples, from the first without a label."""
+def expand_clusters(near, core):
+    """scikit-learn's depth-first search, from each first core sample without a label."""
     labels = np.full(len(near), -1)
-    number = -1
+    label = -1
     for start in np.flatnonzero(core):
         if labels[start] >= 0:
             continue
-        number += 1
+        label += 1
         stack = [start]
         while stack:
             i = stack.pop()
             if labels[i] == -1:
-                labels[i] = number
+                labels[i] = label
                 if core[i]:
                     stack += np.flatnonzero(near[i]).tolist()
     return labels
 
 
-def nearest_core(distances, numbers, limit):
-    """The number of the nearest core sample within the limit, of equally near ones the least."""
+def find_nearest_core(distances, core_labels, limit):
+    """The label of the nearest core sample within the limit, the least where distances tie."""
     found = []
     for row in distances:
         best = row.min(initial=np.inf)
-        found.append(min(numbers[row == best]) if best <= limit and len(row) else -1)
+        found.append(min(core_labels[row == best]) if best <= limit and len(row) else -1)
     return np.array(found)
 
 
 def dbscan(near, min_samples, weights=None):
     """Labels and core samples."""
     core = count_neighbors(near, min_samples, weights)
-    labels = number_clusters(unite_cells(near, core))
-    return border_labels(near, core, labels), np.flatnonzero(core)
+    labels = number_clusters(unite_between_cells(near, core))
+    return label_border_points(near, core, labels), np.flatnonzero(core)

@@ -1,4 +1,4 @@
-"""Twins of assign.pyx, bounds.pyx, follow.pyx and sparse.pyx: the nearest center of every row."""
+"""Twins of assign.pyx, bounds.pyx, drift.pyx and sparse.pyx: the nearest center of every row."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from ._measures import transform
-from ._updates import add_members
+from ._updates import sum_clusters
 
 
 def assign(x, weights, centers, elkan=False, current=None):
@@ -20,41 +20,45 @@ def assign(x, weights, centers, elkan=False, current=None):
         labels = _first_least(_elkan_values(x, centers), current)
     else:
         labels = _lloyd_labels(x, centers)
-    return labels, _changed(labels, current), add_members(x, weights, labels, len(centers))
+    return labels, _changed(labels, current), sum_clusters(x, weights, labels, len(centers))
 
 
 def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):
-    """What assign gives, and the bounds: the distance to the own center, and for each
-    group of centers the least distance to the others in it, in long double.
+    """What assign gives, and what bounds are compared with: the distance to the own center, and
+    for each group of centers the least distance to the other ones in it, in long double.
     """
     labels, changed, sums = assign(x, weights, centers, elkan, current)
-    away = transform(x, centers)
+    distances = transform(x, centers)
     rows = np.arange(len(x))
-    upper = away[rows, labels]
-    away[rows, labels] = np.inf
-    lower = np.stack([away[:, group == g].min(axis=1) for g in range(group.max() + 1)], axis=1)
+    upper = distances[rows, labels]
+    distances[rows, labels] = np.inf
+    lower = np.stack([distances[:, group == g].min(axis=1) for g in range(group.max() + 1)], axis=1)
     return labels, changed, sums, upper, lower
 
 
-def follow(centers, shifts, group, reach, apart, everything, local):
-    """Twin of follow.pyx: what gaps and lower bounds lose for each label and bucket, then
-    `reach` and `apart` as they are afterwards, in float64.
+def update_bounds(
+    centers, shifts, group, max_upper_bound, nearest_center_distance, all_examined, neighbors_only
+):
+    """Twin of drift.pyx: the drift of gaps and of lower bounds for each label and bucket, then
+    `max_upper_bound` and `nearest_center_distance` after the step, in float64.
     """
-    away = transform(centers, centers) * (1 - 1e-5)
-    np.fill_diagonal(away, np.inf)
-    limits = apart[:, None] * 2.0 ** ((np.arange(8) - 1) / 2)
+    distances = transform(centers, centers) * (1 - 1e-5)
+    np.fill_diagonal(distances, np.inf)
+    limits = nearest_center_distance[:, None] * 2.0 ** ((np.arange(8) - 1) / 2)
     limits[:, 7] = np.inf
-    reach = np.where(everything | (reach < limits), limits, reach) + shifts[:, None]
+    max_upper_bound = np.where(all_examined | (max_upper_bound < limits), limits, max_upper_bound)
+    max_upper_bound = max_upper_bound + shifts[:, None]
     n_groups = group.max() + 1
-    sink = np.zeros((n_groups, *reach.shape))
+    lower_drift = np.zeros((n_groups, *max_upper_bound.shape))
     for g in range(n_groups):
-        among = np.where(group == g, away, np.inf)
-        within = (2 * reach + among.min(axis=1)[:, None]) * (1 + 2e-5)
-        within = within if local else np.full_like(reach, np.inf)
-        near = among[:, None, :] < within[:, :, None]
-        sink[g] = np.where(near, shifts, 0).max(axis=2)
-    fall = shifts[:, None] + sink.max(axis=0)
-    return fall, sink, reach, away.min(axis=1) if local else np.zeros(len(centers))
+        in_group = np.where(group == g, distances, np.inf)
+        radius = (2 * max_upper_bound + in_group.min(axis=1)[:, None]) * (1 + 2e-5)
+        radius = radius if neighbors_only else np.full_like(max_upper_bound, np.inf)
+        is_near = in_group[:, None, :] < radius[:, :, None]
+        lower_drift[g] = np.where(is_near, shifts, 0).max(axis=2)
+    gap_drift = shifts[:, None] + lower_drift.max(axis=0)
+    nearest = distances.min(axis=1) if neighbors_only else np.zeros(len(centers))
+    return gap_drift, lower_drift, max_upper_bound, nearest
 
 
 def assign_sparse(x, weights, centers, elkan=False, current=None):
@@ -65,14 +69,14 @@ def assign_sparse(x, weights, centers, elkan=False, current=None):
     values = np.zeros((x.shape[0], len(centers)))
     norms = _norms(centers)
     for i in range(x.shape[0]):
-        for at in range(x.indptr[i], x.indptr[i + 1]):
-            c, t = centers[:, x.indices[at]], np.float64(x.data[at])
+        for p in range(x.indptr[i], x.indptr[i + 1]):
+            c, t = centers[:, x.indices[p]], np.float64(x.data[p])
             values[i] += (t - c) * (t - c) - c * c if elkan else c * t
     if elkan:
         labels = _first_least(np.sqrt(np.maximum(values + norms, 0)), current)
     else:
         labels = _first_least(norms - 2 * values, None)
-    sums = add_members(x.astype(np.float64).toarray(), weights, labels, len(centers))
+    sums = sum_clusters(x.astype(np.float64).toarray(), weights, labels, len(centers))
     return labels, _changed(labels, current), sums
 
 
@@ -94,28 +98,30 @@ def _first_least(values, current):
 
 
 def _elkan_values(x, centers):
-    """√Σ(x_i - c_j)², (((a² + b²) + c²) + d²) at a time."""
+    """√Σ(x_i - c_j)², added in partial sums (((a² + b²) + c²) + d²)."""
     d = x.shape[1]
     total = np.zeros((len(x), len(centers)))
     ends = [*range(0, d - d % 4, 4), *range(d - d % 4, d + 1)]
     for first, last in pairwise(ends):
         part = 0.0
-        for at in range(first, last):
-            part += (x[:, at, None] - centers[:, at]) ** 2
+        for column in range(first, last):
+            part += (x[:, column, None] - centers[:, column]) ** 2
         total += part
     return np.sqrt(total)
 
 
 def _lloyd_labels(x, centers):
-    """Rough values for all centers; the chain of fused steps for those that come near."""
+    """Approximate scores for all centers; the chain of fused steps for those near the least."""
     norms = _norms(centers)
-    rough = norms - 2 * (x @ centers.T)
+    approximate = norms - 2 * (x @ centers.T)
     size = np.einsum("ij,ij->i", x, x)[:, None] + norms
     error = 4 * (x.shape[1] + 8) * np.finfo(np.float64).eps * size
-    near = rough <= (rough + error).min(axis=1)[:, None] + error
-    labels = near.argmax(axis=1)
-    for i in np.flatnonzero(near.sum(axis=1) > 1):
-        values = {j: norms[j] - 2 * _fused_dot(x[i], centers[j]) for j in np.flatnonzero(near[i])}
+    is_near = approximate <= (approximate + error).min(axis=1)[:, None] + error
+    labels = is_near.argmax(axis=1)
+    for i in np.flatnonzero(is_near.sum(axis=1) > 1):
+        values = {
+            j: norms[j] - 2 * _fused_dot(x[i], centers[j]) for j in np.flatnonzero(is_near[i])
+        }
         labels[i] = min(values, key=values.get)
     return labels
 

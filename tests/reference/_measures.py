@@ -1,4 +1,4 @@
-"""Twins of measure.pyx and moments.pyx: squared distances written out or added up, in long double."""
+"""Twins of measure.pyx and moments.pyx: distances, inertia, moments; in long double."""
 
 import numpy as np
 

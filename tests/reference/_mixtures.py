@@ -1,7 +1,7 @@
-"""Twins of expect.pyx, expect_low.pyx, estimate.pyx and factorise.pyx: EM in long double.
+"""Twins of e_step.pyx, e_step_low.pyx, m_step.pyx and cholesky.pyx: EM in long double.
 
-A pass takes rows, weights, means, factors (upper triangular matrices, or vectors where they
-are diagonal) and constants, or responsibilities that are given, and tells what EM asks for.
+An E-step takes rows, weights, means, factors (upper triangular matrices, or vectors where they
+are diagonal) and constants, or given responsibilities, and returns all that EM needs.
 """
 
 from typing import NamedTuple
@@ -12,52 +12,55 @@ import numpy as np
 class Expected(NamedTuple):
     """Of one pass over rows."""
 
-    logs: np.ndarray  # [n, k]: constant - |(x - mean) F|²
-    log_norm: np.ndarray  # [n]
-    posterior: np.ndarray  # [n, k]
-    totals: tuple  # Σ w log_norm, Σ w r log r
+    log_prob: np.ndarray  # [n, k]: constant - |(x - mean) F|²
+    log_prob_norm: np.ndarray  # [n]: log p(x)
+    resp: np.ndarray  # [n, k]
+    totals: tuple  # Σ w log p(x), Σ w r log r
     weight: np.ndarray  # [k]: Σ w r
     first: np.ndarray  # [k, d]: Σ w r (x - point)
     second: np.ndarray  # [k, d, d]: Σ w r (x - point)(x - point)ᵀ
 
 
-def expect_low(x, w, means, factors, constants, points, given=None):
+def e_step_low(x, w, means, factors, constants, points, given_resp=None):
     """One pass; moments are about `points`."""
     x = x.astype(np.longdouble)
-    away = x[:, None, :] - means
-    turned = np.stack(
-        [t @ f if f.ndim == 2 else t * f for t, f in zip(away.swapaxes(0, 1), factors, strict=True)]
-    )
-    logs = constants - (turned.swapaxes(0, 1) ** 2).sum(axis=2)
-    most = logs.max(axis=1, keepdims=True)
-    log_norm = most[:, 0] + np.log(np.exp(logs - most).sum(axis=1))
-    r = np.exp(logs - log_norm[:, None]) if given is None else given.astype(np.longdouble)
-    logs_of_r = np.where(r > 0, np.log(np.where(r > 0, r, 1)), 0)
-    totals = (w * log_norm).sum(), (w[:, None] * r * logs_of_r).sum()
+    centered = (x[:, None, :] - means).swapaxes(0, 1)
+    y = np.stack([t @ f if f.ndim == 2 else t * f for t, f in zip(centered, factors, strict=True)])
+    log_prob = constants - (y.swapaxes(0, 1) ** 2).sum(axis=2)
+    highest = log_prob.max(axis=1, keepdims=True)
+    log_prob_norm = highest[:, 0] + np.log(np.exp(log_prob - highest).sum(axis=1))
+    if given_resp is None:
+        r = np.exp(log_prob - log_prob_norm[:, None])
+    else:
+        r = given_resp.astype(np.longdouble)
+    log_resp = np.where(r > 0, np.log(np.where(r > 0, r, 1)), 0)
+    totals = (w * log_prob_norm).sum(), (w[:, None] * r * log_resp).sum()
     wr = w[:, None] * r
     t = x[:, None, :] - points
     first = (wr[:, :, None] * t).sum(axis=0)
     second = np.einsum("ij,ijl,ijm->jlm", wr, t, t)
-    return Expected(logs, log_norm, r, totals, wr.sum(axis=0), first, second)
+    return Expected(log_prob, log_prob_norm, r, totals, wr.sum(axis=0), first, second)
 
 
-def expect_full(*args):
+def e_step_full(*args):
     """The same, for any number of features."""
-    return expect_low(*args)
+    return e_step_low(*args)
 
 
-def expect_tied(x, w, means, factors, constants, points, given=None):
+def e_step_tied(x, w, means, factors, constants, points, given_resp=None):
     """The same, with one factor and one point for all."""
     k = len(means)
-    return expect_low(x, w, means, np.repeat(factors[None], k, axis=0), constants, points, given)
+    return e_step_low(
+        x, w, means, np.repeat(factors[None], k, axis=0), constants, points, given_resp
+    )
 
 
-def expect_diag(*args):
+def e_step_diag(*args):
     """The same, with diagonal factors; of second moments, the diagonals count."""
-    return expect_low(*args)
+    return e_step_low(*args)
 
 
-def estimate(weight, first, second, reference, eps, rounding, digits):
+def m_step(weight, first, second, reference, eps, mean_rounding, max_cancellation):
     """nk, delta, means, second moments about the means, and whether digits were lost.
 
     Exact to the bit. `second` is [k, d, d] or its diagonals [k, d].
@@ -67,19 +70,19 @@ def estimate(weight, first, second, reference, eps, rounding, digits):
     means = reference + delta
     half = first - 0.5 * n * delta
     if second.ndim == 2:
-        about = second - 2 * half * delta
-        variances = about
+        scatter = second - 2 * half * delta
+        variances = scatter
     else:
         cross = half[:, :, None] * delta[:, None, :]
-        about = second - cross - cross.transpose(0, 2, 1)
-        variances = np.einsum("jll->jl", about)  # a view
-    variances[variances <= nk * (rounding * means) ** 2] = 0
-    gone = n * delta**2 > digits * variances
-    lost = gone & (abs(delta) > 1e-12 * abs(reference))
-    return nk[:, 0], delta, means, about, lost.any(axis=1)
+        scatter = second - cross - cross.transpose(0, 2, 1)
+        variances = np.einsum("jll->jl", scatter)  # a view
+    variances[variances <= nk * (mean_rounding * means) ** 2] = 0
+    cancelled = n * delta**2 > max_cancellation * variances
+    lost_digits = cancelled & (abs(delta) > 1e-12 * abs(reference))
+    return nk[:, 0], delta, means, scatter, lost_digits.any(axis=1)
 
 
-def factorise(covariances):
+def precisions_cholesky(covariances):
     """R⁻¹ of Σ = Rᵀ R, for each covariance; None where there is none."""
     found = []
     for covariance in covariances:

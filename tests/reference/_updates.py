@@ -1,9 +1,9 @@
-"""Twins of update.pyx: from partial sums to the next centers. All are exact to the bit."""
+"""Twins of update.pyx: from sums to the next centers. All are exact to the bit."""
 
 import numpy as np
 
 
-def add_blocks(sums):
+def reduce_blocks(sums):
     """totals = Σ_b sums[b], one block after the other."""
     totals = np.zeros(sums.shape[1:])
     for block in sums:
@@ -11,7 +11,7 @@ def add_blocks(sums):
     return totals
 
 
-def add_members(x, weights, labels, k):
+def sum_clusters(x, weights, labels, k):
     """totals[j] = Σ_{label_i = j} w_i (x_i, 1), one row after the other."""
     totals = np.zeros((k, x.shape[1] + 1))
     w = weights.astype(np.float64)[:, None]
@@ -20,17 +20,17 @@ def add_members(x, weights, labels, k):
 
 
 def sum_block(x, weights, labels, k):
-    """What add_members gives, of the rows of one block."""
-    return add_members(x, weights, labels, k)
+    """What sum_clusters gives for the rows of one block."""
+    return sum_clusters(x, weights, labels, k)
 
 
-def add_in_order(x, weights, labels, k, wanted):
-    """What add_members gives, of the clusters that are wanted."""
-    return add_members(x, weights, labels, k)[wanted]
+def sum_clusters_in_order(x, weights, labels, k, wanted):
+    """What sum_clusters gives for the clusters that are wanted."""
+    return sum_clusters(x, weights, labels, k)[wanted]
 
 
-def average(totals, old):
-    """c_j = totals[j, :d] / totals[j, d], and how far each center moved.
+def average_centers(totals, old):
+    """c_j = totals[j, :d] / totals[j, d], and the shift of each center.
 
     A cluster without weight copies the heaviest: its mean if that comes earlier, its
     sum if it comes later.
@@ -48,11 +48,11 @@ def average(totals, old):
     return centers, np.sqrt(shifts)
 
 
-def pack(centers, norms, places, width, dtype):
-    """Centers feature by feature; and panels of `width` centers, feature by feature and
-    times -2, with their norms. A place of -1 is empty: zeros, and norm infinity.
+def pack_centers(centers, norms, panel_centers, width, dtype):
+    """Centers transposed; panels of `width` centers, feature by feature and times -2, and their
+    squared norms. A -1 in `panel_centers` is an empty position: zeros, and norm infinity.
     """
-    norms = np.where(places < 0, np.inf, norms[places]).astype(dtype)
-    rows = np.where(places[:, None] < 0, 0, -2 * centers[places]).astype(dtype)
+    norms = np.where(panel_centers < 0, np.inf, norms[panel_centers]).astype(dtype)
+    rows = np.where(panel_centers[:, None] < 0, 0, -2 * centers[panel_centers]).astype(dtype)
     panels = rows.reshape(-1, width, centers.shape[1]).transpose(0, 2, 1)
     return centers.T, panels, norms

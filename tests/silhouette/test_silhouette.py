@@ -46,21 +46,21 @@ def bad_calls():
     yield "no rows", (X[:0], Y[:0]), {}
     yield "one dimension", (X[:, 0], Y), {}
     yield "three dimensions", (X[:, :, None], Y), {}
-    yield "words", (X.astype(str), Y), {"metric": "nonsense"}
+    yield "strings", (X.astype(str), Y), {"metric": "nonsense"}
     yield "metric", (X, Y), {"metric": "nonsense"}
     yield "number as metric", (X, Y), {"metric": 3}
     yield "keyword of the metric", (X, Y), {"metric": "euclidean", "nonsense": 1}
     yield "sparse chebyshev", (sp.csr_array(X), Y), {"metric": "chebyshev"}
     yield "diagonal", (diagonal, Y), {"metric": "precomputed"}
     yield (
-        "whole diagonal",
+        "integer diagonal",
         (diagonal.astype(int) + np.eye(60, dtype=int), Y),
         {"metric": "precomputed"},
     )
     yield "not square", (D[:, :50], Y), {"metric": "precomputed"}
     yield "negative", (D - 0.01 * (D > 0), Y), {"metric": "precomputed"}
     yield "sparse negative", (sp.csr_array(-D), Y), {"metric": "precomputed"}
-    # what is seen of distances while they are added up, in the words of looking before
+    # values are checked while they are summed: the errors are those of checks before
     for name, value in ("nan", np.nan), ("inf", np.inf), ("minus inf", -np.inf), ("least", -1.0):
         for place in ((0, 1), (59, 58), (17, 59)):
             wrong = D.copy()
@@ -73,7 +73,7 @@ def bad_calls():
     yield "nan and one label", (wrong, np.zeros(60)), {"metric": "precomputed"}
     yield "nan and not square", (wrong[:, :50], Y), {"metric": "precomputed"}
     yield "negative power", (X, Y), {"metric": "minkowski", "p": -1}
-    yield "power in words", (X, Y), {"metric": "minkowski", "p": "2"}
+    yield "power as a string", (X, Y), {"metric": "minkowski", "p": "2"}
     yield "no sample", (X, Y), {"sample_size": 0}
     yield "sample of one", (X, Y), {"sample_size": 1}
     yield "complex", (X + 1j, Y), {}
@@ -85,7 +85,7 @@ BAD = {name: (args, kwds) for name, args, kwds in bad_calls()}
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_bad_calls(function, name):
-    """scikit-learn's own words, from the same type of error."""
+    """scikit-learn's own message, and the same type of error."""
     args, kwds = BAD[name]
     if function == "silhouette_samples":
         kwds = {k: v for k, v in kwds.items() if k != "sample_size"}
@@ -104,7 +104,7 @@ def good_calls():
     yield "u1", ((10 * abs(X)).astype("u1"), Y), {"metric": "sqeuclidean"}
     yield "bool", (X > 1, Y), {"metric": "jaccard"}
     yield "lists", (X.tolist(), Y.tolist()), {}
-    yield "words", (X, np.array(["a", "bc", "d"])[Y]), {}
+    yield "strings", (X, np.array(["a", "bc", "d"])[Y]), {}
     yield "objects", (X, np.array(["a", "bc", "d"], object)[Y]), {}
     yield "negative labels", (X, -5 * Y), {}
     yield "column of labels", (X, Y[:, None]), {}
@@ -113,10 +113,10 @@ def good_calls():
     yield "F order", (np.asfortranarray(X), Y), {"metric": "cosine"}
     yield "reversed", (X[::-1, ::-1], Y), {}
     yield "singletons", (X, np.where(np.arange(60) < 20, np.arange(60), 99)), {}
-    yield "whole precomputed", (np.abs(Y[:, None] - Y), Y), {"metric": "precomputed"}
+    yield "integer precomputed", (np.abs(Y[:, None] - Y), Y), {"metric": "precomputed"}
     yield "csc precomputed", (sp.csc_array(D), Y), {"metric": "precomputed"}
     yield (
-        "whole sparse precomputed",
+        "integer sparse precomputed",
         (sp.csr_array((9 * D).astype(int)), Y),
         {"metric": "precomputed"},
     )
@@ -199,7 +199,7 @@ def test_equal_weights(metric, weight):
 
 
 @pytest.mark.parametrize(
-    ("weights", "words"),
+    ("weights", "message"),
     [
         (np.where(Y == 0, 1, 0), "Number of labels is 1"),
         (np.zeros(60), "Sample weights must contain at least one non-zero"),
@@ -208,8 +208,8 @@ def test_equal_weights(metric, weight):
         (np.ones(59), r"sample_weight.shape == \(59,\)"),
     ],
 )
-def test_bad_weights(weights, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_weights(weights, message):
+    with pytest.raises(ValueError, match=message):
         shoal.silhouette_samples(X, Y, sample_weight=weights)
 
 
@@ -226,7 +226,7 @@ def test_weights_of_a_sample():
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("d", [2, 50])
 def test_offset(metric, dtype, d):
-    """Moving all rows changes nothing, however far: values stay exact in both places."""
+    """A translation of all rows changes nothing: values are exact before and after."""
     rng = np.random.default_rng(4)
     x = rng.integers(-8, 9, (200, d)).astype(dtype)
     labels = (x[:, 0] > 0) * 1
@@ -239,7 +239,7 @@ def test_offset(metric, dtype, d):
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "sqeuclidean", "cosine"])
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
 def test_scale(metric, scale):
-    """Squares that overflow or vanish are not taken as they are."""
+    """Values whose squares overflow or underflow are scaled first."""
     found = shoal.silhouette_samples(X * scale, Y, metric=metric)
     expected = shoal.silhouette_samples(X, Y, metric=metric)
     np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -257,30 +257,30 @@ def test_input_is_left_alone():
 
 
 @pytest.mark.parametrize("k", [3, 60])
-def test_memory_bound_way(k, monkeypatch):
-    """Few sums or none: the same silhouettes."""
+def test_without_sums(k, monkeypatch):
+    """In O(n) memory: the same silhouettes."""
     labels = np.random.default_rng(5).integers(k, size=500)
     x = np.random.default_rng(6).random((500, 4))
     expected = shoal.silhouette_samples(x, labels)
-    monkeypatch.setattr(silhouette, "FEW", 0)
-    monkeypatch.setattr(silhouette, "SUMS_BYTES", 0)
+    monkeypatch.setattr(silhouette, "FEW_CLUSTERS", 0)
+    monkeypatch.setattr(silhouette, "MAX_SUMS_BYTES", 0)
     with parallel.trace_runs() as runs:
         np.testing.assert_allclose(shoal.silhouette_samples(x, labels), expected, atol=1e-12)
-    assert "silhouette_rows" in {name for name, *_ in runs}
+    assert "silhouettes_from_tiles" in {name for name, *_ in runs}
 
 
-def test_many_turns(monkeypatch):
+def test_many_rounds(monkeypatch):
     """Odd and even numbers of chunks, the last one short."""
     x = np.random.default_rng(7).random((700, 3))
     labels = np.random.default_rng(8).integers(4, size=700)
     expected = sklearn.metrics.silhouette_samples(x, labels)
     for chunk in (16, 32, 48, 64, 112, 352, 704):
-        monkeypatch.setattr(silhouette, "chunk_of", lambda n, tiles, size=chunk: size)
+        monkeypatch.setattr(silhouette, "choose_chunk_rows", lambda n, tiles, size=chunk: size)
         np.testing.assert_allclose(shoal.silhouette_samples(x, labels), expected, atol=1e-11)
 
 
 def test_callable_is_called_in_blocks():
-    """A metric of Python sees rows, and warnings of scikit-learn come through."""
+    """A metric in Python is called with rows, by scikit-learn; there is no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = shoal.silhouette_score(X, Y, metric=lambda a, b: np.abs(a - b).max())

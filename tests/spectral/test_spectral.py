@@ -14,7 +14,7 @@ import shoal
 import trials.spectral
 from helpers.outcomes import assert_state, outcome, snapshot
 from shoal.core import parallel
-from shoal.spectral import embedding as embedding_module
+from shoal.spectral import embedding
 
 MOONS = make_moons(400, noise=0.05, random_state=0)[0]
 BLOBS = make_blobs(300, 4, centers=3, random_state=1, center_box=(-3, 3))[0]
@@ -48,72 +48,76 @@ def test_labels(X, params, assign):
     np.testing.assert_array_equal(ours.affinity_matrix_, ours.affinity_matrix_.T)
 
 
-def embedding(affinity, k=4, apart=False, **steps):
-    return embedding_module.embed(affinity, k, None, "auto", np.random.RandomState(0), apart)
+def embed(affinity, k=4):
+    random_state = np.random.RandomState(0)
+    return embedding.compute_embedding(affinity, k, None, "auto", random_state, False)
 
 
 def angle(a, b):
-    """Between the spaces that the columns span: its sine."""
+    """Sine of the largest angle between the spaces that the columns span."""
     a, b = np.linalg.qr(a)[0], np.linalg.qr(b)[0]
     return np.linalg.norm(a - b @ (b.T @ a), 2)
 
 
-@pytest.mark.parametrize("way", ["leading", "least"])
-def test_embedding(way, monkeypatch):
-    """Products alone, or the factorisation that they fall back on: the same space."""
+@pytest.mark.parametrize("solver", ["products", "shift_invert"])
+def test_embedding(solver, monkeypatch):
+    """By products alone, or by the factorisation that is the fallback: the same space."""
     affinity = rbf_kernel(BLOBS, gamma=0.1)
     exact = sklearn.manifold.spectral_embedding(
         affinity, n_components=4, random_state=0, drop_first=False
     )
-    if way == "least":
+    if solver == "shift_invert":
 
         def fails(*args):
-            raise embedding.NotFound
+            raise embedding.NotConverged
 
-        monkeypatch.setattr(embedding.Graph, "leading", fails)
-    found = embedding(affinity)
+        monkeypatch.setattr(embedding.Graph, "solve_by_products", fails)
+    found = embed(affinity)
     assert angle(found, exact) < 1e-9
     np.testing.assert_allclose(found, exact, atol=1e-9)
 
 
 def test_close_eigenvalues_fall_back(monkeypatch):
-    """Along a chain of nodes: products need hundreds of steps, the inverse a few."""
+    """For a chain of nodes products need hundreds of steps, shift-invert a few."""
     affinity = rbf_kernel(np.arange(400.0)[:, None], gamma=1)
-    called = []
-    least = embedding.Graph.least
-    monkeypatch.setattr(
-        embedding.Graph, "least", lambda self, *args: called.append(1) or least(self, *args)
-    )
-    found = embedding(affinity, 5)
+    calls = []
+    solve = embedding.Graph.solve_shift_invert
+
+    def count_calls(self, *args):
+        calls.append(1)
+        return solve(self, *args)
+
+    monkeypatch.setattr(embedding.Graph, "solve_shift_invert", count_calls)
+    found = embed(affinity, 5)
     exact = sklearn.manifold.spectral_embedding(
         affinity, n_components=5, random_state=0, drop_first=False
     )
-    assert called
+    assert calls
     assert angle(found, exact) < 1e-6
 
 
 def test_flat_spectrum():
-    """Eigenvalues of noise lie too close for few steps: then scikit-learn's solver takes over."""
+    """Eigenvalues of noise lie too close for few steps: scikit-learn's solver is the fallback."""
     affinity = 1 + 0.1 * np.random.default_rng(0).random((300, 300))
-    even = (affinity + affinity.T) / 2
+    symmetric = (affinity + affinity.T) / 2
     exact = sklearn.manifold.spectral_embedding(
-        even, n_components=4, random_state=0, drop_first=False
+        symmetric, n_components=4, random_state=0, drop_first=False
     )
-    assert angle(embedding(even), exact) < 1e-6
+    assert angle(embed(symmetric), exact) < 1e-6
     with pytest.warns(UserWarning, match="Array is not symmetric") as warned:
-        assert angle(embedding(affinity), exact) < 1e-6
+        assert angle(embed(affinity), exact) < 1e-6
     assert len(warned) == 1
 
 
-def test_everything_fails(monkeypatch):
-    """Then scikit-learn's solver takes over, with the draws that it would have had."""
+def test_both_solvers_fail(monkeypatch):
+    """scikit-learn's solver is the fallback, with the same draws as if it were the first."""
 
     def fails(*args):
-        raise embedding.NotFound
+        raise embedding.NotConverged
 
-    monkeypatch.setattr(embedding.Graph, "leading", fails)
-    monkeypatch.setattr(embedding.Graph, "least", fails)
-    found = embedding(rbf_kernel(BLOBS, gamma=0.1))
+    monkeypatch.setattr(embedding.Graph, "solve_by_products", fails)
+    monkeypatch.setattr(embedding.Graph, "solve_shift_invert", fails)
+    found = embed(rbf_kernel(BLOBS, gamma=0.1))
     exact = sklearn.manifold.spectral_embedding(
         rbf_kernel(BLOBS, gamma=0.1), n_components=4, random_state=0, drop_first=False
     )
@@ -149,34 +153,34 @@ def test_asymmetric():
 
 
 def test_diagonal_is_left_out():
-    """However large: the digits of the other affinities are not lost in it."""
+    """However large: the other affinities are not rounded to its magnitude."""
     affinity = rbf_kernel(BLOBS, gamma=0.2)
-    plain = embedding(affinity)
+    expected = embed(affinity)
     np.fill_diagonal(affinity, 1e12)
-    np.testing.assert_allclose(embedding(affinity), plain, atol=1e-10)
+    np.testing.assert_allclose(embed(affinity), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize(("n", "gamma", "error"), [(400, 3, 1e-3), (200, 2, 1e-7)])
 def test_small_degrees(n, gamma, error):
-    """Where degrees differ by many orders, rounding is not multiplied up in the embedding.
+    """Degrees that differ by many orders of magnitude do not amplify rounding errors.
 
-    The first vector is the same at every node.
+    The first vector of the embedding is the same at every node.
     """
     affinity = rbf_kernel(np.random.default_rng(0).standard_normal((400, 28))[:n], gamma=gamma)
-    first = embedding(affinity, 3)[:, 0]
+    first = embed(affinity, 3)[:, 0]
     np.fill_diagonal(affinity, 0)
     degrees = affinity.sum(axis=0)
     assert degrees.min() < 1e-20 * degrees.max()
     np.testing.assert_allclose(first * np.sqrt(degrees.sum()), 1, atol=error)
 
 
-def test_uneven_by_rounding(monkeypatch):
-    """As scikit-learn's kernels leave their matrices: still for the solver here."""
+def test_rounding_asymmetry(monkeypatch):
+    """scikit-learn's kernels give matrices like this: the solver here takes them."""
     affinity = rbf_kernel(BLOBS, gamma=0.2)
     assert (affinity != affinity.T).any()
-    exact = embedding((affinity + affinity.T) / 2)
-    monkeypatch.setattr(embedding_module, "spectral_embedding", None)
-    np.testing.assert_allclose(embedding(affinity), exact, atol=1e-10)
+    exact = embed((affinity + affinity.T) / 2)
+    monkeypatch.setattr(embedding, "spectral_embedding", None)
+    np.testing.assert_allclose(embed(affinity), exact, atol=1e-10)
 
 
 BAD = {
@@ -184,7 +188,7 @@ BAD = {
     "one row": (BLOBS[:1], {}),
     "no rows": (BLOBS[:0], {}),
     "one dimension": (BLOBS[:, 0], {}),
-    "words": ([["a", "b"], ["c", "d"]], {}),
+    "strings": ([["a", "b"], ["c", "d"]], {}),
     "not square": (BLOBS, {"affinity": "precomputed"}),
     "long not square": (np.ones((300, 299)), {"affinity": "precomputed"}),
     "n_clusters": (BLOBS, {"n_clusters": 0}),
@@ -204,7 +208,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input(name):
-    """scikit-learn's words, and the estimator as it was."""
+    """scikit-learn's message, and the estimator unchanged."""
     X, params = BAD[name]
     model = shoal.SpectralClustering(2, random_state=0).fit(BLOBS).set_params(**params)
     before = snapshot(model)

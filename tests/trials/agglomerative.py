@@ -4,8 +4,6 @@ In tests/, `python -m trials.agglomerative --trials 1000 --seed 7` prints every 
 whose answer differs from scikit-learn's, with the reason, and counts them.
 """
 
-import argparse
-import collections
 import sys
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from sklearn.metrics import pairwise_distances
 
 import shoal
 from helpers.outcomes import outcome, public_attributes
+from trials import report
 from trials.problems import KINDS, _log_integer
 
 LINKAGES = ("ward", "complete", "average", "single")
@@ -24,7 +23,7 @@ PARTIAL = "differs from itself when the data are moved by one rounding"
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives everything that is not told here."""
+    """One random problem; the seed determines everything that is not a field."""
 
     seed: int
     n: int
@@ -139,21 +138,12 @@ def check(trial):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
+    def check_seed(seed):
         trial = draw_trial(seed)
         result = check(trial)
-        if result is not None:
-            reasons[result[1]] += 1
-            print(f"{trial}\n    differs: {'; '.join(result[0].values())}\n    why: {result[1]}")
-    print(f"{options.trials} trials, {sum(reasons.values())} differences")
-    for reason, count in sorted(reasons.items()):
-        print(f"    {count} {reason}")
-    return any(reason.startswith("BUG") for reason in reasons)
+        return None if result is None else (trial, *result)
+
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":

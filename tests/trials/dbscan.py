@@ -4,12 +4,10 @@ In tests/, `python -m trials.dbscan --trials 1000 --seed 7` prints every trial w
 differs from scikit-learn's, with the reason, and counts them.
 
 A difference is explained where the distances of some pairs lie so near eps that rounding decides
-them: the labels of the rule (differences in float64, feature by feature) are then asked for, by
+them: the labels by definition (differences in float64, feature by feature) are then required, by
 all pairs; or where scikit-learn's own algorithms disagree with each other on the same data.
 """
 
-import argparse
-import collections
 import sys
 from dataclasses import dataclass
 
@@ -21,15 +19,16 @@ from sklearn.metrics import pairwise_distances
 import reference
 import shoal
 from helpers.outcomes import outcome
+from trials import report
 from trials.problems import _log_integer
 
 METRICS = ["euclidean", "manhattan", "chebyshev", "minkowski", "cosine", "haversine"]
-OTHERS = ["canberra", "braycurtis", "correlation", "callable", "precomputed", "graph", "csr"]
+OTHER_METRICS = ["canberra", "braycurtis", "correlation", "callable", "precomputed", "graph", "csr"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives what is not told here."""
+    """One random problem; the seed draws what is not a field."""
 
     seed: int
     n: int
@@ -41,7 +40,7 @@ class Trial:
     weight: str
     p: float
     min_samples: int
-    reach: float  # eps as a quantile of the distances
+    eps_quantile: float  # eps as a quantile of the distances
 
     def rows(self):
         rng = np.random.default_rng([self.seed, 0])
@@ -73,10 +72,10 @@ class Trial:
         name = {"callable": "euclidean", "precomputed": "euclidean", "graph": "euclidean"}
         name["csr"] = "euclidean"
         some = X[rng.integers(self.n, size=60)].astype(np.float64)
-        far = pairwise_distances(
+        distances = pairwise_distances(
             some, metric=name.get(metric, metric), **({"p": self.p} if "p" in params else {})
         )
-        eps = float(np.quantile(far, self.reach))
+        eps = float(np.quantile(distances, self.eps_quantile))
         params["eps"] = eps if eps > 0 else 0.5
         if metric == "csr":
             X = sp.csr_array(np.where(rng.random(X.shape) < 0.5, X, 0))
@@ -106,7 +105,7 @@ def _euclidean(a, b):
 
 def draw_trial(seed):
     rng = np.random.default_rng([seed, 8])
-    metric = str(rng.choice(METRICS + OTHERS, p=[0.4] + [0.07] * 5 + [0.25 / 7] * 7))
+    metric = str(rng.choice(METRICS + OTHER_METRICS, p=[0.4] + [0.07] * 5 + [0.25 / 7] * 7))
     n = _log_integer(rng, 1, 150 if metric == "callable" else 1500)
     algorithms = ["auto", "auto", "brute"]
     if metric in ("euclidean", "manhattan", "chebyshev", "minkowski"):
@@ -124,7 +123,7 @@ def draw_trial(seed):
         weight=str(rng.choice(["none", "none", "counts", "random", "negative"])),
         p=float(rng.choice([1, 1.5, 2, 3, 7.5])),
         min_samples=int(rng.choice([1, 2, 3, 5, 10, 40])),
-        reach=float(rng.choice([0.002, 0.01, 0.05, 0.2, 0.6])),
+        eps_quantile=float(rng.choice([0.002, 0.01, 0.05, 0.2, 0.6])),
     )
 
 
@@ -156,8 +155,8 @@ def differences(ours, theirs):
     return "" if same else "components"
 
 
-def near(trial, X, params):
-    """Whether rows are neighbours by the rule; None for metrics that have no twin."""
+def neighbors_by_definition(trial, X, params):
+    """Whether rows are neighbours by definition; None for metrics that have no twin."""
     if params["metric"] == "minkowski" and params["p"] in (1, 2):
         return reference.neighbors(
             X, params["eps"], ["manhattan", "euclidean"][int(params["p"]) - 1]
@@ -167,17 +166,17 @@ def near(trial, X, params):
     return None
 
 
-def why(trial, X, weights, params, ours):
+def explain(trial, X, weights, params, ours):
     """The reason of a difference; "BUG" where there is none but ours."""
     if ours.error is not None or sp.issparse(X):
         return "BUG: an error or a warning"
-    rule = near(trial, X, params)
-    if rule is not None:
-        labels, core = reference.dbscan(rule, params["min_samples"], weights)
+    is_near = neighbors_by_definition(trial, X, params)
+    if is_near is not None:
+        labels, core = reference.dbscan(is_near, params["min_samples"], weights)
         if np.array_equal(labels, ours.value[0]) and np.array_equal(core, ours.value[1]):
-            return "rule: scikit-learn rounds otherwise, ours are the labels of the rule"
-        return "BUG: not the labels of the rule"
-    # the others have a rule that rounding moves: eps a little less or more explains any change
+            return "definition: scikit-learn rounds otherwise, ours are the labels by definition"
+        return "BUG: not the labels by definition"
+    # for other metrics, rounding is explained by an eps that is a little less or more
     step = 4e-7 if X.dtype == np.float32 else 1e-14
     for factor in (1 - step, 1 + step):
         moved = fitted(sklearn.cluster, X, weights, params | {"eps": params["eps"] * factor})
@@ -186,8 +185,8 @@ def why(trial, X, weights, params, ours):
     exact = fitted(sklearn.cluster, X.astype(np.float64), weights, params)
     if np.array_equal(exact.value[0], ours.value[0]):
         return "float32: scikit-learn's labels of the same rows in float64"
-    far = pairwise_distances(X.astype(np.float64), metric=params["metric"])
-    if (np.abs(far - params["eps"]) < 4 * step * (1 + params["eps"])).any():
+    distances = pairwise_distances(X.astype(np.float64), metric=params["metric"])
+    if (np.abs(distances - params["eps"]) < 4 * step * (1 + params["eps"])).any():
         return "ties: pairs of rows lie at eps but for a rounding"
     return "BUG: no reason found"
 
@@ -198,26 +197,12 @@ def check_seed(seed):
     X, weights, params = trial.problem()
     theirs = fitted(sklearn.cluster, X, weights, params)
     ours = fitted(shoal, X, weights, params)
-    found = differences(ours, theirs)
-    return (trial, found, why(trial, X, weights, params, ours)) if found else None
+    difference = differences(ours, theirs)
+    return (trial, difference, explain(trial, X, weights, params, ours)) if difference else None
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
-        result = check_seed(seed)
-        if result is not None:
-            trial, found, reason = result
-            reasons[reason.split(":")[0]] += 1
-            print(f"{trial}\n    differs: {found}\n    why: {reason}", flush=True)
-    print(f"{options.trials} trials, {sum(reasons.values())} differences")
-    for reason, count in sorted(reasons.items()):
-        print(f"    {count} {reason}")
-    return "BUG" in reasons
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Why an answer differs from scikit-learn's.
 
-scikit-learn runs again on the same problem in other clothes, where its exact answer is the same:
-data moved by one rounding, columns in another order, another number of threads, float64 in place
-of float32, the other algorithm. Where its own answer changes, a difference means nothing. Where
-it does not, a difference is excused only by an exact tie, found in extended precision; all else
-is a bug.
+scikit-learn runs again on equivalent problems, whose exact answer is the same: data moved by one
+rounding, columns in another order, another number of threads, float64 in place of float32, the
+other algorithm. Where its own answer changes, rounding decides, and a difference is no bug. Where
+it does not, a difference is excused only by an exact tie, found in extended precision; everything
+else is a bug.
 """
 
 import contextlib
@@ -46,13 +46,13 @@ def moved(X, draw):
     if draw % 2:
         steps = rng.integers(-1, 2, values.shape)
     else:
-        distinct, place = np.unique(values, return_inverse=True)
-        steps = rng.integers(-1, 2, distinct.size)[place].reshape(values.shape)
+        distinct, index = np.unique(values, return_inverse=True)
+        steps = rng.integers(-1, 2, distinct.size)[index].reshape(values.shape)
     return _with_values(X, values * (1 + np.finfo(X.dtype).eps * steps.astype(X.dtype)))
 
 
 def in_single_precision(init, X, weight):
-    """A callable with the rows that fit would choose on the float32 data X."""
+    """A callable that gives the rows which fit would choose on the float32 data X."""
     weight = np.ones(X.shape[0], dtype=X.dtype) if weight is None else weight
     X = X if sp.issparse(X) else X - X.mean(axis=0)
 
@@ -83,7 +83,7 @@ def threads(count):
         yield
 
 
-def _columns_moved(trial, X, weight, params, draw):
+def _with_permuted_columns(trial, X, weight, params, draw):
     order = np.random.default_rng(draw).permutation(X.shape[1])
     params = dict(params)
     if trial.init == "array":
@@ -108,8 +108,8 @@ def _in_double_precision(trial, X, weight, params):
     return other
 
 
-def other_clothes(trial, X, weight):
-    """Name and outcome of scikit-learn's fits that have the same exact answer."""
+def equivalent_fits(trial, X, weight):
+    """Name and outcome of fits of scikit-learn whose exact answer is the same."""
     params = trial.params(X)
 
     def fit(X=X, **changed):
@@ -126,13 +126,13 @@ def other_clothes(trial, X, weight):
         yield f"data moved {'alike' if draw % 2 == 0 else 'each'}", fit(moved(X, draw))
     if trial.d > 1:
         for draw in range(2):
-            yield "columns moved", _columns_moved(trial, X, weight, params, draw)
+            yield "columns moved", _with_permuted_columns(trial, X, weight, params, draw)
 
 
-def unstable(trial, differences, theirs, X, weight):
-    """The names of the clothes in which scikit-learn's own answer changes in the same things."""
+def find_instabilities(trial, differences, theirs, X, weight):
+    """The names of the equivalent fits in which scikit-learn's own answer differs alike."""
     changed, names = set(), []
-    for name, other in other_clothes(trial, X, weight):
+    for name, other in equivalent_fits(trial, X, weight):
         kinds = set(fit_differences(other, theirs, X, weight)) - {"types"}
         if name == "other algorithm":
             kinds -= {"warnings"}
@@ -148,13 +148,13 @@ def squared_distances(X, centers, dtype=np.float64):
     X, centers = dense(X).astype(dtype), centers.astype(dtype)
     found = np.empty((len(X), len(centers)), dtype=dtype)
     for j, center in enumerate(centers):
-        gap = X - center
-        found[:, j] = np.einsum("ij,ij->i", gap, gap)
+        difference = X - center
+        found[:, j] = np.einsum("ij,ij->i", difference, difference)
     return found
 
 
 def margins(X, centers, centred=True):
-    """By how much rounding in X's precision can move each squared distance."""
+    """Bound of the rounding error of each squared distance in X's precision."""
     middle = dense(X).mean(axis=0) if centred and not sp.issparse(X) else 0
     size_x = np.linalg.norm(dense(X).astype("f8") - middle, axis=1)
     size_c = np.linalg.norm(centers.astype("f8") - middle, axis=1)
@@ -163,7 +163,7 @@ def margins(X, centers, centred=True):
 
 
 def not_nearest(X, centers, labels, centred=True, dtype=np.float64):
-    """How many labels are of a center farther than the nearest, beyond rounding."""
+    """Number of labels whose center is farther than the nearest one by more than rounding."""
     distances = squared_distances(X, centers, dtype)
     rows = np.arange(len(labels))
     excess = distances[rows, labels] - distances.min(axis=1)
@@ -172,13 +172,13 @@ def not_nearest(X, centers, labels, centred=True, dtype=np.float64):
 
 
 def inconsistent(found, X, weight):
-    """What in a fit's own result does not fit together, or None."""
+    """What is inconsistent within the result of one fit, or None."""
     labels, centers = found["labels_"], found["cluster_centers_"]
     far = not_nearest(X, centers, labels)
     if far:
         return f"{far} labels are not of the nearest center"
-    gap = dense(X).astype("f8") - centers.astype("f8")[labels]
-    direct = np.einsum("ij,ij->i", gap, gap)
+    difference = dense(X).astype("f8") - centers.astype("f8")[labels]
+    direct = np.einsum("ij,ij->i", difference, difference)
     weight = np.ones(len(labels)) if weight is None else weight.astype("f8")
     slack = RTOL[X.dtype] * (direct @ weight)
     slack += (margins(X, centers)[np.arange(len(labels)), labels] * weight).sum()
@@ -187,30 +187,39 @@ def inconsistent(found, X, weight):
     return None
 
 
-def why_fit(trial, differences, ours, theirs):
-    """The reason why a fit differs, in words; "BUG: ..." where there is no excuse."""
+def explain_fit(trial, differences, ours, theirs):
+    """The reason why a fit differs; "BUG: ..." where there is no excuse."""
     if not set(differences) <= ROUNDED:
         return "BUG: rounding does not change " + ", ".join(set(differences) - ROUNDED)
     X, weight = trial.data()
     wrong = inconsistent(ours.value, X, weight)
     if wrong and not inconsistent(theirs.value, X, weight):
         return f"BUG: {wrong}"
-    names = unstable(trial, differences, theirs, X, weight)
+    if labels_contradict_centers(theirs.value, X) and not labels_contradict_centers(ours.value, X):
+        return "labels: scikit-learn's are not those of its own centers (its issue 34074)"
+    names = find_instabilities(trial, differences, theirs, X, weight)
     if names:
         return "unstable in scikit-learn: " + ", ".join(names)
     tie = exact_tie(trial, X, weight)
     return f"exact tie: {tie}" if tie else "BUG: scikit-learn's own answer is stable"
 
 
+def labels_contradict_centers(attributes, X):
+    """Whether some row is clearly nearer to another center than to that of its label."""
+    squared = squared_distances(X, attributes["cluster_centers_"])
+    own = np.take_along_axis(squared, attributes["labels_"][:, None].astype(np.intp), axis=1)[:, 0]
+    return bool((own > (1 + 1e-3) * squared.min(axis=1) + 1e-9 * squared.max()).any())
+
+
 def exact_tie(trial, X, weight):
-    """The tie at which the two first part ways, in words, or None."""
+    """A description of the tie after which the two libraries first differ, or None."""
     random_state = np.random.RandomState(trial.seed)
     inertias = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for restart in range(restarts(trial)):
             start = random_state.get_state()
-            tie, inertia = _follow(trial, X, weight, start)
+            tie, inertia = _compare_iterations(trial, X, weight, start)
             if tie is not None:
                 return f"restart {restart}, {tie}" if tie else None
             inertias.append(inertia)
@@ -227,8 +236,9 @@ def _advance(random_state, trial, X, weight, start):
     sklearn.cluster.KMeans(**params, random_state=random_state).fit(X, sample_weight=weight)
 
 
-def _follow(trial, X, weight, start):
-    """Follow one restart by iterations: the tie that parts them ("" where none does) or None."""
+def _compare_iterations(trial, X, weight, start):
+    """Compare one restart iteration by iteration: the tie after which they differ ("" where
+    there is no tie), None where they do not differ; and the inertia."""
     previous = None
     for max_iter in range(1, trial.max_iter + 1):
         params = trial.params(X) | {"n_init": 1, "max_iter": max_iter}
@@ -256,12 +266,13 @@ def _follow(trial, X, weight, start):
 def _tie_of_labels(X, centers, ours, theirs):
     rows = np.flatnonzero(ours.labels_ != theirs.labels_)
     distances = squared_distances(X[rows], centers, np.longdouble)
-    places = np.arange(len(rows))
-    gap = distances[places, ours.labels_[rows]] - distances[places, theirs.labels_[rows]]
+    index = np.arange(len(rows))
+    difference = distances[index, ours.labels_[rows]] - distances[index, theirs.labels_[rows]]
     slack = margins(X, centers)[rows].max(axis=1)
-    if (np.abs(gap) > slack).any():
+    if (np.abs(difference) > slack).any():
         return ""
-    return f"{len(rows)} points equidistant within {float(np.abs(gap / slack).max()):.2g} margins"
+    ratio = float(np.abs(difference / slack).max())
+    return f"{len(rows)} points equidistant within {ratio:.2g} margins"
 
 
 def _tie_of_stop(X, centers, before):
@@ -272,7 +283,7 @@ def _tie_of_stop(X, centers, before):
 
 
 def _tie_before(previous, X):
-    """Equal labels but other centers: a tie among the points that fill empty clusters."""
+    """Equal labels but different centers: a tie among the points that fill empty clusters."""
     if previous is None:
         return ""
     distances = squared_distances(X, previous.cluster_centers_, np.longdouble).min(axis=1)
@@ -284,8 +295,8 @@ def _tie_before(previous, X):
     return ""
 
 
-def why_seeding(trial, n_local_trials, differences, ours, theirs):
-    """why_fit for kmeans_plusplus."""
+def explain_seeding(trial, n_local_trials, differences, ours, theirs):
+    """explain_fit for kmeans_plusplus."""
     if not set(differences) <= {"centers", "indices"}:
         return "BUG: rounding does not change " + ", ".join(differences)
     X, weight = trial.data()
@@ -311,7 +322,7 @@ def why_seeding(trial, n_local_trials, differences, ours, theirs):
 
 
 def _tie_of_seeds(X, weight, ours, theirs):
-    """Whether the first seeds that differ leave equal potentials, in words, or ""."""
+    """The tie of the potentials that the first different seeds leave, or ""."""
     c = int(np.flatnonzero(ours != theirs)[0])
     if c == 0:
         return ""

@@ -4,8 +4,6 @@ In tests/, `python -m trials.kmeans --trials 1000 --seed 7` prints every trial w
 differs from scikit-learn's, with the reason (see diagnosis.py), and counts them.
 """
 
-import argparse
-import collections
 import sys
 
 import scipy.sparse as sp
@@ -13,7 +11,8 @@ import sklearn.cluster
 
 import shoal
 from helpers.outcomes import fit_differences
-from trials.diagnosis import why_fit, why_seeding
+from trials import report
+from trials.diagnosis import explain_fit, explain_seeding
 from trials.problems import draw_trial, fitted, seeding_differences, seeds
 
 
@@ -31,11 +30,11 @@ def fit_both(trial):
 
 
 def check_fit(trial):
-    """None where both agree, else (differences, verdict); a verdict of "BUG..." is ours."""
+    """None where both agree, else (differences, verdict); "BUG..." means a bug of shoal."""
     differences, ours, theirs = fit_both(trial)
     if not differences:
         return None
-    return differences, why_fit(trial, differences, ours, theirs)
+    return differences, explain_fit(trial, differences, ours, theirs)
 
 
 def check_seeding(trial):
@@ -47,7 +46,7 @@ def check_seeding(trial):
     differences = seeding_differences(ours, theirs)
     if not differences:
         return None
-    return differences, why_seeding(trial, n_local_trials, differences, ours, theirs)
+    return differences, explain_seeding(trial, n_local_trials, differences, ours, theirs)
 
 
 CHECKS = {"fit": check_fit, "seeding": check_seeding}
@@ -61,20 +60,7 @@ def check_seed(seed):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
-        for name, trial, differences, verdict in check_seed(seed):
-            reasons[name, verdict.split(":")[0]] += 1
-            told = "; ".join(differences.values())
-            print(f"{name} {trial}\n    differs: {told}\n    why: {verdict}", flush=True)
-    print(f"{options.trials} trials, {sum(reasons.values())} differences")
-    for (name, reason), count in sorted(reasons.items()):
-        print(f"    {name}: {count} {reason}")
-    return any(reason.startswith("BUG") for _, reason in reasons)
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
 """Random mini-batch fits and sequences of partial_fit compared with scikit-learn's.
 
 In tests/, `python -m trials.minibatch --trials 1000 --seed 7` prints every trial whose
-answer differs from scikit-learn's, with the reason, and counts them.
+result differs from scikit-learn's, with the reason, and counts them.
 
-Both fits are followed step by step to the first difference, which is judged by itself (see
-minibatch_steps). Where that does not tell, scikit-learn runs again in other clothes, in which
-its exact answer is the same: with another number of threads, data moved by one rounding, columns
-in another order, float64 in place of float32. Where its own answer changes, a difference means
-nothing.
+Both fits are followed step by step to the first difference, which is judged alone (see
+minibatch_steps). Where that gives no reason, scikit-learn runs again in ways that have the same
+result in exact arithmetic: with another number of threads, data moved by one rounding, columns
+in another order, float64 in place of float32. Where its own result changes, a difference is no
+error.
 """
 
-import argparse
-import collections
 import itertools
 import sys
 from dataclasses import dataclass, replace
@@ -22,16 +20,17 @@ import sklearn.cluster
 
 import shoal
 from helpers.outcomes import RTOL, data_scale, outcome, public_attributes
+from trials import report
 from trials.diagnosis import dense, moved, squared_distances, threads
 from trials.minibatch_steps import first_difference
 from trials.problems import KINDS, _log_integer, pick_rows
 
-PRIVATE = ("_counts", "_n_since_last_reassign", "_batch_size", "_init_size")
+PRIVATE_ATTRIBUTES = ("_counts", "_n_since_last_reassign", "_batch_size", "_init_size")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives what is not told here."""
+    """One random problem; what is not given here follows from the seed."""
 
     seed: int
     n: int
@@ -111,7 +110,7 @@ def draw_trial(seed):
 
 
 def fitted(library, trial, X, weight, **changed):
-    """The outcome of a trial: fitted attributes, what partial_fit keeps, and the next draw."""
+    """The outcome of a trial: fitted attributes, the state of partial_fit, and the next draw."""
     random_state = np.random.RandomState(trial.seed)
 
     def fit():
@@ -123,14 +122,14 @@ def fitted(library, trial, X, weight, **changed):
                 assert model.partial_fit(X[part], sample_weight=w) is model
         else:
             assert model.fit(X, sample_weight=weight) is model
-        kept = {name: getattr(model, name) for name in PRIVATE}
+        kept = {name: getattr(model, name) for name in PRIVATE_ATTRIBUTES}
         return public_attributes(model) | kept | {"draws": random_state.randint(2**31)}
 
     return outcome(fit)
 
 
 def differences(ours, theirs, X):
-    """How two outcomes differ: a dict from the name of what differs to its description."""
+    """The differences between two outcomes, by name, each with its description."""
     if theirs.error and theirs.error[0] is TypeError and "NoneType" in theirs.error[1]:
         return {}  # it fails without labels after a single step
     if ours.error != theirs.error:
@@ -165,8 +164,8 @@ def differences(ours, theirs, X):
     return found
 
 
-def other_clothes(trial, X, weight):
-    """Name and outcome of scikit-learn's runs that have the same exact answer."""
+def equivalent_runs(trial, X, weight):
+    """Name and outcome of scikit-learn's runs with the same result in exact arithmetic."""
     for count in (1, 2):
         with threads(count):
             yield f"{count} threads", fitted(sklearn.cluster, trial, X, weight)
@@ -191,8 +190,8 @@ def other_clothes(trial, X, weight):
             yield "columns moved", other
 
 
-def why(trial, found, theirs, ours, X, weight):
-    """The reason of a difference in words; "BUG: ..." where there is no excuse."""
+def explain(trial, found, theirs, ours, X, weight):
+    """The reason of a difference in words; "BUG: ..." where none is found."""
     if set(found) & {"error", "attributes", "types", "warnings"}:
         return "BUG: rounding does not change " + ", ".join(found)
     step = first_difference(
@@ -204,35 +203,38 @@ def why(trial, found, theirs, ours, X, weight):
     )
     if step is not None:
         return f"rounding: {step}"
-    for name, other in other_clothes(trial, X, weight):
+    for name, other in equivalent_runs(trial, X, weight):
         if differences(other, theirs, X):
             return f"unstable in scikit-learn: {name}"
     if set(found) == {"labels_"}:
         rows = np.flatnonzero(ours.value["labels_"] != theirs.value["labels_"])
         last = X[trial.parts()[-1]] if trial.partial else X
-        away = squared_distances(last[rows], theirs.value["cluster_centers_"], np.longdouble)
+        distances = squared_distances(last[rows], theirs.value["cluster_centers_"], np.longdouble)
         at = np.arange(len(rows))
-        gap = away[at, ours.value["labels_"][rows]] - away[at, theirs.value["labels_"][rows]]
+        gap = (
+            distances[at, ours.value["labels_"][rows]]
+            - distances[at, theirs.value["labels_"][rows]]
+        )
         slack = 64 * trial.d * np.finfo(X.dtype).eps * data_scale(X) ** 2
         if (np.abs(gap) <= slack).all():
             return "exact tie: rows equally far from two centers"
     if not trial.partial and weight is None and _ties(theirs, X):
         return "exact tie: distinct rows or centers are few"
-    return "BUG: scikit-learn's own answer is stable"
+    return "BUG: scikit-learn's own result is stable"
 
 
 def _ties(theirs, X):
-    """Whether rows lie as far from another center as from their own."""
-    away = squared_distances(X, theirs.value["cluster_centers_"], np.longdouble)
-    if away.shape[1] == 1:
+    """Whether rows are as far from another center as from their own."""
+    distances = squared_distances(X, theirs.value["cluster_centers_"], np.longdouble)
+    if distances.shape[1] == 1:
         return False
-    first, second = np.partition(away, 1, axis=1)[:, :2].T
+    first, second = np.partition(distances, 1, axis=1)[:, :2].T
     slack = 64 * X.shape[1] * np.finfo(X.dtype).eps * data_scale(X) ** 2
     return bool((second - first <= slack).any())
 
 
 def check_seed(seed):
-    """None where both agree, else (trial, differences, verdict)."""
+    """None where both agree, else (trial, differences, reason)."""
     trial = draw_trial(seed)
     X, weight = trial.data()
     ours = fitted(shoal, trial, X, weight)
@@ -240,25 +242,11 @@ def check_seed(seed):
     found = differences(ours, theirs, X)
     if not found:
         return None
-    return trial, found, why(trial, found, theirs, ours, X, weight)
+    return trial, found, explain(trial, found, theirs, ours, X, weight)
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
-        result = check_seed(seed)
-        if result is not None:
-            trial, found, verdict = result
-            reasons[verdict.split(":")[0]] += 1
-            print(
-                f"{trial}\n    differs: {'; '.join(found.values())}\n    why: {verdict}", flush=True
-            )
-    print(f"{options.trials} trials, {sum(reasons.values())} differences: {dict(reasons)}")
-    return "BUG" in reasons
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":

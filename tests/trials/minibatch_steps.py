@@ -1,10 +1,10 @@
-"""Where a mini-batch fit parts from scikit-learn's: the first step at which states differ, and why.
+"""The first step at which a mini-batch fit differs from scikit-learn's, and why.
 
 Both fits are recorded step by step: the batch, centers and weights before, labels. Up to the
-first step that differs all is equal within rounding, so what is found there can be judged by
-itself, in extended precision: rows as near to one center as to another but for the rounding of
-|x|² - 2xc + |c|² in the data's own type, first centers of equal inertia, weights at the threshold
-of replacement, a smoothed inertia that falls by less than rounding.
+first step that differs all is equal within rounding, so that step can be judged alone, in
+extended precision: rows equally near to two centers within the rounding of |x|² - 2xc + |c|² in
+the data's type, first centers of equal inertia, weights at the threshold of reassignment, a
+smoothed inertia that falls by less than rounding.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from trials.diagnosis import _tie_of_seeds, dense, margins, moved, squared_dista
 
 @dataclass
 class Step:
-    """One batch, and what stood before it."""
+    """One batch, its labels, and the centers and weights before it."""
 
     X: object
     centers: np.ndarray
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass
 class Start:
-    """First centers, and what they were sought among."""
+    """First centers, and the rows that they were drawn among."""
 
     X: object
     weight: np.ndarray | None
@@ -43,36 +43,41 @@ class Start:
 
 @contextlib.contextmanager
 def recorded():
-    """Within it, fits of either library append to the two lists given."""
+    """A context in which fits of both libraries append to the two lists it returns."""
     steps, starts = [], []
     step, draw = (
-        shoal.kmeans.batches.Steps.step,
+        shoal.kmeans.batches.MiniBatchUpdater.step,
         shoal.kmeans.minibatch.MiniBatchKMeans._first_centers,
     )
     their_step, their_draw = theirs._mini_batch_step, theirs.MiniBatchKMeans._init_centroids
 
-    def our_step(self, rows, drawn=None, **options):
-        before = self.centers.copy(), self.weights.copy()
-        total = step(self, rows, drawn, **options)
+    def shoal_step(self, rows, batch_indices=None, **options):
+        before = self.centers.copy(), self.weight_sums.copy()
+        total = step(self, rows, batch_indices, **options)
         steps.append(
-            Step(rows.X if drawn is None else rows.X[drawn], *before, self._labels.copy(), total)
+            Step(
+                rows.X if batch_indices is None else rows.X[batch_indices],
+                *before,
+                self._labels.copy(),
+                total,
+            )
         )
         return total
 
-    def our_draw(self, rows, init, random_state):
+    def shoal_draw(self, rows, init, random_state):
         state = random_state.get_state()
         centers = draw(self, rows, init, random_state)
         starts.append(Start(rows.X, rows.sample_weight, np.array(centers), state))
         return centers
 
-    def step_of_theirs(X, sample_weight, centers, centers_new, weight_sums, *args, **kwargs):
+    def sklearn_step(X, sample_weight, centers, centers_new, weight_sums, *args, **kwargs):
         before = centers.copy(), weight_sums.copy()
         labels = theirs._labels_inertia(X, sample_weight, centers, kwargs.get("n_threads", 1))[0]
         total = their_step(X, sample_weight, centers, centers_new, weight_sums, *args, **kwargs)
         steps.append(Step(X, *before, labels, total))
         return total
 
-    def draw_of_theirs(self, X, x_squared_norms, init, random_state, sample_weight, **kwargs):
+    def sklearn_draw(self, X, x_squared_norms, init, random_state, sample_weight, **kwargs):
         centers = their_draw(
             self, X, x_squared_norms, init, random_state, sample_weight=sample_weight, **kwargs
         )
@@ -80,10 +85,10 @@ def recorded():
         return centers
 
     with (
-        mock.patch.object(shoal.kmeans.batches.Steps, "step", our_step),
-        mock.patch.object(shoal.kmeans.minibatch.MiniBatchKMeans, "_first_centers", our_draw),
-        mock.patch.object(theirs, "_mini_batch_step", step_of_theirs),
-        mock.patch.object(theirs.MiniBatchKMeans, "_init_centroids", draw_of_theirs),
+        mock.patch.object(shoal.kmeans.batches.MiniBatchUpdater, "step", shoal_step),
+        mock.patch.object(shoal.kmeans.minibatch.MiniBatchKMeans, "_first_centers", shoal_draw),
+        mock.patch.object(theirs, "_mini_batch_step", sklearn_step),
+        mock.patch.object(theirs.MiniBatchKMeans, "_init_centroids", sklearn_draw),
     ):
         yield steps, starts
 
@@ -101,16 +106,16 @@ def first_difference(trial, X, weight, fit_ours, fit_theirs):
     for i, (a, b) in enumerate(zip(ours, steps, strict=False)):
         if not np.allclose(a.centers, b.centers, rtol=RTOL[X.dtype], atol=atol):
             if i:
-                return _replaced(i - 1, ours[i - 1], a, b, params)
-            return _started(trial, X, weight, our_starts, starts, a, b)
+                return _explain_reassignment(i - 1, ours[i - 1], a, b, params)
+            return _explain_first_centers(trial, X, weight, our_starts, starts, a, b)
         if not np.allclose(a.weights, b.weights, rtol=RTOL[X.dtype]):
-            return _replaced(i - 1, ours[i - 1], a, b, params) if i else None
+            return _explain_reassignment(i - 1, ours[i - 1], a, b, params) if i else None
         if a.X.shape != b.X.shape or (dense(a.X) != dense(b.X)).any():
             return None
         if (a.labels != b.labels).any():
-            return _labelled(f"step {i}", a, b)
+            return _explain_labels(f"step {i}", a, b)
     if len(ours) != len(steps):
-        return _stopped(X, ours, steps, params)
+        return _explain_stopping(X, ours, steps, params)
     last = X[trial.parts()[-1]] if trial.partial else X
     ends = [
         Step(last, end.value["cluster_centers_"], None, end.value.get("labels_"), 0.0)
@@ -118,17 +123,17 @@ def first_difference(trial, X, weight, fit_ours, fit_theirs):
     ]
     if ends[0].labels is None or (ends[0].labels == ends[1].labels).all():
         return None
-    return _labelled("the labels in the end", *ends)
+    return _explain_labels("the labels in the end", *ends)
 
 
 def _slack(X, a, b):
-    """By how much rounding can move squared distances: scikit-learn's, and that of the centers."""
-    away = np.sqrt(squared_distances(X, b)).astype("f8")
+    """Bound on the error of squared distances: scikit-learn's rounding, and that of the centers."""
+    distances = np.sqrt(squared_distances(X, b)).astype("f8")
     moved = np.linalg.norm(a.astype("f8") - b, axis=1)
-    return margins(X, b, centred=False) + 2 * away * moved + moved**2
+    return margins(X, b, centred=False) + 2 * distances * moved + moved**2
 
 
-def _labelled(where, a, b):
+def _explain_labels(where, a, b):
     rows = np.flatnonzero(a.labels != b.labels)
     at = np.arange(len(rows))
     X = a.X[rows]
@@ -145,29 +150,29 @@ def _labelled(where, a, b):
     return f"{where}: {len(rows)} rows between two centers within {worst:.2g} of rounding"
 
 
-def _replaced(i, step, a, b, params):
-    """Whether weights that decide which centers are replaced are equal but for rounding."""
-    gained = np.bincount(step.labels, minlength=len(step.weights))
-    if step.X.shape[0] != params["batch_size"] and not gained.any():
+def _explain_reassignment(i, step, a, b, params):
+    """Whether weights that decide which centers are reassigned are equal within rounding."""
+    batch_weights = np.bincount(step.labels, minlength=len(step.weights))
+    if step.X.shape[0] != params["batch_size"] and not batch_weights.any():
         return None
-    weights = np.sort(step.weights.astype("f8") + gained)
+    weights = np.sort(step.weights.astype("f8") + batch_weights)
     threshold = params["reassignment_ratio"] * weights.max()
     near = np.abs(weights - threshold) <= 64 * np.finfo(step.weights.dtype).eps * weights.max()
     if near.any():
-        return f"step {i}: a weight at the threshold of replacement"
-    # more weak centers than half a batch: the lightest, among which equal weights may tie
+        return f"step {i}: a weight at the threshold of reassignment"
+    # more centers below it than half a batch: those of least weight, where equal weights tie
     half = int(0.5 * step.X.shape[0])
     if 0 < half < len(weights) and weights[half - 1] == weights[half]:
-        return f"step {i}: equal weights, of which some are replaced"
+        return f"step {i}: equal weights, of which some are reassigned"
     return None
 
 
-def _started(trial, X, weight, ours, theirs, a, b):
+def _explain_first_centers(trial, X, weight, ours, theirs, a, b):
     """First centers: the same ones kept for their inertia, or other seeds."""
     atol = RTOL[X.dtype] * data_scale(X)
     for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         if not np.allclose(mine.centers, other.centers, rtol=0, atol=atol):
-            return _seeded(trial, mine, i) if trial.init == "k-means++" else None
+            return _explain_seeds(trial, mine, i) if trial.init == "k-means++" else None
     rng = np.random.RandomState(trial.seed)
     size = min(_init_size(trial), trial.n)
     valid = rng.randint(0, trial.n, size)
@@ -187,8 +192,8 @@ def _init_size(trial):
     return size if size >= trial.k else 3 * trial.k
 
 
-def _seeded(trial, start, i):
-    """Whether scikit-learn chooses other seeds among the same rows in other clothes."""
+def _explain_seeds(trial, start, i):
+    """Whether scikit-learn chooses other seeds among the same rows moved by one rounding."""
 
     def seeds(library, X):
         random_state = np.random.RandomState()
@@ -203,8 +208,8 @@ def _seeded(trial, start, i):
     return _tie_of_seeds(start.X, start.weight, seeds(shoal, start.X), usual) or None
 
 
-def _stopped(X, ours, theirs, params):
-    """Whether the smoothed inertias, or the changes, are too near to what ends a fit."""
+def _explain_stopping(X, ours, theirs, params):
+    """Whether the smoothed inertias, or the changes, are within rounding of what ends a fit."""
     last = min(len(ours), len(theirs))
     batch = ours[0].X.shape[0]
     alpha = min(batch * 2.0 / (X.shape[0] + 1), 1)

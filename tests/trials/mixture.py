@@ -6,17 +6,15 @@ answer differs from scikit-learn's, with the reason, and counts them. The reason
 - float32: scikit-learn's own answer for the same data in float64 is ours. It sums and
   subtracts in float32.
 - cancelled: scikit-learn's E[x²] - E[x]² and its x²/σ² - 2 xμ/σ² + μ²/σ² have lost the digits
-  that decide: with deviations summed instead (`Careful`), scikit-learn gives our answer.
-- rounding: scikit-learn gives another answer when its data is moved by one rounding, and so
-  the difference tells nothing. Long runs, and components about to collapse, are like that.
+  that decide: with sums of deviations (`WithoutCancellation`), scikit-learn gives our answer.
+- rounding: scikit-learn gives another answer when its data is perturbed by one rounding, so
+  the difference proves nothing. Long runs and components about to collapse are like that.
 - narrow: in float32, scikit-learn's answer is not its own of the same data in float64, and
   there ours is the same.
 - basis: samples only, from covariances with equal eigenvalues, whose vectors are any.
 - tie: several runs (n_init) end at the same bound, and rounding says which is the best.
 """
 
-import argparse
-import collections
 import contextlib
 import sys
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from sklearn.mixture import _bayesian_mixture, _gaussian_mixture
 
 import shoal
 from helpers.outcomes import outcome, public_attributes
+from trials import report
 from trials.problems import KINDS
 
 RTOL = {"f4": 1e-4, "f8": 1e-8}
@@ -39,7 +38,7 @@ INITS = ("kmeans", "k-means++", "random", "random_from_data")
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives everything that is not told here."""
+    """One random problem; the seed gives everything that is not given here."""
 
     seed: int
     name: str
@@ -73,8 +72,8 @@ def draw_trial(seed):
     }
     if name != "GaussianMixture":
         process = rng.random() < 0.5
-        word = "dirichlet_process" if process else "dirichlet_distribution"
-        params["weight_concentration_prior_type"] = word
+        prior = "dirichlet_process" if process else "dirichlet_distribution"
+        params["weight_concentration_prior_type"] = prior
     kinds = [kind for kind in KINDS if kind != "heavy_tailed" or rng.random() < 0.5]
     return Trial(
         seed,
@@ -89,7 +88,7 @@ def draw_trial(seed):
 
 
 def fitted(library, trial, X):
-    """The outcome of a fit and of what is asked of it."""
+    """The outcome of a fit and of calls of the fitted mixture."""
     random_state = np.random.RandomState(trial.seed)
 
     def fit():
@@ -110,7 +109,7 @@ def fitted(library, trial, X):
 
 
 def differences_of(ours, theirs, dtype, rtol=None):
-    """How two outcomes differ: a list of words."""
+    """How two outcomes differ: a list of messages."""
     if ours.error != theirs.error:
         return [f"error: {ours.error} against {theirs.error}"]
     found = []
@@ -144,14 +143,14 @@ def differences_of(ours, theirs, dtype, rtol=None):
     return found
 
 
-def moved(X, seed):
-    """The data, each value moved by one rounding or none."""
+def perturb(X, seed):
+    """The data, each value changed by one rounding or none."""
     rng = np.random.default_rng(seed)
     step = np.array(rng.integers(-1, 2, X.shape), X.dtype)
     return X + np.spacing(X) * step
 
 
-class Careful:
+class WithoutCancellation:
     """scikit-learn's mixtures of float64 data, in its own code but for the sums that cancel.
 
     Covariances are summed about the means in extended precision, without the share of
@@ -176,11 +175,13 @@ class Careful:
         def call(X):
             with contextlib.ExitStack() as stack:
                 for module, dtype in ((_gaussian_mixture, self._dtype), (_bayesian_mixture, "f8")):
-                    found = {
-                        "_estimate_gaussian_parameters": partial(_estimates, 10 * eps_of(dtype)),
-                        "_estimate_log_gaussian_prob": _log_densities,
+                    patches = {
+                        "_estimate_gaussian_parameters": partial(
+                            _estimate_gaussian_parameters, 10 * eps_of(dtype)
+                        ),
+                        "_estimate_log_gaussian_prob": _estimate_log_gaussian_prob,
                     }
-                    stack.enter_context(mock.patch.multiple(module, **found))
+                    stack.enter_context(mock.patch.multiple(module, **patches))
                 return method(X)
 
         return call
@@ -190,7 +191,7 @@ def eps_of(dtype):
     return float(np.finfo(dtype).eps)
 
 
-def _estimates(eps, X, resp, reg_covar, covariance_type, xp=None):
+def _estimate_gaussian_parameters(eps, X, resp, reg_covar, covariance_type, xp=None):
     """Weights, means and covariances; mean squares of deviations where scikit-learn subtracts."""
     resp, X = resp.astype(np.longdouble), X.astype(np.longdouble)
     n = resp.sum(axis=0)
@@ -198,53 +199,54 @@ def _estimates(eps, X, resp, reg_covar, covariance_type, xp=None):
     sums = resp.T @ X
     means = sums / nk[:, None]
     inner = sums / np.where(n > 0, n, 1)[:, None]
-    away = [X - mean for mean in inner]
+    deviations = [X - mean for mean in inner]
     step = np.sqrt(n)[:, None] * (inner * eps / nk[:, None])
-    added = np.where((n < 0.5) & (covariance_type != "full"), eps, 0)
+    eps_share = np.where((n < 0.5) & (covariance_type != "full"), eps, 0)
     if covariance_type in ("full", "tied"):
-        about = np.array([(r * x.T) @ x for r, x in zip(resp.T, away, strict=True)])
-        about += step[:, :, None] * step[:, None, :]
-        about += (added[:, None] * means)[:, :, None] * means[:, None, :]
-        found = about / nk[:, None, None]
+        scatter = np.array([(r * x.T) @ x for r, x in zip(resp.T, deviations, strict=True)])
+        scatter += step[:, :, None] * step[:, None, :]
+        scatter += (eps_share[:, None] * means)[:, :, None] * means[:, None, :]
+        covariances = scatter / nk[:, None, None]
         if covariance_type == "tied":
-            found = about.sum(axis=0) / nk.sum()
-            if not np.allclose(resp.sum(axis=1).astype(float), 1):  # all rows count all the same
-                found = (X.T @ X - (nk + eps - added) * means.T @ means) / nk.sum()
-        found = found + reg_covar * np.eye(X.shape[1])
+            covariances = scatter.sum(axis=0) / nk.sum()
+            # scikit-learn takes X.T @ X of all rows, whatever their responsibilities sum to
+            if not np.allclose(resp.sum(axis=1).astype(float), 1):
+                covariances = (X.T @ X - (nk + eps - eps_share) * means.T @ means) / nk.sum()
+        covariances = covariances + reg_covar * np.eye(X.shape[1])
     else:
-        about = np.array([r @ x**2 for r, x in zip(resp.T, away, strict=True)]) + step**2
-        found = (about + added[:, None] * means**2) / nk[:, None] + reg_covar
+        scatter = np.array([r @ x**2 for r, x in zip(resp.T, deviations, strict=True)]) + step**2
+        covariances = (scatter + eps_share[:, None] * means**2) / nk[:, None] + reg_covar
         if covariance_type == "spherical":
-            found = found.mean(axis=1)
-    return tuple(a.astype(np.float64) for a in (nk, means, found))
+            covariances = covariances.mean(axis=1)
+    return tuple(a.astype(np.float64) for a in (nk, means, covariances))
 
 
-def _log_densities(X, means, precisions_chol, covariance_type, xp=None):
+def _estimate_log_gaussian_prob(X, means, precisions_chol, covariance_type, xp=None):
     d = X.shape[1]
     log_det = _gaussian_mixture._compute_log_det_cholesky(precisions_chol, covariance_type, d)
-    found = np.empty((len(X), len(means)))
+    squared = np.empty((len(X), len(means)))
     for j, mean in enumerate(means):
         factor = precisions_chol if covariance_type == "tied" else precisions_chol[j]
-        away = (X - mean) @ factor if np.ndim(factor) == 2 else (X - mean) * factor
-        found[:, j] = (away**2).sum(axis=1)
-    return -0.5 * (d * np.log(2 * np.pi) + found) + log_det
+        y = (X - mean) @ factor if np.ndim(factor) == 2 else (X - mean) * factor
+        squared[:, j] = (y**2).sum(axis=1)
+    return -0.5 * (d * np.log(2 * np.pi) + squared) + log_det
 
 
-ANSWERS = ("weights_", "means_", "covariances_", "lower_bounds_", "scores")
+DECISIVE = ("weights_", "means_", "covariances_", "lower_bounds_", "scores")
 
 
 def why(trial, X, ours, theirs):
     """The reason of a difference; "BUG..." is ours."""
-    if _only_basis(trial, ours, theirs):
+    if _only_samples_differ(trial, ours, theirs):
         return "basis: a covariance has equal eigenvalues, and samples use its vectors"
     if trial.dtype == "f4":
         wide = fitted(sklearn.mixture, trial, X.astype("f8"))
         if not _numbers_differ(ours, wide, RTOL["f4"]):
             return "float32: ours is scikit-learn's answer in float64"
-    careful = fitted(Careful(trial.dtype), trial, X.astype("f8"))
-    if not _numbers_differ(ours, careful, RTOL[trial.dtype], ANSWERS):
+    uncancelled = fitted(WithoutCancellation(trial.dtype), trial, X.astype("f8"))
+    if not _numbers_differ(ours, uncancelled, RTOL[trial.dtype], DECISIVE):
         return "cancelled: ours is scikit-learn's answer where it sums deviations"
-    if _sides(ours, theirs, careful):
+    if _is_nearer_ours(ours, theirs, uncancelled):
         return "cancelled: where it sums deviations, scikit-learn's answer is ten times nearer ours"
     if trial.dtype == "f4":
         ours_wide = fitted(shoal, trial, X.astype("f8"))
@@ -255,29 +257,33 @@ def why(trial, X, ours, theirs):
         if np.isclose(*bounds, rtol=1e-9, atol=1e-12):
             return "tie: runs end at the same bound"
     for seed in range(8):
-        other = moved(X, seed)
+        other = perturb(X, seed)
         if differences_of(fitted(sklearn.mixture, trial, other), theirs, trial.dtype):
             return "rounding: scikit-learn differs from itself when data move by a rounding"
-        if differences_of(fitted(Careful(trial.dtype), trial, other.astype("f8")), careful, "f8"):
+        if differences_of(
+            fitted(WithoutCancellation(trial.dtype), trial, other.astype("f8")), uncancelled, "f8"
+        ):
             return "rounding: and so does scikit-learn where it sums deviations"
     return "BUG"
 
 
-def _sides(ours, theirs, careful):
-    """Whether a third outcome is that of ours, but for a tenth of what theirs is away."""
-    if _numbers_differ(ours, careful, np.inf, ()) or theirs.error is not None:
+def _is_nearer_ours(ours, theirs, uncancelled):
+    """Whether ours is ten times nearer a third outcome than theirs, or the same."""
+    if _numbers_differ(ours, uncancelled, np.inf, ()) or theirs.error is not None:
         return False
-    if theirs.value["n_iter_"] != careful.value["n_iter_"]:
+    if theirs.value["n_iter_"] != uncancelled.value["n_iter_"]:
         return False
     return all(
         np.abs(a - c).max() <= 0.1 * np.abs(b - c).max() or np.allclose(a, c, 1e-8, 0)
         for a, b, c in (
-            [np.ravel(each.value[name]) for each in (ours, theirs, careful)] for name in ANSWERS
+            [np.ravel(each.value[name]) for each in (ours, theirs, uncancelled)]
+            for name in DECISIVE
         )
     )
 
 
-def _only_basis(trial, ours, theirs):
+def _only_samples_differ(trial, ours, theirs):
+    """Whether they do, for covariances with equal eigenvalues."""
     if ours.error is not None or theirs.error is not None:
         return False
     if any(not word.startswith("sample") for word in differences_of(ours, theirs, trial.dtype)):
@@ -290,7 +296,7 @@ def _only_basis(trial, ours, theirs):
 
 
 def _numbers_differ(a, b, rtol, names=("weights_", "means_", "covariances_")):
-    """Whether two outcomes differ in what counts."""
+    """Whether two outcomes differ in iterations, labels or these attributes."""
     if (a.error is None) != (b.error is None):
         return True
     if a.error is not None:
@@ -315,22 +321,11 @@ def check_seed(seed):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
+    def check_named(seed):
         result = check_seed(seed)
-        if result is None:
-            continue
-        trial, found, reason = result
-        reasons[trial.name, reason.split(":")[0]] += 1
-        print(f"{trial}\n    differs: {'; '.join(found)}\n    why: {reason}", flush=True)
-    print(f"{options.trials} trials, {sum(reasons.values())} differences")
-    for (name, reason), count in sorted(reasons.items()):
-        print(f"    {name}: {count} {reason}")
-    return any(reason.startswith("BUG") for _, reason in reasons)
+        return None if result is None else [(result[0].name, *result)]
+
+    return report.run(check_named, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Random problems for k-means, and how a library answers them."""
+"""Random problems for k-means, and the outcomes of a library on them."""
 
 from dataclasses import dataclass
 
@@ -69,7 +69,7 @@ def pick_rows(X, n_clusters, random_state):
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives everything that is not told here."""
+    """One random problem; everything that has no field here is drawn from the seed."""
 
     seed: int
     n: int

@@ -3,12 +3,10 @@
 In tests/, `python -m trials.silhouette --trials 1000 --seed 7` prints every trial whose
 answer differs from scikit-learn's, with the reason, and counts them.
 
-Where values differ, every distance is written out in long double: if scikit-learn's silhouettes
-are further from what follows than ours are, its distances have lost digits.
+Where values differ, all distances are computed in long double: if scikit-learn's silhouettes
+differ from those that follow by more than ours, its distances have lost digits.
 """
 
-import argparse
-import collections
 import sys
 from dataclasses import dataclass
 
@@ -18,14 +16,16 @@ import sklearn.metrics
 
 import shoal
 from helpers.outcomes import RTOL, outcome
-from reference import _silhouettes as reference
+from reference import silhouettes_from_distances
+from reference._pairs import distances
+from trials import report
 from trials.problems import KINDS, _log_integer
 
 METRICS = [
     "euclidean", "l2", "manhattan", "cityblock", "sqeuclidean", "cosine", "precomputed",
     "chebyshev", "correlation", "minkowski", "callable",
 ]  # fmt: skip
-EXACT = {
+SAME_METRIC = {
     "l2": "euclidean",
     "cityblock": "manhattan",
     "minkowski": "euclidean",
@@ -35,7 +35,7 @@ EXACT = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives what is not told here."""
+    """One random problem; the seed determines the rest."""
 
     seed: int
     n: int
@@ -49,15 +49,15 @@ class Trial:
     sample_size: int | None
 
     def data(self):
-        """X as it is handed over, rows in float64, and labels."""
+        """X as the functions take it, rows in float64, and labels."""
         rng = np.random.default_rng([self.seed, 0])
         X = np.ascontiguousarray(KINDS[self.kind](rng, self.n, self.d)).astype(self.dtype)
         if self.layout == "csr":
             X[rng.random(X.shape) < 0.5] = 0
         labels = rng.integers(self.k, size=self.n)
-        if self.labels == "near":  # as a clustering would have them
+        if self.labels == "nearest":  # as a clustering would have them
             labels = np.argmin(np.abs(X[:, :1].astype("f8") - X[: self.k, 0]), axis=1)
-        elif self.labels == "sizes":
+        elif self.labels == "skewed":
             labels = (self.k * rng.random(self.n) ** 4).astype(int)
         rows = X.astype("f8")
         if self.metric == "precomputed":
@@ -73,8 +73,8 @@ def draw_trial(seed):
     rng = np.random.default_rng([seed, 11])
     layout = str(rng.choice(["C", "F", "strided", "csr"], p=[0.55, 0.15, 0.15, 0.15]))
     n = _log_integer(rng, 2, 900)
-    choices = METRICS if layout != "csr" else ["euclidean", "manhattan", "cosine", "precomputed"]
-    metric = str(rng.choice(choices))
+    metrics = METRICS if layout != "csr" else ["euclidean", "manhattan", "cosine", "precomputed"]
+    metric = str(rng.choice(metrics))
     return Trial(
         seed=seed,
         n=min(n, 60) if metric == "callable" else n,
@@ -84,17 +84,17 @@ def draw_trial(seed):
         dtype=str(rng.choice(["f4", "f8", "i4"], p=[0.45, 0.45, 0.1])),
         layout=layout,
         metric=metric,
-        labels=str(rng.choice(["random", "near", "sizes", "words", "floats"])),
+        labels=str(rng.choice(["random", "nearest", "skewed", "words", "floats"])),
         sample_size=int(rng.integers(1, n + 1)) if rng.random() < 0.2 else None,
     )
 
 
-def absolute(a, b):
+def chebyshev(a, b):
     return np.abs(a - b).max()
 
 
 def answer(library, trial, X, labels):
-    metric = absolute if trial.metric == "callable" else trial.metric
+    metric = chebyshev if trial.metric == "callable" else trial.metric
     if trial.sample_size is not None:
         return outcome(
             library.silhouette_score, X, labels, metric=metric, sample_size=trial.sample_size,
@@ -115,27 +115,28 @@ def difference(ours, theirs, dtype):
     if (a.dtype, a.shape) != (b.dtype, b.shape):
         return f"{a.dtype} {a.shape} against {b.dtype} {b.shape}"
     tolerance = RTOL[np.dtype("f4" if dtype == "f4" else "f8")]
-    far = np.abs(a - b) > tolerance
-    return f"{far.sum()} values, by up to {np.abs(a - b).max():.3g}" if far.any() else ""
+    error = np.abs(a - b)
+    wrong = np.count_nonzero(error > tolerance)
+    return f"{wrong} values, by up to {error.max():.3g}" if wrong else ""
 
 
-def why(trial, rows, labels, ours, theirs):
-    """The reason of a difference in words; "BUG: ..." where there is no excuse."""
+def explain(trial, rows, labels, ours, theirs):
+    """The reason of a difference in words; "BUG: ..." where there is none."""
     if ours.error or theirs.error or ours.warned != theirs.warned:
         return "BUG: rounding does not change that"
-    metric = EXACT.get(trial.metric, trial.metric)
+    metric = SAME_METRIC.get(trial.metric, trial.metric)
     if metric not in ("euclidean", "manhattan", "sqeuclidean", "cosine", "chebyshev"):
         return "BUG: the distances are scikit-learn's own"
     if trial.sample_size is not None:
         chosen = np.random.RandomState(trial.seed).permutation(trial.n)[: trial.sample_size]
         rows, labels = rows[chosen], labels[chosen]
     _, labels = np.unique(labels, return_inverse=True)
-    D = reference.distances(rows, metric)
-    exact = reference.silhouette_distances(D, labels, np.ones(len(rows)))
+    D = distances(rows, metric)
+    exact = silhouettes_from_distances(D, labels, np.ones(len(rows)))
     if trial.sample_size is not None:
         exact = exact.mean()
     error, theirs_error = np.abs(ours.value - exact).max(), np.abs(theirs.value - exact).max()
-    # where all is duplicates, 0 / 0 is decided by what rounding leaves
+    # where all rows are equal, rounding decides what 0 / 0 becomes
     if error <= theirs_error / 4:
         return f"scikit-learn's distances lose digits: off by {theirs_error:.1e}, ours {error:.1e}"
     return f"BUG: ours is off by {error:.1e}, scikit-learn's by {theirs_error:.1e}"
@@ -150,25 +151,12 @@ def check_seed(seed):
     found = difference(ours, theirs, trial.dtype)
     if not found:
         return None
-    return trial, found, why(trial, rows, labels, ours, theirs)
+    return trial, found, explain(trial, rows, labels, ours, theirs)
 
 
-def run(check, arguments, description):
-    """The script: trials from a seed on, the reasons of differences, how often each."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    reasons = collections.Counter()
-    for seed in range(options.seed, options.seed + options.trials):
-        result = check(seed)
-        if result is not None:
-            trial, found, verdict = result
-            reasons[verdict.split(":")[0]] += 1
-            print(f"{trial}\n    differs: {found}\n    why: {verdict}", flush=True)
-    print(f"{options.trials} trials, {sum(reasons.values())} differences: {dict(reasons)}")
-    return "BUG" in reasons
+def main(arguments=None):
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(run(check_seed, None, __doc__))
+    sys.exit(main())

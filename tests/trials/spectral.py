@@ -3,8 +3,8 @@
 In tests/, `python -m trials.spectral --trials 200 --seed 7` prints every trial whose
 answer differs from scikit-learn's, with the reason, and counts them.
 
-scikit-learn runs again from other vectors, on data moved by one rounding and with another
-number of threads: where its own answer changes, its eigenvectors are not determined.
+scikit-learn runs again from other start vectors, on data changed by one rounding and with
+another number of threads: where its own answer changes, its eigenvectors are not determined.
 """
 
 import sys
@@ -21,10 +21,10 @@ from sklearn.metrics.pairwise import rbf_kernel
 
 import shoal
 from helpers.outcomes import outcome, public_attributes
-from reference import _silhouettes as reference
+from reference import compute_affinities
+from trials import report
 from trials.diagnosis import moved, threads
 from trials.problems import _log_integer
-from trials.silhouette import run
 
 KINDS = {
     "moons": lambda rng, n, d: make_moons(n, noise=0.05, random_state=int(rng.integers(99)))[0],
@@ -46,13 +46,13 @@ AFFINITIES = [
     "sigmoid",
     "asymmetric",
 ]
-# how many rows of the embedding k-means can tell apart, how far lobpcg came
-ROUNDED = ("Number of distinct clusters", "Exited at iteration", "Exited postprocessing")
+# warnings whose presence and numbers depend on rounding
+ROUNDING_WARNINGS = ("Number of distinct clusters", "Exited at iteration", "Exited postprocessing")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One random problem; the seed gives what is not told here."""
+    """One random problem; the seed determines the rest."""
 
     seed: int
     n: int
@@ -139,26 +139,26 @@ def difference(ours, theirs):
     return f"{wrong} of {len(b['labels_'])} labels" if wrong else ""
 
 
-def other_clothes(trial, X):
-    """Name and outcome of scikit-learn's runs that have the same exact answer."""
+def equivalent_runs(trial, X):
+    """Name and outcome of scikit-learn's runs on problems with the same exact answer."""
     for count in (1, 2):
         with threads(count):
             yield f"{count} threads", fitted(sklearn.cluster, trial, X)
     for draw in range(2):
-        yield "data moved", fitted(sklearn.cluster, trial, moved(X, draw))
+        yield "data changed by a rounding", fitted(sklearn.cluster, trial, moved(X, draw))
     for draw in range(3):
-        vector = theirs_embedding._init_arpack_v0
+        draw_start = theirs_embedding._init_arpack_v0
 
-        def other(size, random_state, draw=draw, vector=vector):
-            vector(size, random_state)
+        def other_start(size, random_state, draw=draw, draw_start=draw_start):
+            draw_start(size, random_state)
             return np.random.default_rng(draw).uniform(-1, 1, size)
 
-        with mock.patch.object(theirs_embedding, "_init_arpack_v0", other):
-            yield "another first vector", fitted(sklearn.cluster, trial, X)
+        with mock.patch.object(theirs_embedding, "_init_arpack_v0", other_start):
+            yield "another start vector", fitted(sklearn.cluster, trial, X)
 
 
-def gap(trial, affinity):
-    """Between the last eigenvalue of the Laplacian that counts and the next one."""
+def eigengap(trial, affinity):
+    """Of the Laplacian: after the last eigenvector, or the least one where each counts."""
     A = affinity.toarray() if sp.issparse(affinity) else np.array(affinity)
     A = (A + A.T) / 2
     np.fill_diagonal(A, 0)
@@ -170,35 +170,36 @@ def gap(trial, affinity):
     return gaps[-1] if trial.settings()["assign_labels"] == "kmeans" else gaps.min()
 
 
-def settled(ours, theirs):
-    """Whether more differs than warnings that count or measure what rounding leaves."""
+def beyond_rounding(ours, theirs):
+    """Whether more differs than warnings that depend on rounding."""
     rest = [
-        sorted(str(warned) for warned in each.warned if not warned[1].startswith(ROUNDED))
+        sorted(str(warned) for warned in each.warned if not warned[1].startswith(ROUNDING_WARNINGS))
         for each in (ours, theirs)
     ]
     return ours.warned == theirs.warned or rest[0] != rest[1]
 
 
-def why(trial, X, found, ours, theirs):
-    """The reason of a difference in words; "BUG: ..." where there is no excuse."""
+def explain(trial, X, found, ours, theirs):
+    """The reason of a difference in words; "BUG: ..." where there is none."""
     if any("ARPACK has failed" in text for _, text in theirs.warned):
         return "scikit-learn's solver fails: ours does not"
     if found.startswith("affinities by") and trial.affinity in ("rbf", "laplacian"):
-        exact = reference.affinity(X.astype(float), trial.affinity, trial.settings()["gamma"])
+        exact = compute_affinities(X.astype(float), trial.affinity, trial.settings()["gamma"])
         error, theirs_error = (
             np.abs(each.value["affinity_matrix_"] - exact).max() for each in (ours, theirs)
         )
         if error <= theirs_error / 4:
             return f"scikit-learn's distances lose digits: {theirs_error:.1e}, ours {error:.1e}"
-    if not found.endswith("labels") and (ours.error or theirs.error or settled(ours, theirs)):
+    failed = ours.error or theirs.error
+    if not found.endswith("labels") and (failed or beyond_rounding(ours, theirs)):
         return "BUG: rounding does not change that"
-    for name, other in other_clothes(trial, X):
+    for name, other in equivalent_runs(trial, X):
         if difference(other, theirs):
             return f"unstable in scikit-learn: {name}"
-    least = gap(trial, theirs.value["affinity_matrix_"])
-    if least < 1e-12:
-        return f"eigenvalues coincide: within {least:.1e}"
-    return f"BUG: scikit-learn's own answer is stable, the gap {least:.1e}"
+    gap = eigengap(trial, theirs.value["affinity_matrix_"])
+    if gap < 1e-12:
+        return f"eigenvalues coincide: within {gap:.1e}"
+    return f"BUG: scikit-learn's own answer is stable, the gap {gap:.1e}"
 
 
 def check_seed(seed):
@@ -208,8 +209,12 @@ def check_seed(seed):
     ours = fitted(shoal, trial, X)
     theirs = fitted(sklearn.cluster, trial, X)
     found = difference(ours, theirs)
-    return (trial, found, why(trial, X, found, ours, theirs)) if found else None
+    return (trial, found, explain(trial, X, found, ours, theirs)) if found else None
+
+
+def main(arguments=None):
+    return report.run(check_seed, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(run(check_seed, None, __doc__))
+    sys.exit(main())

@@ -1,6 +1,6 @@
-"""scikit-learn's callbacks (1.9 and later): a fit is a tree of tasks, told as they end.
+"""scikit-learn's callbacks (1.9 and later), called as the tasks of a fit, a tree, begin and end.
 
-Without callbacks nothing is made and nothing is told.
+Without callbacks no tasks are created.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Task:
     ----------
     estimator : estimator
     context : CallbackContext or None
-        None where nobody listens.
+        None where the estimator has no callbacks.
     data : dict
         X, y and metadata of the fit.
     """
@@ -39,9 +39,10 @@ class Task:
         return Task(self._estimator, context, self._data)
 
     def end(self, attributes: Callable[[], dict] | None = None) -> bool:
-        """Tell that the task is done; whether a callback wants the tasks beside it to stop.
+        """Call the callbacks at the end of the task; whether one stops the tasks at its level.
 
-        `attributes` makes what an estimator needs to predict as if the fit ended here.
+        `attributes` returns the fitted attributes with which an estimator can predict as if
+        the fit ended here.
         """
         if self._context is None:
             return False

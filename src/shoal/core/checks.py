@@ -1,4 +1,4 @@
-"""Input checks that every estimator shares, with scikit-learn's words."""
+"""Input checks that every estimator shares, with scikit-learn's messages."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from shoal.core.sources import as_file
 
 
 def all_or_nothing(fit: Callable) -> Callable:
-    """Leave the estimator as it was where `fit` fails or is interrupted."""
+    """Restore the estimator's attributes where `fit` fails or is interrupted."""
 
     @functools.wraps(fit)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -35,9 +35,9 @@ def check_rows(
 ) -> Any:
     """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
 
-    With ``finite=False`` the values of an array are not looked at: a kernel that reads
-    them anyway will, and `check_finite` finds the words. With ``files=True`` a path
-    or a mapped array becomes a File, whose values are never looked at here.
+    With ``finite=False`` the values of an array are not checked here: a kernel that reads
+    them anyway does so, and `check_finite` raises the error. With ``files=True`` a path
+    or a mapped array becomes a File, whose values are never checked here.
     """
     if files:
         X = as_file(X)
@@ -50,7 +50,7 @@ def check_rows(
             f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
             f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
         )
-    if _is_plain(X, 2) and (reset or _has_features(estimator, X)):
+    if _needs_no_conversion(X, 2) and (reset or _has_known_features(estimator, X)):
         if finite:
             check_finite(estimator, X)
         if reset:
@@ -70,8 +70,8 @@ def check_rows(
     return X if sp.issparse(X) else aligned(X)
 
 
-def check_plain(X: Any) -> Any:
-    """check_rows for a function: without an estimator that knows features of old."""
+def check_function_rows(X: Any) -> Any:
+    """check_rows for a function, which has no estimator and no features of an earlier fit."""
     if isinstance(X, File):
         return _check_file(None, X, False)
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
@@ -79,30 +79,30 @@ def check_plain(X: Any) -> Any:
 
 
 def _check_file(estimator: Any, X: File, reset: bool) -> File:
-    if not reset and _has_features(estimator, X):
+    if not reset and _has_known_features(estimator, X):
         return X
-    stands_for_it = np.broadcast_to(X.dtype.type(0), X.shape)  # takes no memory
+    placeholder = np.broadcast_to(X.dtype.type(0), X.shape)  # without its memory
     settings = {"dtype": None, "ensure_all_finite": False}
     try:
         if estimator is None:
-            check_array(stands_for_it, **settings)
+            check_array(placeholder, **settings)
         else:
-            validate_data(estimator, stands_for_it, reset=reset, **settings)
+            validate_data(estimator, placeholder, reset=reset, **settings)
     except ValueError as error:
         raise ValueError(f"{X.name}: {error}") from error
     return X
 
 
 def check_given(array: Any, dtype: Any, ndim: int, **settings: Any) -> np.ndarray:
-    """check_array for what is given beside X: finite, and of `dtype` or one of several."""
+    """check_array for an argument beside X: finite, and of `dtype` or one of several."""
     wanted = dtype if isinstance(dtype, list) else [dtype]
-    if _is_plain(array, ndim) and array.dtype in wanted and np.isfinite(array).all():
+    if _needs_no_conversion(array, ndim) and array.dtype in wanted and np.isfinite(array).all():
         return array
     return check_array(array, dtype=dtype, **settings)
 
 
-def _is_plain(X: Any, ndim: int) -> bool:
-    """Whether X is an array as it is wanted, of whose shape nothing can be said against.
+def _needs_no_conversion(X: Any, ndim: int) -> bool:
+    """Whether X passes validation as it is but for values that are not finite.
 
     scikit-learn's validation of such an array takes longer than fits and predictions of a
     few rows.
@@ -118,8 +118,8 @@ def _is_plain(X: Any, ndim: int) -> bool:
     )
 
 
-def _has_features(estimator: Any, X: Any) -> bool:
-    """Whether there are rows, of as many features as the estimator knows, and knows no names of."""
+def _has_known_features(estimator: Any, X: Any) -> bool:
+    """Whether X has rows, and as many features as the estimator, which has no feature names."""
     return (
         X.shape[0] > 0
         and X.shape[1] == getattr(estimator, "n_features_in_", None)
@@ -128,7 +128,7 @@ def _has_features(estimator: Any, X: Any) -> bool:
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
-    """The array, copied if its values don't lie where their type wants them."""
+    """The array, copied if its values are not aligned."""
     return array if array.flags.aligned else array.copy()
 
 
@@ -140,7 +140,7 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
 
 
 def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
-    """Whether results can be written to `out` as it is."""
+    """Raise ValueError unless results can be written to `out` in place."""
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         found = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out)
         raise ValueError(f"out must be an array of type {dtype} and shape {shape}, got {found}")
@@ -164,6 +164,6 @@ def check_finite(estimator: Any, X: Any) -> None:
                 raise ValueError(f"Input X contains {what}: row {first + bad[0]} of {X.name}")
         return
     with np.errstate(all="ignore"):
-        if np.isfinite(X.sum()):  # as most are; the rest is looked at again
+        if np.isfinite(X.sum()):  # else the sum may have overflowed: check each value
             return
     assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")

@@ -1,7 +1,7 @@
 """Which build of the kernels this machine runs.
 
-A level names a set of instructions: `baseline` is what every machine of the
-architecture has, `v3` and `v4` are x86-64-v3 (AVX2, FMA) and x86-64-v4 (AVX-512).
+A level is an instruction set: `baseline` is that of every machine of the architecture,
+`v3` and `v4` are x86-64-v3 (AVX2, FMA) and x86-64-v4 (AVX-512).
 The environment variable SHOAL_ISA forces a level at import.
 """
 

@@ -1,15 +1,15 @@
-"""Rows that lie in a file, read a block at a time into memory of the reader's own.
+"""Rows of a file, read a block at a time into the reader's own memory.
 
-Reading, not mapping: it costs one copy, from one cache to another, at 11 to 18 GB/s a
-thread where blocks are small (mapped pages, brought in together and dropped behind, came
-to 7), what is resident is what was asked for, and a file that is shortened meanwhile is an
-error, not a signal. A fit of many passes holds the first rows, so that small files are
-read once.
+The file is read, not mapped: that costs one copy, from the page cache to the processor's,
+at 11 to 18 GB/s a thread where blocks are small (a mapping, with pages populated and dropped
+by the block, came to 7); only what was requested is resident; and a file that is shortened
+meanwhile is an error, not a signal. A fit of many passes holds the first rows in memory, so
+that small files are read once.
 
-The system is told that the file is read from end to end, and reads ahead by itself while
-requests come in order: 2.4 GB/s from a disk where two threads that read at once, or tell
-of the blocks to come (POSIX_FADV_WILLNEED), got 1.5. So threads read one after the other
-what is not in memory yet (read_rest), and all at once what is (read_cached).
+The system is advised that the file is read sequentially, and reads ahead by itself while
+requests come in order: 2.4 GB/s from a disk where two threads that read at once, or advise
+of the blocks to come (POSIX_FADV_WILLNEED), got 1.5. So threads read what is not in the
+page cache one after the other (read_rest), and what is there concurrently (read_cached).
 """
 
 import os
@@ -42,8 +42,8 @@ cdef extern from *:
     static long long read_cached_at(int file, char *out, size_t count, long long at) {
         return -1;
     }
-    static void will_read(int file, long long at, long long count) {}
-    static void will_read_all(int file) {}
+    static void advise_will_need(int file, long long at, long long count) {}
+    static void advise_sequential(int file) {}
     #else
     #include <fcntl.h>
     #include <unistd.h>
@@ -59,12 +59,12 @@ cdef extern from *:
         return -1;
     #endif
     }
-    static void will_read_all(int file) {
+    static void advise_sequential(int file) {
     #ifdef POSIX_FADV_SEQUENTIAL
         posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
     #endif
     }
-    static void will_read(int file, long long at, long long count) {
+    static void advise_will_need(int file, long long at, long long count) {
     #ifdef POSIX_FADV_WILLNEED
         posix_fadvise(file, (off_t) at, (off_t) count, POSIX_FADV_WILLNEED);
     #endif
@@ -75,8 +75,8 @@ cdef extern from *:
     int EINTR
     long long read_at(int file, char *out, size_t count, long long at) nogil
     long long read_cached_at(int file, char *out, size_t count, long long at) nogil
-    void will_read(int file, long long at, long long count) nogil
-    void will_read_all(int file) nogil
+    void advise_will_need(int file, long long at, long long count) nogil
+    void advise_sequential(int file) nogil
 
 ctypedef long double longdouble
 
@@ -96,16 +96,16 @@ ctypedef fused number:
 OVERREAD_BYTES = 256  # bytes that kernels may read beyond a row: see tile.pxd
 
 cdef enum:
-    ENDED = -1  # the file has fewer rows than it had
+    END_OF_FILE = -1  # before the last row: the file was shortened
 
 
 cdef int read_bytes(const Source *s, char *out, Py_ssize_t count, int64_t at) noexcept nogil:
-    """0, ENDED, or the system's number of an error."""
+    """0, END_OF_FILE, or errno."""
     cdef long long got
     while count > 0:
         got = read_at(s.descriptor, out, count, at)
         if got == 0:
-            return ENDED
+            return END_OF_FILE
         if got < 0:
             if errno == EINTR:
                 continue
@@ -139,7 +139,7 @@ cdef void widen_halves(const uint16_t *values, Py_ssize_t count, double *out) no
         out[i] = -value if values[i] >> 15 else value
 
 
-cdef void swap(char *values, Py_ssize_t count, Py_ssize_t size) noexcept nogil:
+cdef void swap_bytes(char *values, Py_ssize_t count, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t j
     cdef char t
     for _ in range(count):
@@ -150,9 +150,9 @@ cdef void swap(char *values, Py_ssize_t count, Py_ssize_t size) noexcept nogil:
         values += size
 
 
-cdef void convert(const Source *s, char *raw, Py_ssize_t count, double *out) noexcept nogil:
-    if s.swapped:
-        swap(raw, count, s.itemsize)
+cdef void convert_values(const Source *s, char *raw, Py_ssize_t count, double *out) noexcept nogil:
+    if s.is_swapped:
+        swap_bytes(raw, count, s.itemsize)
     if s.kind == b"f":
         if s.itemsize == 2:
             widen_halves(<uint16_t *> raw, count, out)
@@ -184,9 +184,9 @@ cdef void convert(const Source *s, char *raw, Py_ssize_t count, double *out) noe
 
 cdef Py_ssize_t read_cached(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
                             char *raw) noexcept nogil:
-    """Read the first bytes of rows start .. stop - 1 for which no disk is waited for; how many.
+    """Read rows start .. stop - 1 as far as they are in the page cache; the number of bytes.
 
-    They go to `out`, or, where they must be converted, to `raw`, of raw_bytes for as many rows.
+    They go to `out`, or, where they must be converted, to `raw`, of raw_bytes for these rows.
     """
     cdef Py_ssize_t count = (stop - start) * s.d * s.itemsize, done = 0
     cdef int64_t at = s.begin + <int64_t> start * s.d * s.itemsize
@@ -201,7 +201,7 @@ cdef Py_ssize_t read_cached(const Source *s, Py_ssize_t start, Py_ssize_t stop, 
 
 cdef int read_rest(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out, char *raw,
                    Py_ssize_t done) noexcept nogil:
-    """What comes after the first `done` bytes of the rows; 0 or an error."""
+    """Read what follows the first `done` bytes of the rows; returns as read_bytes does."""
     cdef Py_ssize_t count = (stop - start) * s.d * s.itemsize
     cdef int64_t at = s.begin + <int64_t> start * s.d * s.itemsize
     return read_bytes(s, (out if s.kind == 0 else raw) + done, count - done, at + done)
@@ -209,14 +209,14 @@ cdef int read_rest(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out
 
 cdef void convert_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
                        char *raw) noexcept nogil:
-    """To the type that rows have in memory."""
+    """Convert what was read to `raw` to the type that rows have in memory."""
     if s.kind != 0:
-        convert(s, raw, (stop - start) * s.d, <double *> out)
+        convert_values(s, raw, (stop - start) * s.d, <double *> out)
 
 
 cdef int read_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out,
                    char *raw) noexcept nogil:
-    """Rows start .. stop - 1; `raw` has raw_bytes for as many."""
+    """Read rows start .. stop - 1, through `raw` of raw_bytes for these; as read_bytes."""
     cdef int error = read_rest(s, start, stop, out, raw, 0)
     if error == 0:
         convert_rows(s, start, stop, out, raw)
@@ -224,20 +224,20 @@ cdef int read_rows(const Source *s, Py_ssize_t start, Py_ssize_t stop, char *out
 
 
 cdef Py_ssize_t raw_bytes(const Source *s, Py_ssize_t rows) noexcept nogil:
-    """Memory that reading so many rows needs beside its output."""
+    """Bytes that reading so many rows needs beside its output, for conversion."""
     return 0 if s.kind == 0 else rows * s.d * s.itemsize
 
 
 cdef object reading_failed(File file, int error):
-    """The exception for what read_rows returned."""
-    if error == ENDED:
+    """The exception for an error that read_rows returned."""
+    if error == END_OF_FILE:
         return OSError(f"{file.name} ended before its {file.shape[0]} rows of {file.shape[1]} "
                        "values were read: it was shortened meanwhile")
     return OSError(error, os.strerror(error), file.name)
 
 
 cdef class File:
-    """Rows in a file, as a lazy array: shape, dtype, and copies of the rows asked for.
+    """Rows in a file, as a lazy array: shape, dtype, and copies of the rows indexed.
 
     Parameters
     ----------
@@ -246,8 +246,8 @@ cdef class File:
         Byte at which the first row starts.
     shape : tuple of two ints
     dtype : numpy.dtype
-        Of the file. In memory values are float32 or float64 where the file's are, else
-        float64, as scikit-learn converts them.
+        Of the values in the file. In memory they are float32 if they are native float32 in
+        the file, else float64, as scikit-learn converts them.
     descriptor : int, optional
         Of the file, opened for reading, and closed with this object; by default the file
         is opened by its name.
@@ -262,18 +262,18 @@ cdef class File:
             descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0)
                                  | getattr(os, "O_CLOEXEC", 0))
         s.descriptor = descriptor
-        will_read_all(s.descriptor)
+        advise_sequential(s.descriptor)
         self.name = name
         self.shape = shape
         self.stored = dtype
-        plain = dtype.isnative and dtype.kind == "f" and dtype.itemsize in (4, 8)
-        self.dtype = np.dtype(dtype if plain else np.float64)
+        is_native_float = dtype.isnative and dtype.kind == "f" and dtype.itemsize in (4, 8)
+        self.dtype = np.dtype(dtype if is_native_float else np.float64)
         s.begin = begin
         s.n, s.d = shape
         s.itemsize = dtype.itemsize
-        s.real = self.dtype.itemsize
-        s.kind = 0 if plain else ord("u" if dtype.kind == "b" else dtype.kind)
-        s.swapped = not dtype.isnative
+        s.real_size = self.dtype.itemsize
+        s.kind = 0 if is_native_float else ord("u" if dtype.kind == "b" else dtype.kind)
+        s.is_swapped = not dtype.isnative
         size = os.fstat(s.descriptor).st_size
         needed = begin + s.n * s.d * s.itemsize
         if size < needed:
@@ -288,20 +288,20 @@ cdef class File:
         found.source.n = stop - start
         found.source.n_held = max(0, min(self.source.n_held, stop) - start)
         if found.source.n_held > 0:
-            found.source.held += start * self.source.d * self.source.real
+            found.source.held += start * self.source.d * self.source.real_size
         found.name, found.dtype, found.stored = self.name, self.dtype, self.stored
         found.shape = (stop - start, self.source.d)
         found.memory = self.memory
         found.owner = self if self.owner is None else self.owner
         return found
 
-    def hold_rows(self, Py_ssize_t most):
-        """Keep the first rows, `most` bytes of them, in memory for passes to come.
+    def hold_rows(self, Py_ssize_t max_bytes):
+        """Keep the first rows, up to `max_bytes` of them, in memory for later passes.
 
-        They are then computed from there: no other reading of them is as fast.
+        Kernels then read these rows in place, without a copy.
         """
-        cdef Py_ssize_t row = self.source.d * self.source.real
-        cdef Py_ssize_t n = min(self.source.n, most // max(1, row))
+        cdef Py_ssize_t row = self.source.d * self.source.real_size
+        cdef Py_ssize_t n = min(self.source.n, max_bytes // max(1, row))
         cdef uint8_t[::1] memory
         if n <= self.source.n_held:
             return
@@ -329,7 +329,7 @@ cdef class File:
             if step != 1:
                 raise IndexError("rows of a file are read in steps of one")
             return self.read(start, max(start, stop))
-        return self._gather(np.asarray(rows, dtype=np.int64))
+        return self._read_rows_at(np.asarray(rows, dtype=np.int64))
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -338,8 +338,8 @@ cdef class File:
         return found if dtype is None else found.astype(dtype)
 
     def read(self, Py_ssize_t start, Py_ssize_t stop, out=None):
-        """Rows start .. stop - 1, in `out` where that is given."""
-        cdef Py_ssize_t at = start, most, end, row = self.source.d * self.source.real
+        """Rows start .. stop - 1, in `out` if given."""
+        cdef Py_ssize_t at = start, max_rows, end, row = self.source.d * self.source.real_size
         cdef uint8_t[::1] raw
         cdef uint8_t[::1] target
         cdef int error = 0
@@ -350,10 +350,10 @@ cdef class File:
         if out.size == 0:
             return out
         target = out.reshape(-1).view(np.uint8)
-        most = max(1, 2**22 // (self.source.d * self.source.itemsize))
-        raw = np.empty(raw_bytes(&self.source, most) + 8, np.uint8)
+        max_rows = max(1, 2**22 // (self.source.d * self.source.itemsize))
+        raw = np.empty(raw_bytes(&self.source, max_rows) + 8, np.uint8)
         while at < stop:
-            end = min(stop, at + most)
+            end = min(stop, at + max_rows)
             with nogil:
                 error = read_rows(&self.source, at, end,
                                   <char *> &target[(at - start) * row], <char *> &raw[0])
@@ -380,12 +380,13 @@ cdef class File:
                 raise reading_failed(self, error)
         return out
 
-    def _gather(self, indices):
+    def _read_rows_at(self, indices):
+        """Copies of the rows of these indices, read in ascending order."""
         cdef const int64_t[::1] order
         cdef const int64_t[::1] row
         cdef uint8_t[::1] target
         cdef uint8_t[::1] raw = np.empty(raw_bytes(&self.source, 1) + 8, np.uint8)
-        cdef Py_ssize_t i, ahead = 0, length = self.source.d * self.source.real
+        cdef Py_ssize_t i, ahead = 0, length = self.source.d * self.source.real_size
         cdef int64_t bytes_a_row = self.source.d * self.source.itemsize
         cdef int error = 0
         out = np.empty((len(indices), self.source.d), self.dtype)
@@ -394,13 +395,13 @@ cdef class File:
         if indices.min() < 0 or indices.max() >= self.source.n:
             raise IndexError(f"{self.name} has {self.source.n} rows")
         target = out.reshape(-1).view(np.uint8)
-        order = np.argsort(indices, kind="stable").astype(np.int64)  # as they lie on the disk
+        order = np.argsort(indices, kind="stable").astype(np.int64)  # as in the file
         row = np.ascontiguousarray(indices)
         with nogil:
             for i in range(order.shape[0]):
                 while ahead < min(order.shape[0], i + 256):
-                    will_read(self.source.descriptor, self.source.begin
-                              + row[order[ahead]] * bytes_a_row, bytes_a_row)
+                    advise_will_need(self.source.descriptor, self.source.begin
+                                     + row[order[ahead]] * bytes_a_row, bytes_a_row)
                     ahead += 1
                 error = read_rows(&self.source, row[order[i]], row[order[i]] + 1,
                                   <char *> &target[order[i] * length], <char *> &raw[0])

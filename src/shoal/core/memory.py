@@ -1,7 +1,7 @@
-"""How much memory one call adds to the process: what `python -m shoal` and the benchmarks report.
+"""Memory that one call adds to the process, as `python -m shoal` and the benchmarks report it.
 
-The figure is the resident memory's high-water mark, as the operating system keeps it, so it
-counts NumPy's arrays, the kernels' buffers and the thread pools' stacks alike.
+The figure comes from the operating system's peak of resident memory, so it includes NumPy's
+arrays, the kernels' buffers and the thread pools' stacks.
 """
 
 import ctypes
@@ -30,26 +30,26 @@ def added_by(call):
     Returns
     -------
     int or None
-        None where the system keeps no such mark. Where the mark cannot be set back to the present
-        (outside Linux), what was freed before the call hides as much of what the call adds.
+        None where the system has no such figure. Where the peak cannot be reset (outside
+        Linux), memory freed before the call hides as much of what the call adds.
     """
-    _hand_back_free_memory()
-    with suppress(OSError):  # not Linux, or not allowed: the mark of the whole past stays
+    _release_free_heap()
+    with suppress(OSError):  # not Linux, or not permitted: the peak is that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
-    before = _high_water()
+    before = _peak_resident()
     call()
-    after = _high_water()
+    after = _peak_resident()
     return None if before is None or after is None else after - before
 
 
-def _hand_back_free_memory():
-    """Ask glibc to return freed heap, which the call would else use without a trace."""
+def _release_free_heap():
+    """Let glibc return freed heap, which the call would otherwise reuse unmeasured."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def _high_water():
+def _peak_resident():
     """Peak resident memory of this process in bytes, or None."""
     if sys.platform == "linux":
         # Not getrusage: on Linux a child's ru_maxrss starts from its parent's.

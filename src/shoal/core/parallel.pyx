@@ -57,7 +57,7 @@ MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C
 BLOCK_BYTES = 2**22    # of rows in a block: what a thread reads at once, and has in its cache
 LARGE_BLOCK = 2**24    # where results of a block are so large that there must be few
-TURN = 0.1             # seconds between two looks at pending signals
+TURN = 0.1             # seconds between two checks for pending signals
 
 _packages = []         # what was loaded: package, modules, types
 _kernels = {}          # (name, type) -> capsule
@@ -249,7 +249,7 @@ cdef int read_and_run(const Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t
             if error:
                 return error
         convert_rows(r.source, start, stop, x, raw)
-        (<Rows *> memory).x = x - start * r.source.d * r.source.real
+        (<Rows *> memory).x = x - start * r.source.d * r.source.real_size
     kernel(memory, b, start, stop, raw + r.raw_size)
     return 0
 
@@ -304,7 +304,7 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
             for slot in range(n_threads):
                 if r.errors[slot]:
                     raise reading_failed(file, r.errors[slot])
-            # from the first blocks' time, how many to run before the next look
+            # from the first blocks' time, how many to run before the next check
             taken = max(perf_counter() - before, 1e-6)
             turn = max(n_threads, min(n_blocks, int((end - done) * TURN / taken)))
             done = end
@@ -317,7 +317,7 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
 
 cdef void prepare_reader(Reader *r, File file, Args args, Py_ssize_t size):
     """Fill in what reading blocks of `size` rows needs."""
-    cdef Py_ssize_t row = file.source.d * file.source.real
+    cdef Py_ssize_t row = file.source.d * file.source.real_size
     r.source = &file.source
     r.args = <const char *> args.pointer
     r.args_size = (args.size + 63) // 64 * 64

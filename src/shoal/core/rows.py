@@ -1,4 +1,4 @@
-"""How rows are reached: what kernels need to know of the data."""
+"""The data in the form that kernels take."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ class Rows:
     Parameters
     ----------
     X : ndarray (C order), CSR matrix or File, float32 or float64
-        The rows of a File that it does not hold are read anew, a block at a time, in each
-        run over them.
+        The rows of a File that are not held in memory are read again, a block at a time, in
+        each run over them.
     sample_weight : ndarray of X's dtype, or None where all are 1
     origin : ndarray of shape (n_features,) and X's dtype, or None
         Subtracted from every dense row as it is read; zero by default.
@@ -40,7 +40,7 @@ class Rows:
             indices, indptr = (a.astype(np.int32, copy=False) for a in (X.indices, X.indptr))
             self.args = RowArgs(X.shape, X.data, sample_weight, None, indices, indptr)
         else:
-            # a few values more than the kernels need, because they read in pieces
+            # 8 values more, because kernels read whole vectors
             padded = np.zeros(self.d + 8, X.dtype)
             self.origin = padded[: self.d]
             if origin is not None:
@@ -78,15 +78,15 @@ class Rows:
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each feature of dense rows, in float64."""
-        # one block, where that costs little: it adds up in numpy's order, and the bits of
-        # the mean decide exact ties, which data such as images are full of
+        # one block where that costs little: it adds up in numpy's order, and the bits of the
+        # mean decide exact ties, which are common in data such as images
         one = self.n * self.d <= 2**22
         n_blocks, size = (1, self.n) if one else self.cut_blocks(4 * self.d)
         sums, squares = np.empty((2, n_blocks, self.d))
         args = MomentsArgs(self.args, n_blocks, sums, squares)
         parallel.run_kernel("moments", self.type, args, self.n, size, 32 * self.d)
         count = self.n if one else np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
-        with np.errstate(all="ignore"):  # values that are not finite are the caller's matter
+        with np.errstate(all="ignore"):  # the caller checks for values that are not finite
             mean = sums.sum(axis=0) / self.n
             between = count * (sums / count - mean) ** 2
             return mean, (squares + between).sum(axis=0) / self.n

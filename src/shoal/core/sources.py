@@ -1,4 +1,4 @@
-"""Which data lie in a file: paths of .npy files, and arrays mapped from one; and writing there."""
+"""Data in .npy files: given by path or as an array mapped from one, read in blocks, written to."""
 
 import functools
 import math
@@ -17,13 +17,13 @@ from numpy.lib import format as npy
 from shoal.core.files import File
 from shoal.core.read_ahead import ReadAhead
 
-READ_BYTES = 2**23  # of a file in one reading
-HELD_BYTES = 6 * 2**25  # of a file, which a fit of many passes reads once
+READ_BYTES = 2**23  # of a file in one read
+HELD_BYTES = 6 * 2**25  # of a file that a fit of many passes holds in memory
 
-# Of files that are mapped: asking the system takes a millisecond.
+# Inodes of mapped files: a query of the system takes a millisecond.
 _inodes: WeakKeyDictionary[mmap.mmap, int | None] = WeakKeyDictionary()
 
-KINDS = {  # sizes in bytes
+ITEM_SIZES = {  # bytes of a value, by the kind of the dtype
     "f": (2, 4, 8, np.dtype(np.longdouble).itemsize),
     "i": (1, 2, 4, 8),
     "u": (1, 2, 4, 8),
@@ -38,7 +38,7 @@ def as_file(X: Any) -> Any:
     ):
         return open_npy(os.fspath(X))
     if isinstance(X, np.memmap):
-        return _mapped(X)
+        return _open_mapped(X)
     return X
 
 
@@ -96,8 +96,8 @@ def open_npy(name: str) -> File:
 def _check_header(
     name: str, begin: int, shape: tuple, fortran: bool, dtype: np.dtype, size: int
 ) -> None:
-    """Whether a .npy file holds rows of numbers, and nothing after them."""
-    if dtype.itemsize not in KINDS.get(dtype.kind, ()):
+    """Raise ValueError unless a .npy file holds rows of numbers, and nothing after them."""
+    if dtype.itemsize not in ITEM_SIZES.get(dtype.kind, ()):
         raise ValueError(f"{name} holds values of type {dtype}, which are not real numbers")
     if len(shape) != 2:
         raise ValueError(f"{name} holds an array of shape {shape}; rows of features are needed")
@@ -114,24 +114,24 @@ def _check_header(
         )
 
 
-def _mapped(X: np.memmap) -> Any:
-    """The file behind rows that are mapped from it, or a copy of rows that lie apart in it.
+def _open_mapped(X: np.memmap) -> Any:
+    """The File that X is mapped from, or a copy read from it where rows are not contiguous.
 
-    X itself where the file can't be told or had. A mapping is not read if that can be
-    helped: it would end the process where the file was shortened.
+    X itself where the file cannot be determined or read. The mapping is not read where it
+    can be avoided: beyond the end of a file that was shortened that ends the process.
     """
-    if X.ndim != 2 or X.dtype.itemsize not in KINDS.get(X.dtype.kind, ()):
+    if X.ndim != 2 or X.dtype.itemsize not in ITEM_SIZES.get(X.dtype.kind, ()):
         return X
-    place = _place(X)
-    if place is None:
+    location = _locate_in_file(X)
+    if location is None:
         return X
     if X.flags.c_contiguous:
-        return File(*place, X.shape, X.dtype)
-    return _read_apart(X, *place)
+        return File(*location, X.shape, X.dtype)
+    return _copy_strided(X, *location)
 
 
-def _place(X: Any) -> tuple[str, int] | None:
-    """Name of the file that an array is mapped from, and the byte of its first value there."""
+def _locate_in_file(X: Any) -> tuple[str, int] | None:
+    """Name of the file that X is mapped from, and the offset of its first value; or None."""
     root = X
     while isinstance(getattr(root, "base", None), np.ndarray):
         root = root.base
@@ -147,29 +147,29 @@ def _place(X: Any) -> tuple[str, int] | None:
     name = os.fspath(root.filename)
     address = root.__array_interface__["data"][0]
     try:
-        if not (os.access(name, os.R_OK) and _is_mapped(name, root.base, address)):
+        if not (os.access(name, os.R_OK) and _is_still_mapped(name, root.base, address)):
             return None
     except OSError:  # removed since it was mapped
         return None
     return name, root.offset + X.__array_interface__["data"][0] - address
 
 
-def _read_apart(X: np.memmap, name: str, begin: int) -> np.ndarray:
-    """A copy of mapped rows in another order than C's or with gaps, read from the file."""
+def _copy_strided(X: np.memmap, name: str, begin: int) -> np.ndarray:
+    """A copy of mapped rows of any strides, read from the file."""
     copied = np.empty(X.shape, X.dtype)
     first = X.__array_interface__["data"][0]
     source, target = X, copied
-    if abs(X.strides[1]) > abs(X.strides[0]):  # pieces of columns lie together, not of rows
+    if abs(X.strides[1]) > abs(X.strides[0]):  # columns are closer to contiguous than rows
         source, target = X.T, copied.T
     step = max(1, 2**24 // max(1, abs(source.strides[0])))
     with open(name, "rb", buffering=0) as stream:
         for start in range(0, len(source), step):
             piece = source[start : start + step]
-            reach = [(n - 1) * stride for n, stride in zip(piece.shape, piece.strides, strict=True)]
-            low, high = (sum(f(r, 0) for r in reach) for f in (min, max))
+            spans = [(n - 1) * stride for n, stride in zip(piece.shape, piece.strides, strict=True)]
+            low, high = (sum(f(span, 0) for span in spans) for f in (min, max))
             data = bytearray(high - low + X.dtype.itemsize)
             stream.seek(begin + piece.__array_interface__["data"][0] - first + low)
-            if _fill(stream, data) < len(data):
+            if _read_into(stream, data) < len(data):
                 raise OSError(f"{name} ended before the rows mapped from it: it was shortened")
             target[start : start + step] = np.ndarray(
                 piece.shape, X.dtype, data, -low, piece.strides
@@ -177,7 +177,7 @@ def _read_apart(X: np.memmap, name: str, begin: int) -> np.ndarray:
     return copied
 
 
-def _fill(stream: Any, data: bytearray) -> int:
+def _read_into(stream: Any, data: bytearray) -> int:
     """Read until `data` is full or the file ends; the number of bytes."""
     done = 0
     while done < len(data) and (got := stream.readinto(memoryview(data)[done:])):
@@ -188,11 +188,11 @@ def _fill(stream: Any, data: bytearray) -> int:
 class FileWriter:
     """Writes blocks one after the other to a file, each while the next is computed.
 
-    Writing through the mapping would end the process where the disk is full.
+    Writing through the mapping would end the process when the disk is full.
     """
 
     def __init__(self, name: str, begin: int) -> None:
-        self._name, self._at = name, begin
+        self._name, self._offset = name, begin
         self._file = os.open(name, os.O_WRONLY | getattr(os, "O_BINARY", 0))
         self._pool = ThreadPoolExecutor(1)
         self._writing: Future | None = None
@@ -201,15 +201,15 @@ class FileWriter:
         return self
 
     def write(self, block: np.ndarray) -> None:
-        """Hand over a block, which must not change from now on."""
+        """Begin to write a block, which must not change from now on."""
         self._wait()
-        self._writing = self._pool.submit(self._write, memoryview(block).cast("B"), self._at)
-        self._at += block.nbytes
+        self._writing = self._pool.submit(self._write, memoryview(block).cast("B"), self._offset)
+        self._offset += block.nbytes
 
-    def _write(self, data: memoryview, at: int) -> None:
+    def _write(self, data: memoryview, offset: int) -> None:
         done = 0
         while done < len(data):
-            done += os.pwrite(self._file, data[done:], at + done)
+            done += os.pwrite(self._file, data[done:], offset + done)
 
     def _wait(self) -> None:
         if self._writing is not None:
@@ -230,32 +230,35 @@ class FileWriter:
 
 
 def open_writer(out: np.ndarray) -> FileWriter | None:
-    """Where to write an array that is mapped from a file; None for any other."""
-    place = _place(out) if hasattr(os, "pwrite") and out.flags.c_contiguous else None
-    return None if place is None or not os.access(place[0], os.W_OK) else FileWriter(*place)
+    """A writer to the file that an array is mapped from; None for any other array."""
+    location = _locate_in_file(out) if hasattr(os, "pwrite") and out.flags.c_contiguous else None
+    if location is None or not os.access(location[0], os.W_OK):
+        return None
+    return FileWriter(*location)
 
 
-def blocks(X: Any, size: int) -> Iterator[tuple[int, Any, bool]]:
-    """Number of the first row, and the rows, of each block; whether the disk holds things up.
+def iterate_blocks(X: Any, size: int) -> Iterator[tuple[int, Any, bool]]:
+    """Index of the first row, and the rows, of each block; whether it had to be waited for.
 
-    Those of a file are read ahead by another thread, several small blocks at once, and
-    overwritten soon after the next block is asked for.
+    Rows of a file are read ahead by another thread, several small blocks at once, and
+    overwritten soon after the next block is requested.
     """
     n = X.shape[0]
     if not isinstance(X, File):
         for start in range(0, n, size):
             yield start, X[start : start + size], False
         return
-    many = size * max(1, READ_BYTES // (size * X.shape[1] * X.dtype.itemsize))  # rows a reading
-    with ReadAhead(X, many) as ahead:
-        for first in range(0, n, many):
+    rows_per_read = size * max(1, READ_BYTES // (size * X.shape[1] * X.dtype.itemsize))
+    with ReadAhead(X, rows_per_read) as ahead:
+        for first in range(0, n, rows_per_read):
             found, waited = ahead.next_rows()
             for start in range(0, len(found), size):
-                yield first + start, found[start : start + size], waited and 0 < first < n - many
+                inside = 0 < first < n - rows_per_read  # neither the first read nor the last
+                yield first + start, found[start : start + size], waited and inside
 
 
-def _is_mapped(name: str, mapping: mmap.mmap, address: int) -> bool:
-    """Whether this is still the file that is mapped there, as far as the system tells."""
+def _is_still_mapped(name: str, mapping: mmap.mmap, address: int) -> bool:
+    """Whether the file of this name is still the one mapped at `address`; True if unknown."""
     if mapping not in _inodes:
         _inodes[mapping] = _inode_at(address)
     inode = _inodes[mapping]
@@ -263,7 +266,7 @@ def _is_mapped(name: str, mapping: mmap.mmap, address: int) -> bool:
 
 
 def _inode_at(address: int) -> int | None:
-    """Number of the file that is mapped there; None where the system does not tell."""
+    """Inode of the file mapped at `address`; 0 if none is, None where the system has no maps."""
     try:
         maps = Path("/proc/self/maps").read_text()
     except OSError:

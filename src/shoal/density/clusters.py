@@ -1,58 +1,62 @@
-"""Clusters of dense rows: the tree, core samples, their components, borders."""
+"""DBSCAN by a k-d tree: core samples, their connected components, border points."""
 
 import numpy as np
 
 from shoal.core import parallel
 from shoal.core.callbacks import Task
-from shoal.density.args import DensityArgs, MetricArgs, NearestArgs
+from shoal.density.args import MetricArgs, NearestCoreArgs, TreeClusteringArgs
 from shoal.density.metric import Metric
 from shoal.space.args import TILE_SIZE, KDTreeArgs
-from shoal.space.kd_tree import grow, principal_axes
+from shoal.space.kd_tree import build_kd_tree, principal_axes
 
 # How tiles are compared, by the number of features:
-#   d = 2, 3         differences, in float64, loops unrolled
-#   d <= DIRECT      differences, in float64
-#   d >  DIRECT      products of principal components, in float32; near-ties by differences
-#                    (in the data's type, or by differences alone, where rounding would leave
-#                    more than a tenth of the limit to them)
-DIRECT = 16
-PATIENCE = 4  # tiles that rows meet before they wait for the pass that halves the products,
-PATIENT = 8  # unless they have so few features that boxes leave few tiles
+#   d = 2, 3                        differences, in float64, loops unrolled
+#   d <= MAX_DIFFERENCE_FEATURES    differences, in float64
+#   more                            products of principal components, in float32; pairs too
+#                                   near eps by differences (products in the data's type, or
+#                                   differences alone, where the error bound of float32 exceeds
+#                                   a tenth of the limit)
+MAX_DIFFERENCE_FEATURES = 16
+FIRST_PASS_TILES = 4  # that a row is compared with before it is left to the second pass
+ONE_PASS_FEATURES = 8  # up to which boxes exclude most tiles, and the first pass has no limit
 
 
-def grow_for(metric: Metric) -> tuple[KDTreeArgs, MetricArgs]:
-    """The tree by whose tiles the metric is answered soonest, and the metric's arguments."""
+def build_tree_for_metric(metric: Metric) -> tuple[KDTreeArgs, MetricArgs]:
+    """The tree whose tiles are compared fastest for the metric, and the metric's arguments."""
     X, limit = metric.rows, metric.limit
-    if X.shape[1] > DIRECT and metric.kind == "squares" and metric.rule == "never":
+    by_products = metric.tile_distance == "sqeuclidean" and metric.refinement is None
+    if X.shape[1] > MAX_DIFFERENCE_FEATURES and by_products:
         with np.errstate(all="ignore"):
-            turn = principal_axes(X)
-            finite = all(np.isfinite(part).all() for part in turn)
+            rotation = principal_axes(X)
+            finite = all(np.isfinite(part).all() for part in rotation)
             for dtype in (np.float32, X.dtype) if finite else ():
-                tree, norms = grow(X, turn, dtype)
-                norm = 1.1 * float(norms[: len(X)].max())
-                error = turning_error(X.shape[1], dtype, norm, limit)
+                tree, squared_norms = build_kd_tree(X, rotation, dtype)
+                max_squared_norm = 1.1 * float(squared_norms[: len(X)].max())
+                error = rotation_error_bound(X.shape[1], dtype, max_squared_norm, limit)
                 if error < 0.1 * limit:
                     return tree, metric.args(limit - error, limit + error)
-                del tree, norms
-    return grow(X)[0], metric.args()
+                del tree, squared_norms
+    return build_kd_tree(X)[0], metric.args()
 
 
-def turning_error(d: int, dtype: type, norm: float, limit: float) -> float:
-    """How far |x - y|² of fused tiles may be from the rule's, where it is near the limit.
+def rotation_error_bound(d: int, dtype: type, max_squared_norm: float, limit: float) -> float:
+    """Bound of the error of |x - y|² of rotated rows, where it is near the limit.
 
-    Rounding to the tiles' type moves it by up to 8·u·norm, axes that are orthogonal but for
-    d·u' by about 8·d·u'·norm. Sums in the tiles' type err by (d + 4)·u of themselves. No value
-    that matters may be so small that its square underflows, nor so large that it overflows.
+    With u the unit roundoff of the tiles' type, u' that of float64 and N = max_squared_norm, the
+    largest |x|²: rounding to the tiles' type moves |x - y|² by up to 8·u·N, axes that are
+    orthogonal up to d·u' by about 8·d·u'·N. Sums in the tiles' type have a relative error of
+    (d + 4)·u. No value that matters may be so small that its square underflows, nor so large
+    that it overflows: the bound is infinite otherwise.
     """
-    unit, low = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
-    if not (d * low < limit and max(norm, limit) < 1 / low):
+    unit, tiny = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
+    if not (d * tiny < limit and max(max_squared_norm, limit) < 1 / tiny):
         return np.inf
-    turned = 16 * unit + (64 * d + 64) * 2.0**-53
-    return turned * (norm + limit) + (d + 8) * unit * limit
+    rounding = 16 * unit + (64 * d + 64) * 2.0**-53
+    return rounding * (max_squared_norm + limit) + (d + 8) * unit * limit
 
 
-class Clusters:
-    """Rows with a metric; each method is one step, to be called in their order.
+class TreeDBSCAN:
+    """DBSCAN of rows with a metric; each method is one step, to be called in their order.
 
     Parameters
     ----------
@@ -67,102 +71,107 @@ class Clusters:
         self._metric = metric
         self._min_samples, self._weights = min_samples, weights
 
-    def sort(self) -> None:
-        """Grow the tree, and find the cells: cliques, and leaves outside of them."""
-        self._tree, metric = grow_for(self._metric)
-        n, leaves, weights = self.n, self._tree.n_leaves, self._weights
+    def build(self) -> None:
+        """Build the tree, and find the cells: cliques, and leaves outside of them."""
+        self._tree, metric = build_tree_for_metric(self._metric)
+        n, weights = self.n, self._weights
+        tiles, leaves = self._tree.n_tiles, self._tree.n_leaves
         nodes = 2 * leaves - 1
         self._arrays = {
-            "sums": None if weights is None else np.empty((nodes, 2)),
-            "clique": np.zeros(nodes, np.uint8),
+            "node_weights": None if weights is None else np.empty((nodes, 2)),
+            "is_clique": np.zeros(nodes, np.uint8),
             "cells": np.empty((leaves, 3), np.int32),
             "n_cells": np.zeros(1, np.int64),
-            "core": np.zeros(self._tree.n_tiles, np.int32),
-            "open": np.zeros(self._tree.n_tiles, np.int32),
-            "hits": np.zeros(n, np.int64),
+            "core_mask": np.zeros(tiles, np.int32),
+            "open_mask": np.zeros(tiles, np.int32),
+            "neighbor_groups": np.zeros(n, np.int64),
             "parent": np.arange(n, dtype=np.int32),
-            "whole": np.zeros(leaves, np.int32),
-            "low": np.empty(nodes, np.int32),
-            "numbers": np.empty(n, np.int32),
+            "leaf_is_connected": np.zeros(leaves, np.int32),
+            "min_label": np.empty(nodes, np.int32),
+            "root_label": np.empty(n, np.int32),
             "labels": self.labels,
         }
-        self._args = DensityArgs(
+        self._args = TreeClusteringArgs(
             self._tree,
             metric,
             self._min_samples,
             weights=weights,
-            grows=weights is None or bool(weights.min() >= 0),
-            patience=PATIENCE if self.d > PATIENT else self._tree.n_tiles,
+            weights_nonnegative=weights is None or bool(weights.min() >= 0),
+            first_pass_tiles=FIRST_PASS_TILES if self.d > ONE_PASS_FEATURES else tiles,
             **self._arrays,
         )
         if weights is not None:
-            self._run("sum_weights", 1, 1)
+            self._run("sum_node_weights", 1, 1)
         self._run("find_cells", 1, 1)
-        self._cells = int(self._arrays["n_cells"][0])
+        self._n_cells = int(self._arrays["n_cells"][0])
 
-    def count(self) -> None:
-        """Which rows are core samples."""
-        self._run("count_neighbors", self._cells, self._far(self._cells))
-        if self._arrays["open"].any():
+    def find_core_samples(self) -> None:
+        """Count neighbours until it is known which rows are core samples."""
+        self._run("count_neighbors", self._n_cells, self._block_items(self._n_cells))
+        if self._arrays["open_mask"].any():
             tiles = self._tree.n_tiles
-            self._run("count_open", tiles, self._far(tiles))
-            self._run("close_counts", tiles, parallel.cut_blocks(tiles, TILE_SIZE)[1])
+            self._run("count_open_rows", tiles, self._block_items(tiles))
+            self._run("close_open_rows", tiles, parallel.cut_blocks(tiles, TILE_SIZE)[1])
 
-    def unite(self) -> np.ndarray:
-        """Label core samples by their cluster; their indices."""
-        self._run("find_lows", 1, 1)
-        self._run("join_cells", self._cells, self._far(self._cells))
-        self._run("unite_cells", self._cells, self._far(self._cells))
-        self._run("find_roots", self.n, parallel.cut_blocks(self.n, 40)[1])
-        rows = parallel.cut_blocks(self.n, 8)[1]
-        self._run("number_clusters", self.n, rows, in_order=True)
-        self._run("spread_numbers", self.n, rows)
+    def unite_core_samples(self) -> np.ndarray:
+        """Unite and label the core samples of each cluster; gives their indices."""
+        self._run("find_min_labels", 1, 1)
+        self._run("unite_within_cells", self._n_cells, self._block_items(self._n_cells))
+        self._run("unite_between_cells", self._n_cells, self._block_items(self._n_cells))
+        self._run_labels("find_roots", 40)
+        self._run_labels("number_clusters", 8, in_order=True)
+        self._run_labels("gather_labels", 8)
         return np.flatnonzero(self.labels >= 0)
 
-    def adopt(self) -> None:
-        """Label border points, and give the memory back."""
-        self._args.numbered = True
-        self._run("find_lows", 1, 1)
-        self._run("border_labels", self._tree.n_tiles, self._far(self._tree.n_tiles))
+    def label_border_points(self) -> None:
+        """Label border points, and release the memory."""
+        self._args.parent_holds_labels = True
+        self._run("find_min_labels", 1, 1)
+        self._run("label_border_points", self._tree.n_tiles, self._block_items(self._tree.n_tiles))
         del self._args, self._arrays, self._tree, self._metric
 
-    def _run(self, kernel: str, items: int, size: int, **options: bool) -> None:
-        scratch = 8 * TILE_SIZE * self.d
-        parallel.run_kernel(kernel, self._tree.type, self._args, items, size, scratch, **options)
+    def _run_labels(self, kernel: str, work: int, **options: bool) -> None:
+        """A kernel over all positions, which reads no row: the same for every type."""
+        size = parallel.cut_blocks(self.n, work)[1]
+        parallel.run_kernel(kernel, "f8", self._args, self.n, size, **options)
 
-    def _far(self, items: int) -> int:
-        """Items in a block: enough of them to pay, few enough if they meet all rows."""
-        rows = min(self.n, 300 * 2 ** min(self.d, 40))  # as a rule
+    def _run(self, kernel: str, items: int, size: int) -> None:
+        scratch = 8 * TILE_SIZE * self.d
+        parallel.run_kernel(kernel, self._tree.type, self._args, items, size, scratch)
+
+    def _block_items(self, items: int) -> int:
+        """Tiles or cells in a block: by their usual work, limited by that against all rows."""
+        rows = min(self.n, 300 * 2 ** min(self.d, 40))  # the usual number within reach
         size = parallel.cut_blocks(items, 3.0 * TILE_SIZE * rows * self.d)[1]
         return min(size, int(parallel.MAX_WORK / (3.0 * TILE_SIZE * self.n * self.d)) + 1)
 
 
-def cluster(
+def cluster_by_tree(
     metric: Metric, min_samples: int, weights: np.ndarray | None, task: Task
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of all rows and indices of core samples."""
-    clusters = Clusters(metric, min_samples, weights)
-    for step in (clusters.sort, clusters.count):
-        part = task.subtask(step.__name__)
+    """Labels of all rows and indices of core samples; callbacks know the steps by these names."""
+    tree = TreeDBSCAN(metric, min_samples, weights)
+    for name, step in (("sort", tree.build), ("count", tree.find_core_samples)):
+        part = task.subtask(name)
         step()
         part.end()
     part = task.subtask("unite")
-    core = clusters.unite()
+    core = tree.unite_core_samples()
     part.end()
     part = task.subtask("adopt")
-    clusters.adopt()
+    tree.label_border_points()
     part.end()
-    return clusters.labels, core
+    return tree.labels, core
 
 
-def nearest(core: Metric, numbers: np.ndarray, new: Metric) -> np.ndarray:
-    """The number of the nearest core sample of each new row, -1 beyond reach."""
-    tree, _ = grow(core.rows)
-    n, d = new.rows.shape
+def predict_by_tree(core: Metric, core_labels: np.ndarray, queries: Metric) -> np.ndarray:
+    """The label of the nearest core sample of each query, -1 where none is within eps."""
+    tree, _ = build_kd_tree(core.rows)
+    n, d = queries.rows.shape
+    n_core = len(core_labels)
     labels = np.empty(n, np.int64)
-    args = NearestArgs(tree, core.args(), new.rows, new.source, numbers, labels)
-    _, size = parallel.cut_blocks(n, 6.0 * d * np.sqrt(len(numbers)))
-    parallel.run_kernel(
-        "nearest_core", tree.type, args, n, min(size, 1 + 10**8 // (len(numbers) * d)), 16 * d
-    )
+    args = NearestCoreArgs(tree, core.args(), queries.rows, queries.input_rows, core_labels, labels)
+    _, size = parallel.cut_blocks(n, 6.0 * d * np.sqrt(n_core))
+    size = min(size, 1 + 10**8 // (n_core * d))
+    parallel.run_kernel("find_nearest_core", tree.type, args, n, size, 16 * d)
     return labels

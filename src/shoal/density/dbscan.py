@@ -14,14 +14,19 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
 from shoal.core.checks import all_or_nothing
-from shoal.density.clusters import cluster, nearest
-from shoal.density.metric import effective, floating, metric_of, search
+from shoal.density.clusters import cluster_by_tree, predict_by_tree
+from shoal.density.metric import (
+    as_float_rows,
+    effective_metric,
+    fit_sklearn_neighbors,
+    make_metric,
+)
 from shoal.density.neighborhoods import (
-    cluster_matrix,
-    cluster_searched,
-    cluster_sparse,
-    nearest_given,
-    nearest_searched,
+    cluster_by_distances,
+    cluster_by_search,
+    cluster_by_sparse_distances,
+    predict_by_distances,
+    predict_by_search,
 )
 
 
@@ -41,9 +46,9 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     metric : str or callable, default='euclidean'
         A metric of :func:`sklearn.metrics.pairwise_distances`, or 'precomputed': X is a
         matrix of distances, of which a sparse one stores those that may be small enough.
-        Kernels of this package answer 'euclidean', 'l2', 'sqeuclidean', 'manhattan',
+        Kernels of this package compute 'euclidean', 'l2', 'sqeuclidean', 'manhattan',
         'cityblock', 'l1', 'chebyshev', 'minkowski' with ``p >= 1``, 'cosine' and
-        'haversine' for arrays; scikit-learn's search answers the others and all sparse rows.
+        'haversine' for arrays; scikit-learn's search handles the others and all sparse rows.
     metric_params : dict, default=None
         Keyword arguments of the metric.
     algorithm : {'auto', 'ball_tree', 'kd_tree', 'brute'}, default='auto'
@@ -73,8 +78,8 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     -----
     Two rows are neighbours where the sum of squared differences (or what another metric has
     in its place), taken in float64 in the order of the features, does not exceed eps². Fast
-    arithmetic only settles what rounding cannot change. Clusters are numbered by their first
-    core sample, and a row near core samples of several takes the least number. So the labels
+    arithmetic only decides what rounding cannot change. Clusters are numbered by their first
+    core sample, and a row near core samples of several takes the least label. So the labels
     depend on nothing but this rule: not on the number of threads, nor on the machine.
 
     A fit adds less than 64 bytes a row and one copy of the rows to the memory that X takes,
@@ -168,18 +173,18 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         return self
 
     def _cluster(self, X: Any, weights: np.ndarray | None, task: Any) -> tuple:
-        """Labels and core samples, by whatever answers the metric soonest."""
+        """Labels and core samples, by the fastest way for the metric."""
         if self.metric == "precomputed":
-            search(self, X[:1, :1])  # scikit-learn's complaints about parameters
-            by = cluster_sparse if sp.issparse(X) else cluster_matrix
-            return by(X, self.eps, self.min_samples, weights, task)
-        name, params, complaints = effective(self, X)
-        metric = metric_of(self, floating(X), name, params) if name else None
+            fit_sklearn_neighbors(self, X[:1, :1])  # raises its errors about parameters
+            cluster_graph = cluster_by_sparse_distances if sp.issparse(X) else cluster_by_distances
+            return cluster_graph(X, self.eps, self.min_samples, weights, task)
+        name, params, caught = effective_metric(self, X)
+        metric = make_metric(self, as_float_rows(X), name, params) if name else None
         if metric is None:
-            return cluster_searched(self, X, weights, task)
-        for complaint in complaints:
-            warnings.warn(complaint.message, stacklevel=4)
-        return cluster(metric, self.min_samples, weights, task)
+            return cluster_by_search(self, X, weights, task)
+        for warning in caught:
+            warnings.warn(warning.message, stacklevel=4)
+        return cluster_by_tree(metric, self.min_samples, weights, task)
 
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
@@ -207,7 +212,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         """The cluster of the nearest core sample of each row.
 
         For a row of the data, this is its label, but that a border point within reach of
-        several clusters has the least of their numbers in ``labels_`` and the nearest here.
+        several clusters has the least of their labels in ``labels_`` and the nearest here.
 
         Parameters
         ----------
@@ -218,28 +223,28 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         -------
         labels : ndarray of shape (n_rows,), int64
             Clusters, -1 where no core sample is within eps. Of clusters at the same
-            distance, the least number.
+            distance, the least label.
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         core = self.core_sample_indices_
-        numbers = self.labels_[core]
+        core_labels = self.labels_[core]
         if len(core) == 0:
             return np.full(X.shape[0], -1, np.int64)
         if self.metric == "precomputed":
-            return nearest_given(X, core, numbers, self.eps)
-        # of one type, and what only scikit-learn's search answers goes there together
-        known = self.components_
-        name, params, _ = effective(self, known) if not sp.issparse(X) else ("", {}, [])
+            return predict_by_distances(X, core, core_labels, self.eps)
+        # both in one type, and both by scikit-learn's search where one has to be
+        core_rows = self.components_
+        name, params, _ = effective_metric(self, core_rows) if not sp.issparse(X) else ("", {}, [])
         if name:
-            dtype = np.result_type(floating(known[:1]), floating(X[:1]))
-            both = [
-                metric_of(self, np.require(rows, dtype, ["C", "ALIGNED"]), name, params)
-                for rows in (known, X)
+            dtype = np.result_type(as_float_rows(core_rows[:1]), as_float_rows(X[:1]))
+            metrics = [
+                make_metric(self, np.require(rows, dtype, ["C", "ALIGNED"]), name, params)
+                for rows in (core_rows, X)
             ]
-            if None not in both:
-                return nearest(both[0], numbers, both[1])
-        return nearest_searched(self, known, numbers, X)
+            if None not in metrics:
+                return predict_by_tree(metrics[0], core_labels, metrics[1])
+        return predict_by_search(self, core_rows, core_labels, X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,4 +1,4 @@
-"""Which rows are neighbours: metrics that the tree's kernels answer, and how."""
+"""Metrics that the tree's kernels compute: tile distance, refinement, and their bounds."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,44 +11,46 @@ from sklearn.preprocessing import normalize
 
 from shoal.density.args import MetricArgs
 
-SLACK = 1e-12  # relative error of bounds between metrics, many times what it is
+RELATIVE_MARGIN = 1e-12  # of bounds between metrics: many times their relative error
 EUCLIDEAN = ("euclidean", "l2")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Rows in the form that a tree is built of, and the rule by which they are neighbours.
+    """Rows in the form that a tree is built of, and which of them are neighbours.
 
-    Tiles put differences together by `kind`; what is not greater than `inside` is a
-    neighbour, what is greater than `outside` is none, and in between `rule` decides, from
-    `source`, the rows as they were given.
+    A filter and a refinement: rows are neighbours where their `tile_distance` is at most
+    `accept_bound`, and are not where it exceeds `reject_bound`. In between, they are where the
+    distance of `refinement`, computed from `input_rows`, is at most `limit`.
     """
 
     rows: np.ndarray
-    source: np.ndarray
-    kind: str
-    rule: str
-    inside: float
-    outside: float
+    input_rows: np.ndarray
+    tile_distance: str
+    refinement: str | None
+    accept_bound: float
+    reject_bound: float
     limit: float
     power: float = 2.0
 
-    def args(self, inside: float | None = None, outside: float | None = None) -> MetricArgs:
-        """For the kernels, with other bounds where the tiles are less exact than here."""
-        plain = inside is not None
+    def args(
+        self, accept_bound: float | None = None, reject_bound: float | None = None
+    ) -> MetricArgs:
+        """Arguments of the kernels, with other bounds where distances of tiles are not exact."""
+        inexact = accept_bound is not None
         return MetricArgs(
-            self.kind,
-            "plain" if plain and self.rule == "never" else self.rule,
-            inside if plain else self.inside,
-            outside if plain else self.outside,
+            self.tile_distance,
+            "sqeuclidean" if inexact and self.refinement is None else self.refinement,
+            accept_bound if inexact else self.accept_bound,
+            reject_bound if inexact else self.reject_bound,
             self.limit,
             self.power,
-            self.source,
+            self.input_rows,
         )
 
 
-def search(estimator: Any, X: Any) -> NearestNeighbors:
-    """scikit-learn's search with the estimator's parameters; raises and warns as it does."""
+def fit_sklearn_neighbors(estimator: Any, X: Any) -> NearestNeighbors:
+    """scikit-learn's NearestNeighbors with the estimator's parameters, errors and warnings."""
     model = NearestNeighbors(
         radius=estimator.eps,
         algorithm=estimator.algorithm,
@@ -61,19 +63,19 @@ def search(estimator: Any, X: Any) -> NearestNeighbors:
     return model.fit(X)
 
 
-def effective(estimator: Any, X: Any) -> tuple[str, dict, list]:
+def effective_metric(estimator: Any, X: Any) -> tuple[str, dict, list]:
     """The metric that scikit-learn would use, its parameters, and warnings about them.
 
-    The name is empty where only its own search can answer, which then warns itself.
+    The name is empty where only scikit-learn's search applies, which then warns itself.
     """
     metric = estimator.metric
-    if sp.issparse(X) or not isinstance(metric, str) or metric not in NATIVE:
+    if sp.issparse(X) or not isinstance(metric, str) or metric not in NATIVE_METRICS:
         return "", {}, []
     if metric in EUCLIDEAN and estimator.metric_params is None:
         return "euclidean", {}, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = search(estimator, X[:1])
+        model = fit_sklearn_neighbors(estimator, X[:1])
     params = {k: v for k, v in model.effective_metric_params_.items() if v is not None}
     name = model.effective_metric_
     if set(params) - ({"p"} if name == "minkowski" else set()):
@@ -81,52 +83,59 @@ def effective(estimator: Any, X: Any) -> tuple[str, dict, list]:
     return name, params, caught
 
 
-def metric_of(estimator: Any, X: Any, name: str, params: dict) -> Metric | None:
-    """The metric over these rows, float32 or float64 in C order; None: not by the tree."""
-    return NATIVE[name](X, float(estimator.eps), **params)
+def make_metric(estimator: Any, X: Any, name: str, params: dict) -> Metric | None:
+    """The metric over rows in float32 or float64 and C order; None: the tree does not apply."""
+    return NATIVE_METRICS[name](X, float(estimator.eps), **params)
 
 
-def floating(X: np.ndarray) -> np.ndarray:
-    """X itself if the kernels can read it, else converted, once."""
+def as_float_rows(X: np.ndarray) -> np.ndarray:
+    """X itself if kernels can read it, otherwise a float32 or float64 copy in C order."""
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
     return np.require(X, dtype, ["C", "ALIGNED"])
 
 
-def exact(X: np.ndarray, kind: str, limit: float) -> Metric:
-    return Metric(X, X, kind, "never", limit, limit, limit)
+def exact_metric(X: np.ndarray, tile_distance: str, limit: float) -> Metric:
+    """A metric that distances of tiles decide alone."""
+    return Metric(X, X, tile_distance, None, limit, limit, limit)
 
 
 def euclidean(X: np.ndarray, eps: float) -> Metric:
-    return exact(X, "squares", eps * eps)
+    return exact_metric(X, "sqeuclidean", eps * eps)
 
 
 def cosine(X: np.ndarray, eps: float) -> Metric | None:
-    """1 - x·y <= eps for rows of length one: |x - y|² <= 2·eps. Rows of zeros have no angle."""
+    """1 - x·y <= eps is |x - y|² <= 2·eps for rows of norm 1. None: rows of zeros have no angle."""
     with np.errstate(all="ignore"):
         rows = normalize(X)
-        lengths = np.einsum("ij,ij->i", rows, rows)
-    if not (np.abs(lengths - 1) < 1e-3).all():
+        squared_norms = np.einsum("ij,ij->i", rows, rows)
+    if not (np.abs(squared_norms - 1) < 1e-3).all():
         return None
-    return exact(rows, "squares", 2 * eps)
+    return exact_metric(rows, "sqeuclidean", 2 * eps)
 
 
 def minkowski(X: np.ndarray, eps: float, p: float) -> Metric | None:
-    """Between the Euclidean distance and a multiple of it, by Hölder's inequality."""
+    """Filtered by the Euclidean distance.
+
+    The Minkowski distance is between it and d^(1/p - 1/2) times it, by Hölder's inequality.
+    """
     d = X.shape[1]
     limit = np.float64(eps) ** p
     square, ratio = eps * eps, float(d) ** (1 - 2 / p)
-    inside, outside = sorted((square, square * ratio))
-    if not (p >= 1 and 1e-250 < limit < 1e250 and inside > 1e-250 and outside < 1e250):
+    accept_bound, reject_bound = sorted((square, square * ratio))
+    if not (p >= 1 and 1e-250 < limit < 1e250 and accept_bound > 1e-250 and reject_bound < 1e250):
         return None
     if np.abs(X).max() > 1e250 ** (1 / max(p, 2)):  # powers must not overflow
         return None
-    return Metric(
-        X, X, "squares", "powers", inside * (1 - SLACK), outside * (1 + SLACK), float(limit), p
-    )
+    accept_bound *= 1 - RELATIVE_MARGIN
+    reject_bound *= 1 + RELATIVE_MARGIN
+    return Metric(X, X, "sqeuclidean", "minkowski", accept_bound, reject_bound, float(limit), p)
 
 
 def haversine(X: np.ndarray, eps: float) -> Metric | None:
-    """sin²(eps / 2) against the chord between points of a sphere, whose square is four times it."""
+    """Filtered by the chord c between points of the unit sphere: c² = 4 sin²(angle / 2).
+
+    angle <= eps is sin²(angle / 2) <= sin²(eps / 2).
+    """
     if X.shape[1] != 2 or eps >= np.pi:
         return None
     X = X.astype(np.float64, copy=False)
@@ -139,22 +148,22 @@ def haversine(X: np.ndarray, eps: float) -> Metric | None:
         ]
     )
     limit = np.sin(0.5 * eps) ** 2
-    # of a chord: of the angles' difference as it is rounded, and of a few functions
+    # error of a chord: from rounded differences of angles, and from a few functions
     error = 4e-15 * (1 + np.abs(X).max())
     margin = 4 * np.sqrt(limit) * error + error**2
     return Metric(
-        rows, X, "squares", "sphere", 4 * limit - margin, 4 * limit + margin, float(limit)
+        rows, X, "sqeuclidean", "haversine", 4 * limit - margin, 4 * limit + margin, float(limit)
     )
 
 
-NATIVE = {
+NATIVE_METRICS = {
     "euclidean": euclidean,
     "l2": euclidean,
-    "sqeuclidean": lambda X, eps: exact(X, "squares", eps),
-    "manhattan": lambda X, eps: exact(X, "absolutes", eps),
-    "cityblock": lambda X, eps: exact(X, "absolutes", eps),
-    "l1": lambda X, eps: exact(X, "absolutes", eps),
-    "chebyshev": lambda X, eps: exact(X, "largest", eps),
+    "sqeuclidean": lambda X, eps: exact_metric(X, "sqeuclidean", eps),
+    "manhattan": lambda X, eps: exact_metric(X, "manhattan", eps),
+    "cityblock": lambda X, eps: exact_metric(X, "manhattan", eps),
+    "l1": lambda X, eps: exact_metric(X, "manhattan", eps),
+    "chebyshev": lambda X, eps: exact_metric(X, "chebyshev", eps),
     "minkowski": minkowski,
     "cosine": cosine,
     "haversine": haversine,

@@ -20,12 +20,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
 from shoal.core.checks import all_or_nothing
-from shoal.hierarchy.dendrogram import cut
-from shoal.hierarchy.trees import LINKAGES, TREES
+from shoal.hierarchy.dendrogram import cut_dendrogram
+from shoal.hierarchy.trees import LINKAGES, TREE_BUILDERS
 
 
 class AgglomerativeClustering(ClusterMixin, BaseEstimator):
-    """Agglomerative clustering with scikit-learn's answers, sooner and in less memory.
+    """Agglomerative clustering with scikit-learn's answers, faster and in less memory.
 
     Clusters are merged, the nearest pair first, until `n_clusters` are left or all are
     further apart than `distance_threshold`.
@@ -41,7 +41,7 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
     memory : str or object with the joblib.Memory interface, default=None
         Where to keep the tree for another fit to the same data; by default nowhere.
     connectivity : array-like, sparse matrix, or callable, default=None
-        Which rows are neighbours, or a function of X that tells. Only neighbouring
+        Which rows are neighbours, or a function of X that gives that. Only neighbouring
         clusters are merged then, by scikit-learn's own compiled code.
     compute_full_tree : 'auto' or bool, default='auto'
         With connectivity, whether to go on after `n_clusters`. 'auto' is to go on if
@@ -158,16 +158,16 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
     def _fit(self, X: np.ndarray) -> Self:
         """Fit to rows that were checked."""
         memory = check_memory(self.memory)
-        self._check_together()
+        self._check_combinations()
         connectivity = self.connectivity
         if connectivity is not None:
             if callable(connectivity):
                 connectivity = connectivity(X)
             connectivity = check_array(connectivity, accept_sparse=["csr", "coo", "lil"])
-        full = self._wants_full_tree(len(X))
+        full = self._needs_full_tree(len(X))
         options = {} if self.linkage == "ward" else {"affinity": self.metric}
         with_distances = self.distance_threshold is not None or self.compute_distances
-        tree = memory.cache(TREES[self.linkage])(
+        tree = memory.cache(TREE_BUILDERS[self.linkage])(
             X,
             connectivity=connectivity,
             n_clusters=None if full else self.n_clusters,
@@ -181,13 +181,13 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         if self.distance_threshold is not None:
             self.n_clusters_ = np.count_nonzero(self.distances_ >= self.distance_threshold) + 1
         if full:
-            self.labels_ = cut(self.n_clusters_, self.children_, self.n_leaves_)
+            self.labels_ = cut_dendrogram(self.n_clusters_, self.children_, self.n_leaves_)
         else:
             heads = hc_get_heads(parents, copy=False)[: len(X)]
             self.labels_ = np.searchsorted(np.unique(heads), heads)
         return self
 
-    def _check_together(self) -> None:
+    def _check_combinations(self) -> None:
         if (self.n_clusters is None) == (self.distance_threshold is None):
             raise ValueError(
                 "Exactly one of n_clusters and distance_threshold has to be set, and the other "
@@ -201,7 +201,7 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
                 "distances (i.e. 'euclidean' and 'l2')."
             )
 
-    def _wants_full_tree(self, n_samples: int) -> bool:
+    def _needs_full_tree(self, n_samples: int) -> bool:
         if self.connectivity is None or self.distance_threshold is not None:
             return True
         if self.compute_full_tree == "auto":

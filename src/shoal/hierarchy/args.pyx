@@ -4,116 +4,118 @@ from libc.stdint cimport int32_t, int64_t
 
 from shoal.core.args cimport Args, address
 from shoal.hierarchy.kernels.structs cimport (
-    AVERAGE, COMPLETE, WARD, Chain, Contraction, Naming, Orient, Painting, Pairs, Scan,
+    AVERAGE, COMPLETE, WARD, CondensedDistances, Contraction, LeafLabels, NearestClusters,
+    NNChain, NodeNumbers, Orientation,
 )
 
 from shoal.core.parallel import load_kernels
-from shoal.space.args import PANEL, n_panels
+from shoal.space.args import PANEL, count_panels
 
 load_kernels("shoal.hierarchy.kernels", "dendrogram", "linkage", types=["f8"])
 
 METHODS = {"complete": int(COMPLETE), "average": int(AVERAGE), "ward": int(WARD)}
 
 
-def triangle_size(Py_ssize_t m) -> int:
-    """Number of pairs of m."""
+def condensed_size(Py_ssize_t m) -> int:
+    """Number of pairs of m clusters."""
     return m * (m - 1) // 2
 
 
-cdef class PairsArgs(Args):
-    cdef Pairs struct
+cdef class CondensedDistancesArgs(Args):
+    cdef CondensedDistances struct
 
-    def __init__(self, n, d, panels, values, largest):
-        cdef Pairs *a = &self.struct
+    def __init__(self, n, d, panels, values, panel_max):
+        cdef CondensedDistances *a = &self.struct
         self.pointer = a
         a.n = n
         a.d = d
-        a.panels = <const double *> address(panels, "f8", n_panels(n) * d * PANEL, self.kept)
-        a.values = <double *> address(values, "f8", triangle_size(n), self.kept, True)
-        a.largest = <double *> address(largest, "f8", n_panels(n), self.kept, True)
+        a.panels = <const double *> address(panels, "f8", count_panels(n) * d * PANEL, self.kept)
+        a.values = <double *> address(values, "f8", condensed_size(n), self.kept, True)
+        a.panel_max = <double *> address(panel_max, "f8", count_panels(n), self.kept, True)
 
 
-cdef class ScanArgs(Args):
-    cdef Scan struct
+cdef class NearestClustersArgs(Args):
+    cdef NearestClusters struct
 
-    def __init__(self, m, n_blocks, values, best, second, place):
-        cdef Scan *a = &self.struct
+    def __init__(self, m, n_blocks, values, distance, second_distance, neighbor):
+        cdef NearestClusters *a = &self.struct
+        cdef Py_ssize_t length = n_blocks * m
         self.pointer = a
         a.m = m
-        a.values = <const double *> address(values, "f8", triangle_size(m), self.kept)
-        a.best = <double *> address(best, "f8", n_blocks * m, self.kept, True)
-        a.second = <double *> address(second, "f8", n_blocks * m, self.kept, True)
-        a.place = <double *> address(place, "f8", n_blocks * m, self.kept, True)
+        a.values = <const double *> address(values, "f8", condensed_size(m), self.kept)
+        a.distance = <double *> address(distance, "f8", length, self.kept, True)
+        a.second_distance = <double *> address(second_distance, "f8", length, self.kept, True)
+        a.neighbor = <double *> address(neighbor, "f8", length, self.kept, True)
 
 
 cdef class ContractionArgs(Args):
     cdef Contraction struct
 
-    def __init__(self, m, method, values, sizes, first, other):
+    def __init__(self, m, method, values, sizes, survivors, absorbed):
         cdef Contraction *a = &self.struct
         self.pointer = a
         a.m = m
-        a.kept = len(first)
+        a.n_kept = len(survivors)
         a.method = method
-        a.values = <double *> address(values, "f8", triangle_size(m), self.kept, True)
+        a.values = <double *> address(values, "f8", condensed_size(m), self.kept, True)
         a.sizes = <const double *> address(sizes, "f8", m, self.kept)
-        a.first = <const int32_t *> address(first, "i4", a.kept, self.kept)
-        a.other = <const int32_t *> address(other, "i4", a.kept, self.kept)
+        a.survivors = <const int32_t *> address(survivors, "i4", a.n_kept, self.kept)
+        a.absorbed = <const int32_t *> address(absorbed, "i4", a.n_kept, self.kept)
 
 
-cdef class ChainArgs(Args):
-    cdef Chain struct
+cdef class NNChainArgs(Args):
+    cdef NNChain struct
 
-    def __init__(self, m, method, double margin, values, sizes, chain, state, left, right,
+    def __init__(self, m, method, double margin, values, sizes, chain, counts, left, right,
                  heights):
-        cdef Chain *a = &self.struct
+        cdef NNChain *a = &self.struct
         self.pointer = a
         a.m = m
         a.method = method
         a.margin = margin
-        a.values = <double *> address(values, "f8", triangle_size(m), self.kept, True)
+        a.values = <double *> address(values, "f8", condensed_size(m), self.kept, True)
         a.sizes = <double *> address(sizes, "f8", m, self.kept, True)
         a.chain = <int32_t *> address(chain, "i4", m, self.kept, True)
-        a.state = <int64_t *> address(state, "i8", 3, self.kept, True)
+        a.counts = <int64_t *> address(counts, "i8", 3, self.kept, True)
         a.left = <int32_t *> address(left, "i4", m - 1, self.kept, True)
         a.right = <int32_t *> address(right, "i4", m - 1, self.kept, True)
         a.heights = <double *> address(heights, "f8", m - 1, self.kept, True)
 
 
-cdef class NamingArgs(Args):
-    cdef Naming struct
+cdef class NodeNumbersArgs(Args):
+    cdef NodeNumbers struct
 
-    def __init__(self, n, left, right, parents, children, *, bint ordered):
-        cdef Naming *a = &self.struct
+    def __init__(self, n, left, right, parent, children, *, bint sorts_pairs):
+        cdef NodeNumbers *a = &self.struct
         self.pointer = a
         a.n = n
-        a.ordered = ordered
+        a.sorts_pairs = sorts_pairs
         a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
         a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
-        a.parents = <int32_t *> address(parents, "i4", 2 * n - 1, self.kept, True)
+        a.parent = <int32_t *> address(parent, "i4", 2 * n - 1, self.kept, True)
         a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
 
 
-cdef class PaintingArgs(Args):
-    cdef Painting struct
+cdef class LeafLabelsArgs(Args):
+    cdef LeafLabels struct
 
     def __init__(self, n, children, labels):
-        cdef Painting *a = &self.struct
+        cdef LeafLabels *a = &self.struct
         self.pointer = a
         a.n = n
         a.children = <const int64_t *> address(children, "i8", 2 * (n - 1), self.kept)
         a.labels = <int64_t *> address(labels, "i8", 2 * n - 1, self.kept, True)
 
 
-cdef class OrientArgs(Args):
-    cdef Orient struct
+cdef class OrientationArgs(Args):
+    cdef Orientation struct
 
-    def __init__(self, n, left, right, children, first, entered):
-        cdef Orient *a = &self.struct
+    def __init__(self, n, left, right, children, first_leaf, entry):
+        cdef Orientation *a = &self.struct
         self.pointer = a
         a.n = n
         a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
         a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
         a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
-        a.first = <int32_t *> address(first, "i4", 2 * n - 1, self.kept, True)
-        a.entered = <int32_t *> address(entered, "i4", 2 * n - 1, self.kept, True)
+        a.first_leaf = <int32_t *> address(first_leaf, "i4", 2 * n - 1, self.kept, True)
+        a.entry = <int32_t *> address(entry, "i4", 2 * n - 1, self.kept, True)

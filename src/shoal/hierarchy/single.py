@@ -3,37 +3,37 @@
 import numpy as np
 
 from shoal.core import parallel
-from shoal.hierarchy.args import OrientArgs
-from shoal.hierarchy.dendrogram import Merges, children_of, named
+from shoal.hierarchy.args import OrientationArgs
+from shoal.hierarchy.dendrogram import Merges, build_dendrogram, number_nodes
 from shoal.space.spanning_tree import boruvka, prim
 
-FEW = 512  # points for which Prim's algorithm is as fast as a tree
+MAX_PRIM_POINTS = 512  # up to which Prim's algorithm is as fast as Borůvka's on a panel tree
 
 
-def single(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def single_linkage(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Children and heights, as scikit-learn has them from Prim's order from row 0.
 
     The heights' bits are scikit-learn's. Where edges tie, Prim's algorithm decides.
     """
     x = np.ascontiguousarray(X, dtype=np.float64)
-    edges = boruvka(x) if len(x) > FEW else None
+    edges = boruvka(x) if len(x) > MAX_PRIM_POINTS else None
     if edges is not None:
-        return _oriented(*edges)
-    joined, heights = prim(x)
-    before = np.concatenate([np.zeros(1, np.int32), joined[:-1]])
-    return children_of(Merges(before, joined, heights), ordered=False)
+        return _orient_edges(*edges)
+    added, lengths = prim(x)
+    added_before = np.concatenate([np.zeros(1, np.int32), added[:-1]])
+    return build_dendrogram(Merges(added_before, added, lengths), sorts_pairs=False)
 
 
-def _oriented(
-    left: np.ndarray, right: np.ndarray, heights: np.ndarray
+def _orient_edges(
+    left: np.ndarray, right: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Children in Prim's order, and heights, of the edges of a tree, the shortest first."""
+    """Children in Prim's order, and heights, from the edges of a tree, the shortest first."""
     n = len(left) + 1
-    children = named(left, right, ordered=False)
-    first = np.ones(2 * n - 1, np.int32)
-    args = OrientArgs(n, left, right, children, first, np.zeros(2 * n - 1, np.int32))
-    parallel.run_kernel("count_points", "f8", args, n - 1, 2**20, in_order=True)
-    first[-1] = 0
-    parallel.run_kernel("lay_out", "f8", args, n - 1, 2**20, in_order=True)
-    parallel.run_kernel("orient", "f8", args, n - 1, 2**20, in_order=True)
-    return children.astype(np.intp, copy=False), heights
+    children = number_nodes(left, right, sorts_pairs=False)
+    first_leaf = np.ones(2 * n - 1, np.int32)
+    args = OrientationArgs(n, left, right, children, first_leaf, np.zeros(2 * n - 1, np.int32))
+    parallel.run_kernel("count_leaves", "f8", args, n - 1, 2**20, in_order=True)
+    first_leaf[-1] = 0
+    parallel.run_kernel("assign_leaf_ranges", "f8", args, n - 1, 2**20, in_order=True)
+    parallel.run_kernel("orient_children", "f8", args, n - 1, 2**20, in_order=True)
+    return children.astype(np.intp, copy=False), lengths

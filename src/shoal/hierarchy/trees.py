@@ -12,9 +12,11 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist
 from sklearn.utils._param_validation import Interval, validate_params
 
-from shoal.hierarchy import single, triangle, ward
-from shoal.hierarchy.dendrogram import Merges, children_of
-from shoal.hierarchy.triangle import NOT_FINITE, euclidean_triangle
+from shoal.hierarchy import condensed
+from shoal.hierarchy.condensed import NOT_FINITE, condensed_euclidean
+from shoal.hierarchy.dendrogram import Merges, build_dendrogram
+from shoal.hierarchy.single import single_linkage
+from shoal.hierarchy.ward import ward_linkage
 
 LINKAGES = ("ward", "complete", "average", "single")
 PARTIAL_BUILD = (
@@ -86,16 +88,16 @@ def ward_tree(
            [8, 9]])
     """
     rows = _as_rows(X)
-    if connectivity is not None or not _is_usual(rows):
+    if connectivity is not None or not _is_supported(rows):
         return sklearn.cluster.ward_tree(
             X, connectivity=connectivity, n_clusters=n_clusters, return_distance=return_distance
         )
     if n_clusters is not None:
         warnings.warn(PARTIAL_BUILD, stacklevel=3)
-    _warn_of_distances(rows)
+    _warn_if_distances(rows)
     _refuse_non_finite(rows)
-    children, heights = children_of(ward.ward(rows), ordered=True)
-    return _answer(children, heights, return_distance)
+    children, heights = build_dendrogram(ward_linkage(rows), sorts_pairs=True)
+    return _as_result(children, heights, return_distance)
 
 
 def linkage_tree(
@@ -157,7 +159,7 @@ def linkage_tree(
     array([1., 3., 7.])
     """
     rows = _as_rows(X)
-    if connectivity is not None or linkage not in LINKAGES[1:] or not _is_usual(rows):
+    if connectivity is not None or linkage not in LINKAGES[1:] or not _is_supported(rows):
         return sklearn.cluster.linkage_tree(
             X, connectivity, n_clusters, linkage, affinity, return_distance
         )
@@ -171,14 +173,14 @@ def linkage_tree(
     if linkage == "single":
         children, heights = _single_tree(rows, affinity, metric)
     else:
-        merges = _triangle_tree(rows, metric, linkage)
-        children, heights = children_of(merges, ordered=True)
-    return _answer(children, heights, return_distance)
+        merges = _condensed_linkage(rows, metric, linkage)
+        children, heights = build_dendrogram(merges, sorts_pairs=True)
+    return _as_result(children, heights, return_distance)
 
 
-def _answer(children: np.ndarray, heights: np.ndarray, return_distance: bool) -> tuple:
-    found = (children, 1, len(children) + 1, None)
-    return (*found, heights) if return_distance else found
+def _as_result(children: np.ndarray, heights: np.ndarray, return_distance: bool) -> tuple:
+    result = (children, 1, len(children) + 1, None)
+    return (*result, heights) if return_distance else result
 
 
 def _as_rows(X: Any) -> np.ndarray:
@@ -186,8 +188,8 @@ def _as_rows(X: Any) -> np.ndarray:
     return np.reshape(X, (-1, 1)) if X.ndim == 1 else X
 
 
-def _is_usual(rows: np.ndarray) -> bool:
-    """Whether this is data to compute on; else scikit-learn has its own words for it."""
+def _is_supported(rows: np.ndarray) -> bool:
+    """Whether these are data to compute on; if not, scikit-learn raises its own errors."""
     return rows.ndim == 2 and rows.dtype.kind in "fiub" and len(rows) > 1 and rows.shape[1] > 0
 
 
@@ -196,8 +198,8 @@ def _refuse_non_finite(rows: np.ndarray) -> None:
         raise ValueError(NOT_FINITE)
 
 
-def _warn_of_distances(rows: np.ndarray) -> None:
-    """SciPy's warning of what looks like a distance matrix given as rows."""
+def _warn_if_distances(rows: np.ndarray) -> None:
+    """SciPy's warning of rows that look like a distance matrix."""
     if (
         rows.shape[0] == rows.shape[1]
         and np.all(np.isclose(np.diagonal(rows), 0))
@@ -212,8 +214,8 @@ def _warn_of_distances(rows: np.ndarray) -> None:
         )
 
 
-def _condensed(square: np.ndarray) -> np.ndarray:
-    """The triangle above the diagonal, row by row, in float64."""
+def _condense(square: np.ndarray) -> np.ndarray:
+    """A condensed matrix of what is above the diagonal, row by row, in float64."""
     if square.shape[0] != square.shape[1]:
         raise ValueError(f"Distance matrix should be square, got matrix of shape {square.shape}")
     n = len(square)
@@ -225,32 +227,32 @@ def _condensed(square: np.ndarray) -> np.ndarray:
     return values
 
 
-def _triangle_tree(rows: np.ndarray, metric: Any, method: str) -> Merges:
+def _condensed_linkage(rows: np.ndarray, metric: Any, method: str) -> Merges:
     """Merges by complete or average linkage."""
     if metric == "precomputed":
         square = rows
     elif callable(metric):
         square = np.asarray(metric(rows))
     else:
-        _warn_of_distances(rows)
+        _warn_if_distances(rows)
         if metric == "euclidean":
             _refuse_non_finite(rows)
-            return triangle.linkage(lambda: euclidean_triangle(rows), len(rows), method)
-        return triangle.linkage(lambda: _finite(pdist(rows, metric)), len(rows), method)
-    return triangle.linkage(lambda: _finite(_condensed(square)), len(square), method)
+            return condensed.linkage(lambda: condensed_euclidean(rows), len(rows), method)
+        return condensed.linkage(lambda: _checked_finite(pdist(rows, metric)), len(rows), method)
+    return condensed.linkage(lambda: _checked_finite(_condense(square)), len(square), method)
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
+def _checked_finite(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(NOT_FINITE)
     return values
 
 
-def _within_reach(rows: np.ndarray) -> bool:
-    """Whether squared distances of rows are numbers."""
+def _has_finite_squares(rows: np.ndarray) -> bool:
+    """Whether squared distances of rows are finite."""
     with np.errstate(all="ignore"):
         span = np.float64(rows.max()) - np.float64(rows.min())
-        if np.isfinite(span * span * rows.shape[1]):  # soon seen, and nearly always so
+        if np.isfinite(span * span * rows.shape[1]):  # quick, and nearly always true
             return True
         span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
         return bool(np.isfinite(np.square(span).sum()))
@@ -264,16 +266,16 @@ def _single_tree(rows: np.ndarray, affinity: Any, metric: Any) -> tuple[np.ndarr
     """
     if metric == "precomputed" or callable(metric):
         square = rows if metric == "precomputed" else np.asarray(metric(rows))
-        found = hierarchy.linkage(_condensed(square), "single")
-        return found[:, :2].astype(np.intp), found[:, 2].copy()
+        merges = hierarchy.linkage(_condense(square), "single")
+        return merges[:, :2].astype(np.intp), merges[:, 2].copy()
     if metric == "euclidean" and np.isfinite(rows).all():
-        if not _within_reach(rows):  # scikit-learn's fit never ends here
+        if not _has_finite_squares(rows):  # scikit-learn's fit never ends here
             raise ValueError(NOT_FINITE)
-        return single.single(rows)
-    found = sklearn.cluster.linkage_tree(
+        return single_linkage(rows)
+    result = sklearn.cluster.linkage_tree(
         rows, linkage="single", affinity=affinity, return_distance=True
     )
-    return found[0], found[4]
+    return result[0], result[4]
 
 
 def _complete_linkage(*args: Any, **kwargs: Any) -> tuple:
@@ -288,8 +290,8 @@ def _single_linkage(*args: Any, **kwargs: Any) -> tuple:
     return linkage_tree(*args, linkage="single", **kwargs)
 
 
-# Functions of their own, so that joblib's Memory keeps them apart.
-TREES = {
+# Separate functions, so that joblib's Memory does not confuse them.
+TREE_BUILDERS = {
     "ward": ward_tree,
     "complete": _complete_linkage,
     "average": _average_linkage,

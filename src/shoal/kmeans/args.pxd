@@ -1,6 +1,6 @@
 from shoal.kmeans.kernels.structs cimport (
-    BUCKETS, Assignment, Batch, Centers, Following, Measure, Packing, Reduction, Search, Seeding,
-    Update,
+    BUCKETS, Assignment, Batch, BoundUpdate, CenterUpdate, Centers, Measure, Packing, Reduction,
+    Search, Seeding,
 )
 
 

@@ -8,30 +8,31 @@ from shoal.core.parallel import load_kernels
 
 load_kernels(
     "shoal.kmeans.kernels",
-    "assign", "bounds", "follow", "measure", "minibatch", "seeding", "sparse", "update",
+    "assign", "bounds", "drift", "measure", "minibatch", "seeding", "sparse", "update",
 )
 
 N_BUCKETS = BUCKETS
 
 
 cdef class CenterArgs:
-    """Centers in every form; see the struct for shapes."""
+    """Centers in every layout; see the struct for shapes."""
 
-    def __init__(self, str type, k, d, padded, n_groups, radius, rows, columns, norms, panels,
-                 panel_norms, place_center, group_panels, group_sizes, center_group):
+    def __init__(self, str type, k, d, padded_k, n_groups, max_squared_norm, values, transposed,
+                 squared_norms, panels, panel_squared_norms, panel_centers, group_panels,
+                 group_sizes, center_group):
         self.kept = []
         self.type = type
         cdef Centers *c = &self.struct
         c.k = k
-        c.padded = padded
+        c.padded_k = padded_k
         c.n_groups = n_groups
-        c.radius = <const double *> address(radius, "f8", 1, self.kept)
-        c.rows = <const double *> address(rows, "f8", k * d, self.kept)
-        c.columns = <const double *> address(columns, "f8", d * padded, self.kept)
-        c.norms = <const double *> address(norms, "f8", padded, self.kept)
-        c.panels = address(panels, type, len(place_center) * d, self.kept)
-        c.panel_norms = address(panel_norms, type, len(place_center), self.kept)
-        c.place_center = <const int32_t *> address(place_center, "i4", k, self.kept)
+        c.max_squared_norm = <const double *> address(max_squared_norm, "f8", 1, self.kept)
+        c.values = <const double *> address(values, "f8", k * d, self.kept)
+        c.transposed = <const double *> address(transposed, "f8", d * padded_k, self.kept)
+        c.squared_norms = <const double *> address(squared_norms, "f8", padded_k, self.kept)
+        c.panels = address(panels, type, len(panel_centers) * d, self.kept)
+        c.panel_squared_norms = address(panel_squared_norms, type, len(panel_centers), self.kept)
+        c.panel_centers = <const int32_t *> address(panel_centers, "i4", k, self.kept)
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
         c.center_group = <const int32_t *> address(center_group, "i4", k, self.kept)
@@ -41,8 +42,9 @@ cdef class AssignmentArgs(Args):
     cdef Assignment struct
 
     def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, *, bint elkan, labels,
-                 counts, sums=None, gap=None, lower=None, fall=None, sink=None, apart=None,
-                 dirty=None, fresh=None, moved=None):
+                 counts, sums=None, bound_gap=None, lower_bounds=None, gap_drift=None,
+                 lower_drift=None, nearest_center_distance=None, dirty=None,
+                 recompute_sums=None, n_moved=None):
         cdef Assignment *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
@@ -52,64 +54,69 @@ cdef class AssignmentArgs(Args):
         self.kept.append(centers)
         a.centers = centers.struct
         a.elkan = elkan
-        a.first = True
+        a.is_first_pass = True
         a.labels = <int32_t *> address(labels, "i4", n, self.kept, True)
         a.counts = <int64_t *> address(counts, "i8", 4 * n_blocks, self.kept, True)
         a.sums = <double *> address(sums, "f8", n_blocks * k * (d + 1), self.kept, True)
-        a.gap = <float *> address(gap, "f4", n, self.kept, True)
-        a.lower = <float *> address(lower, "f4", n * groups, self.kept, True)
-        a.fall = <const float *> address(fall, "f4", k * BUCKETS, self.kept)
-        a.sink = <const float *> address(sink, "f4", groups * k * BUCKETS, self.kept)
-        a.apart = <const float *> address(apart, "f4", k, self.kept)
+        a.bound_gap = <float *> address(bound_gap, "f4", n, self.kept, True)
+        a.lower_bounds = <float *> address(lower_bounds, "f4", n * groups, self.kept, True)
+        a.gap_drift = <const float *> address(gap_drift, "f4", k * BUCKETS, self.kept)
+        a.lower_drift = <const float *> address(lower_drift, "f4", groups * k * BUCKETS, self.kept)
+        a.nearest_center_distance = <const float *> address(
+            nearest_center_distance, "f4", k, self.kept)
         a.dirty = <uint8_t *> address(dirty, "u1", n_blocks * k, self.kept, True)
-        a.fresh = <uint8_t *> address(fresh, "u1", n_blocks, self.kept, True)
-        a.moved = <int64_t *> address(moved, "i8", n_blocks, self.kept, True)
+        a.recompute_sums = <uint8_t *> address(recompute_sums, "u1", n_blocks, self.kept, True)
+        a.n_moved = <int64_t *> address(n_moved, "i8", n_blocks, self.kept, True)
 
     @property
-    def first(self):
+    def is_first_pass(self):
         """Whether there are no labels yet."""
-        return self.struct.first
+        return self.struct.is_first_pass
 
-    @first.setter
-    def first(self, bint value):
-        self.struct.first = value
+    @is_first_pass.setter
+    def is_first_pass(self, bint value):
+        self.struct.is_first_pass = value
 
     def drop_sums(self):
-        """No pass from now on takes sums."""
+        """Let the passes from now on compute no sums."""
         self.struct.sums = NULL
 
 
-cdef class FollowingArgs(Args):
-    """Bounds that begin with centers anywhere: nothing has moved yet."""
+cdef class BoundUpdateArgs(Args):
+    """The drift of the bounds since they were reset, and the last step of the centers."""
 
-    cdef Following struct
+    cdef BoundUpdate struct
 
-    def __init__(self, CenterArgs centers, Py_ssize_t d, *, bint local, shifts, drift, reach,
-                 fallen, sunk, fall, sink, apart):
-        cdef Following *a = &self.struct
+    def __init__(self, CenterArgs centers, Py_ssize_t d, *, bint neighbors_only, center_shift,
+                 group_shift, max_upper_bound, gap_drift_f64, lower_drift_f64, gap_drift,
+                 lower_drift, nearest_center_distance):
+        cdef BoundUpdate *a = &self.struct
         cdef Py_ssize_t k = centers.struct.k, groups = centers.struct.n_groups
         self.pointer = a
         self.kept.append(centers)
         a.centers = centers.struct
         a.d = d
-        a.local = local
-        a.shifts = <const double *> address(shifts, "f8", k, self.kept)
-        a.drift = address(drift, centers.type, groups * centers.struct.padded, self.kept)
-        a.reach = <double *> address(reach, "f8", k * BUCKETS, self.kept, True)
-        a.fallen = <double *> address(fallen, "f8", k * BUCKETS, self.kept, True)
-        a.sunk = <double *> address(sunk, "f8", groups * k * BUCKETS, self.kept, True)
-        a.fall = <float *> address(fall, "f4", k * BUCKETS, self.kept, True)
-        a.sink = <float *> address(sink, "f4", groups * k * BUCKETS, self.kept, True)
-        a.apart = <float *> address(apart, "f4", k, self.kept, True)
+        a.neighbors_only = neighbors_only
+        a.center_shift = <const double *> address(center_shift, "f8", k, self.kept)
+        a.group_shift = address(
+            group_shift, centers.type, groups * centers.struct.padded_k, self.kept)
+        a.max_upper_bound = <double *> address(max_upper_bound, "f8", k * BUCKETS, self.kept, True)
+        a.gap_drift_f64 = <double *> address(gap_drift_f64, "f8", k * BUCKETS, self.kept, True)
+        a.lower_drift_f64 = <double *> address(
+            lower_drift_f64, "f8", groups * k * BUCKETS, self.kept, True)
+        a.gap_drift = <float *> address(gap_drift, "f4", k * BUCKETS, self.kept, True)
+        a.lower_drift = <float *> address(lower_drift, "f4", groups * k * BUCKETS, self.kept, True)
+        a.nearest_center_distance = <float *> address(
+            nearest_center_distance, "f4", k, self.kept, True)
 
     @property
-    def everything(self):
+    def all_examined(self):
         """Whether every row was examined in the last pass."""
-        return self.struct.everything
+        return self.struct.all_examined
 
-    @everything.setter
-    def everything(self, bint value):
-        self.struct.everything = value
+    @all_examined.setter
+    def all_examined(self, bint value):
+        self.struct.all_examined = value
 
 
 cdef class ReductionArgs(Args):
@@ -127,21 +134,21 @@ cdef class ReductionArgs(Args):
         a.n_blocks = n_blocks
         a.sums = <const double *> address(sums, "f8", n_blocks * length, self.kept)
         a.dirty = <const uint8_t *> address(dirty, "u1", n_blocks * k, self.kept)
-        a.everything = True
+        a.all_clusters = True
         a.labels = <const int32_t *> address(labels, "i4", rows.struct.n, self.kept)
         a.totals = <double *> address(totals, "f8", length, self.kept, True)
 
     @property
-    def everything(self):
-        """Whether every cluster is summed anew."""
-        return self.struct.everything
+    def all_clusters(self):
+        """Whether every cluster is summed, dirty or not."""
+        return self.struct.all_clusters
 
-    @everything.setter
-    def everything(self, bint value):
-        self.struct.everything = value or self.struct.dirty == NULL
+    @all_clusters.setter
+    def all_clusters(self, bint value):
+        self.struct.all_clusters = value or self.struct.dirty == NULL
 
     def in_order(self, wanted):
-        """Arguments for a run over the rows, one block after the other, in place of clusters."""
+        """Arguments for a run over rows, one block after the other, in place of clusters."""
         return OrderedArgs(self, wanted)
 
 
@@ -156,38 +163,38 @@ cdef class OrderedArgs(Args):
         a.wanted = <const uint8_t *> address(wanted, "u1", a.k, self.kept)
 
 
-cdef class UpdateArgs(Args):
-    cdef Update struct
+cdef class CenterUpdateArgs(Args):
+    cdef CenterUpdate struct
 
-    def __init__(self, k, d, totals, old, rows, shifts):
-        cdef Update *a = &self.struct
+    def __init__(self, k, d, totals, old_centers, new_centers, center_shift):
+        cdef CenterUpdate *a = &self.struct
         self.pointer = a
         a.k = k
         a.d = d
         a.totals = <const double *> address(totals, "f8", k * (d + 1), self.kept)
-        a.old = <const double *> address(old, "f8", k * d, self.kept)
-        a.rows = <double *> address(rows, "f8", k * d, self.kept, True)
-        a.shifts = <double *> address(shifts, "f8", k, self.kept, True)
+        a.old_centers = <const double *> address(old_centers, "f8", k * d, self.kept)
+        a.new_centers = <double *> address(new_centers, "f8", k * d, self.kept, True)
+        a.center_shift = <double *> address(center_shift, "f8", k, self.kept, True)
 
 
 cdef class PackingArgs(Args):
     cdef Packing struct
 
     def __init__(self, CenterArgs centers, d):
-        # The arrays were made writable by their owner; the same ones, seen from the other side.
+        # The same arrays, which their owner made writable.
         cdef Packing *a = &self.struct
         cdef Centers *c = &centers.struct
         self.pointer = a
         self.kept = [centers]
         a.k = c.k
         a.d = d
-        a.padded = c.padded
-        a.rows = c.rows
-        a.columns = <double *> c.columns
-        a.norms = c.norms
+        a.padded_k = c.padded_k
+        a.values = c.values
+        a.transposed = <double *> c.transposed
+        a.squared_norms = c.squared_norms
         a.panels = <void *> c.panels
-        a.panel_norms = <void *> c.panel_norms
-        a.place_center = c.place_center
+        a.panel_squared_norms = <void *> c.panel_squared_norms
+        a.panel_centers = c.panel_centers
 
 
 cdef class MeasureArgs(Args):
@@ -207,54 +214,57 @@ cdef class MeasureArgs(Args):
 
 
 cdef class SeedingArgs(Args):
-    """As many candidates as `points` has room for; `compare` says how many there are."""
+    """As many candidates as `points` has rows; `set_n_candidates` sets how many are in use."""
 
     cdef Seeding struct
-    cdef Py_ssize_t room
+    cdef Py_ssize_t max_candidates
 
     def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points, *,
-                 bint rounded, closest, nearest, reach, nearer, gains, left, panel=None,
-                 panel_norms=None, candidates=None, norms=None, columns=None):
+                 bint in_data_type, closest_squared, nearest_seed, prune_radius_squared,
+                 nearer_mask, gains, block_potential, panel=None, panel_norms=None,
+                 transposed=None, squared_norms=None, candidate_closest=None):
         cdef Seeding *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
         if len(points) > width:
             raise ValueError(f"{len(points)} candidates, room for {width}")
-        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (candidates, norms)
+        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (transposed, squared_norms)
         if forms[0] is None or forms[1] is None:
-            raise ValueError("dense rows need a panel and its norms, others candidates and norms")
+            raise ValueError("dense rows need panel and panel_norms, CSR rows transposed and "
+                             "squared_norms")
         self.set_rows(rows, &a.rows, sizeof(Seeding))
-        a.n_candidates = self.room = len(points)
-        a.rounded = rounded
+        a.n_candidates = self.max_candidates = len(points)
+        a.in_data_type = in_data_type
         a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
         a.panel = address(panel, rows.type, d * width, self.kept, True)
         a.panel_norms = address(panel_norms, rows.type, width, self.kept, True)
-        a.candidates = <double *> address(candidates, "f8", d * width, self.kept, True)
-        a.norms = <double *> address(norms, "f8", width, self.kept, True)
-        a.closest = <double *> address(closest, "f8", n, self.kept, True)
-        a.nearest = <int32_t *> address(nearest, "i4", n, self.kept, True)
-        a.reach = <const double *> address(reach, "f8", k, self.kept)
-        a.nearer = <uint8_t *> address(nearer, "u1", n, self.kept, True)
+        a.transposed = <double *> address(transposed, "f8", d * width, self.kept, True)
+        a.squared_norms = <double *> address(squared_norms, "f8", width, self.kept, True)
+        a.closest_squared = <double *> address(closest_squared, "f8", n, self.kept, True)
+        a.nearest_seed = <int32_t *> address(nearest_seed, "i4", n, self.kept, True)
+        a.prune_radius_squared = <const double *> address(prune_radius_squared, "f8", k, self.kept)
+        a.nearer_mask = <uint8_t *> address(nearer_mask, "u1", n, self.kept, True)
         a.gains = <double *> address(gains, "f8", n_blocks * width, self.kept, True)
-        a.left = <double *> address(left, "f8", n_blocks, self.kept, True)
-        a.columns = address(columns, rows.type, a.n_candidates * n, self.kept, True)
+        a.block_potential = <double *> address(block_potential, "f8", n_blocks, self.kept, True)
+        a.candidate_closest = address(candidate_closest, rows.type, a.n_candidates * n,
+                                      self.kept, True)
 
-    def compare(self, Py_ssize_t count):
-        """Candidates from now on."""
-        if not 0 <= count <= self.room:
-            raise ValueError(f"{count} candidates, room for {self.room}")
+    def set_n_candidates(self, Py_ssize_t count):
+        """The candidates of the next runs: the first `count` rows of `points`."""
+        if not 0 <= count <= self.max_candidates:
+            raise ValueError(f"{count} candidates, room for {self.max_candidates}")
         self.struct.n_candidates = count
 
-    def aiming(self):
-        """Arguments for a run over candidates in place of rows."""
-        return AimingArgs(self)
+    def packing(self):
+        """Arguments of pack_candidates, which runs over candidates in place of rows."""
+        return CandidatePackingArgs(self)
 
-    def choose(self, Py_ssize_t candidate, Py_ssize_t seed):
-        """The candidate that `accept` makes a seed, and its number."""
-        self.struct.chosen = candidate
-        self.struct.seed = <int32_t> seed
+    def set_accepted(self, Py_ssize_t candidate, Py_ssize_t seed):
+        """The candidate that accept_candidate makes a seed, and that seed's index."""
+        self.struct.accepted = candidate
+        self.struct.seed_index = <int32_t> seed
 
 
-cdef class AimingArgs(Args):
+cdef class CandidatePackingArgs(Args):
     def __init__(self, SeedingArgs seeding):
         self.pointer = &seeding.struct
         self.kept = [seeding]
@@ -263,35 +273,36 @@ cdef class AimingArgs(Args):
 cdef class SearchArgs(Args):
     cdef Search struct
 
-    def __init__(self, str type, closest, weights, before, targets, found, *, bint rounded):
+    def __init__(self, str type, closest_squared, weights, cumulative, targets, indices, *,
+                 bint in_data_type):
         cdef Search *a = &self.struct
-        cdef Py_ssize_t n = len(closest)
+        cdef Py_ssize_t n = len(closest_squared)
         self.pointer = a
-        a.n_blocks = len(before) - 1
+        a.n_blocks = len(cumulative) - 1
         a.n_targets = len(targets)
-        a.rounded = rounded
-        a.closest = <const double *> address(closest, "f8", n, self.kept)
+        a.in_data_type = in_data_type
+        a.closest_squared = <const double *> address(closest_squared, "f8", n, self.kept)
         a.weights = address(weights, type, n, self.kept)
-        a.before = <const double *> address(before, "f8", a.n_blocks + 1, self.kept)
+        a.cumulative = <const double *> address(cumulative, "f8", a.n_blocks + 1, self.kept)
         a.targets = <const double *> address(targets, "f8", a.n_targets, self.kept)
-        a.found = <int64_t *> address(found, "i8", a.n_targets, self.kept, True)
+        a.indices = <int64_t *> address(indices, "i8", a.n_targets, self.kept, True)
 
 
 cdef class BatchArgs(Args):
-    """A batch of `count` rows: those that are `drawn`, or all of them."""
+    """A batch of `batch_size` rows: those at `batch_indices`, or all of them."""
 
     cdef Batch struct
-    cdef list moving
+    cdef list step_arrays
     cdef str type
 
-    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks, Py_ssize_t count, *,
-                 labels, inertias, drawn=None):
+    def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks,
+                 Py_ssize_t batch_size, *, labels, block_inertia, batch_indices=None):
         cdef Batch *a = &self.struct
-        if drawn is None and count != rows.struct.n:
-            raise ValueError(f"a batch of {count} among {rows.struct.n} rows")
+        if batch_indices is None and batch_size != rows.struct.n:
+            raise ValueError(f"a batch of {batch_size} among {rows.struct.n} rows")
         if rows.type != centers.type:
             raise TypeError(f"rows are {rows.type}, centers {centers.type}")
-        if drawn is None:  # so a run goes over the rows, wherever they are
+        if batch_indices is None:  # a run is over the rows, which may lie in a file
             self.set_rows(rows, &a.rows, sizeof(Batch))
         else:
             self.pointer = a
@@ -299,17 +310,17 @@ cdef class BatchArgs(Args):
         self.kept += [rows, centers]
         self.type = rows.type
         a.centers = centers.struct
-        a.count = count
-        a.drawn = <const int64_t *> address(drawn, "i8", count, self.kept)
-        a.labels = <int32_t *> address(labels, "i4", count, self.kept, True)
-        a.inertias = <double *> address(inertias, "f8", n_blocks, self.kept, True)
+        a.batch_size = batch_size
+        a.batch_indices = <const int64_t *> address(batch_indices, "i8", batch_size, self.kept)
+        a.labels = <int32_t *> address(labels, "i4", batch_size, self.kept, True)
+        a.block_inertia = <double *> address(block_inertia, "f8", n_blocks, self.kept, True)
 
-    def move(self, old, weights, new, new_weights):
-        """Centers and weights before and after the next step."""
+    def set_step(self, old_centers, old_weight_sums, new_centers, new_weight_sums):
+        """Centers and their weights before and after the next step."""
         cdef Batch *a = &self.struct
         cdef Py_ssize_t k = a.centers.k, length = k * a.rows.d
-        self.moving = []
-        a.old = address(old, self.type, length, self.moving)
-        a.weights = address(weights, self.type, k, self.moving)
-        a.new = address(new, self.type, length, self.moving, True)
-        a.new_weights = address(new_weights, self.type, k, self.moving, True)
+        self.step_arrays = []
+        a.old_centers = address(old_centers, self.type, length, self.step_arrays)
+        a.old_weight_sums = address(old_weight_sums, self.type, k, self.step_arrays)
+        a.new_centers = address(new_centers, self.type, length, self.step_arrays, True)
+        a.new_weight_sums = address(new_weight_sums, self.type, k, self.step_arrays, True)

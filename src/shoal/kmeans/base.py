@@ -1,4 +1,4 @@
-"""What KMeans and MiniBatchKMeans share: first centers, and what fitted centers answer."""
+"""What KMeans and MiniBatchKMeans share: initial centers, predict, transform and score."""
 
 import warnings
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
@@ -16,13 +17,14 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
 from shoal.core.rows import Rows
-from shoal.kmeans.centers import Centers, distances, inertia, nearest
-from shoal.kmeans.seeding import ROUNDED_ROWS, draw_seeds, probabilities
+from shoal.kmeans.centers import Centers, assign_labels, compute_distances, compute_inertia
+from shoal.kmeans.seeding import MAX_ROWS_IN_FLOAT32, draw_seeds, probabilities
 
 
 class BaseKMeans(
@@ -32,7 +34,7 @@ class BaseKMeans(
     ClusterMixin,
     BaseEstimator,
 ):
-    """An estimator whose result is k centers."""
+    """Base class of estimators whose result is k centers."""
 
     __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}  # no metadata
 
@@ -46,14 +48,14 @@ class BaseKMeans(
         "random_state": ["random_state"],
     }
 
-    _rounded_rows: ClassVar[int] = ROUNDED_ROWS  # of draw_seeds
+    _max_rows_in_float32: ClassVar[int] = MAX_ROWS_IN_FLOAT32  # of draw_seeds
 
     n_clusters: int
     init: str | ArrayLike | Callable
     n_init: int | str
 
     def _count_runs(self, X: Any, default: int) -> int:
-        """Number of first centers to try, once X and the parameters are seen together."""
+        """Number of runs, after the checks that need both X and the parameters."""
         if X.shape[0] < self.n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
         given = _is_arraylike_not_scalar(self.init)
@@ -70,11 +72,21 @@ class BaseKMeans(
             n_init = 1
         return n_init
 
+    def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
+        """Origin of dense rows, and the squared shift that ends a run."""
+        if sp.issparse(X):
+            variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
+            return None, float(np.mean(variance)) * self.tol
+        mean, variance = Rows(X).moments()
+        if not np.isfinite(mean).all():
+            check_finite(self, X)
+        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
+
     def _check_init(self, rows: Rows) -> Any:
-        """`init` with arrays checked and less the origin."""
+        """`init`: an array checked and less the origin, or a callable bound to the data."""
         if not _is_arraylike_not_scalar(self.init):
             if callable(self.init) and not rows.sparse:
-                centered = np.asarray(rows.X) - rows.origin  # a callable must see these
+                centered = np.asarray(rows.X) - rows.origin  # as in scikit-learn
                 return lambda k, random_state: self.init(centered, k, random_state=random_state)
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
@@ -85,10 +97,13 @@ class BaseKMeans(
         return init if rows.sparse else init - rows.origin
 
     def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
-        """Centers to begin a run from, less the origin."""
+        """Initial centers of a run, less the origin."""
         if isinstance(init, str) and init == "k-means++":
             chosen = draw_seeds(
-                rows, self.n_clusters, random_state, rounded_rows=self._rounded_rows
+                rows,
+                self.n_clusters,
+                random_state,
+                max_rows_in_float32=self._max_rows_in_float32,
             )
             return rows.gather_centered(chosen)
         if isinstance(init, str):
@@ -117,14 +132,14 @@ class BaseKMeans(
     def _rows_and_centers(
         self, X: Any, sample_weight: Any = None, *, finite: bool = True
     ) -> tuple[Rows, Centers]:
-        """New data beside the fitted centers."""
+        """New data, and the fitted centers packed for it."""
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
         return rows, Centers(self.cluster_centers_, rows)
 
-    def _nearest(self, rows: Rows, centers: Centers) -> np.ndarray:
-        labels, all_finite = nearest(rows, centers)
+    def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
+        labels, all_finite = assign_labels(rows, centers)
         if not all_finite:
             check_finite(self, rows.X)
         return labels
@@ -142,7 +157,7 @@ class BaseKMeans(
         labels : ndarray of shape (n_samples,), int32
             Index of the nearest center.
         """
-        return self._nearest(*self._rows_and_centers(X, finite=False))
+        return self._assign_labels(*self._rows_and_centers(X, finite=False))
 
     def transform(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Distance of each row to every center.
@@ -164,7 +179,7 @@ class BaseKMeans(
         if out is None:
             out = np.empty((rows.n, centers.k), rows.dtype)
         check_out(out, (rows.n, centers.k), rows.dtype)
-        if not distances(rows, centers, out):
+        if not compute_distances(rows, centers, out):
             check_finite(self, rows.X)
         return out
 
@@ -186,7 +201,7 @@ class BaseKMeans(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
-        return -inertia(rows, centers, self._nearest(rows, centers))
+        return -compute_inertia(rows, centers, self._assign_labels(rows, centers))
 
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

@@ -1,4 +1,4 @@
-"""Steps of mini-batch k-means: a batch moves the centers, and weak centers are replaced."""
+"""Steps of mini-batch k-means: a batch moves the centers, and low-weight centers are reassigned."""
 
 from math import nan
 from typing import Any
@@ -8,115 +8,127 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.kmeans.args import BatchArgs
-from shoal.kmeans.centers import Centers, cut_rows, inertia, nearest, scratch_for
+from shoal.kmeans.centers import Centers, assign_labels, compute_inertia, cut_rows, scratch_for
 
-MANY = 2**19  # values of a batch whose inertia costs more than to leave it out
+LARGE_BATCH = 2**19  # values of a batch from which on it saves time to leave the inertia out
 
 
-def label(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
+def assign_rows(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     """Label of every row and the inertia, in one pass over dense rows."""
     if rows.sparse:
-        labels = nearest(rows, centers)[0]
-        return labels, inertia(rows, centers, labels)
+        labels = assign_labels(rows, centers)[0]
+        return labels, compute_inertia(rows, centers, labels)
     n_blocks, size = cut_rows(rows, centers.k)
-    labels, inertias = np.empty(rows.n, np.int32), np.empty(n_blocks)
-    args = BatchArgs(rows.args, centers.args, n_blocks, rows.n, labels=labels, inertias=inertias)
+    labels, block_inertia = np.empty(rows.n, np.int32), np.empty(n_blocks)
+    args = BatchArgs(
+        rows.args, centers.args, n_blocks, rows.n, labels=labels, block_inertia=block_inertia
+    )
     parallel.run_kernel("assign_batch", rows.type, args, rows.n, size, scratch_for(rows))
-    return labels, float(inertias.sum())
+    return labels, float(block_inertia.sum())
 
 
-class Steps:
-    """Centers in the data's type, the weight that each has seen, and the steps between them.
+class MiniBatchUpdater:
+    """Centers in the data's type and the weight of the rows that each has averaged so far.
 
     Parameters
     ----------
     centers : ndarray of shape (k, n_features) and the rows' dtype
-    weights : ndarray of shape (k,) and the same dtype
+    weight_sums : ndarray of shape (k,) and the same dtype
     rows : Rows
-        The data whose rows are drawn, or the first of several batches.
+        The data that batches are drawn from, or the first batch.
     """
 
-    def __init__(self, centers: np.ndarray, weights: np.ndarray, rows: Rows) -> None:
-        self.centers, self.weights = centers, weights
+    def __init__(self, centers: np.ndarray, weight_sums: np.ndarray, rows: Rows) -> None:
+        self.centers, self.weight_sums = centers, weight_sums
         self._packed = Centers(centers, rows)
         self._rows, self._args = None, None
 
-    def step(self, rows: Rows, drawn: np.ndarray | None = None, *, measured: bool = True) -> float:
-        """Move the centers by the rows drawn (by all, in their order); the batch's inertia.
+    def step(
+        self, rows: Rows, batch_indices: np.ndarray | None = None, *, needs_inertia: bool = True
+    ) -> float:
+        """Move the centers by a batch (None: all rows in their order); the batch's inertia.
 
-        The inertia is that before the step. If it need not be `measured`, it may be 0, or NaN
-        where dense rows are not finite.
+        The inertia is that of the centers before the step. Without `needs_inertia` it may
+        be 0, or NaN where dense rows are not finite.
         """
-        args = self._prepare(rows, drawn)
+        args = self._prepare_args(rows, batch_indices)
         self.pack()
-        centers, weights = np.empty_like(self.centers), np.empty_like(self.weights)
-        count = len(self._labels)
-        many = drawn is None and count * rows.d >= MANY
-        if rows.sparse or (many and not measured):
-            self._labels[:], finite = nearest(rows, self._packed)
-            total = inertia(rows, self._packed, self._labels) if measured else 0 if finite else nan
+        centers, weight_sums = np.empty_like(self.centers), np.empty_like(self.weight_sums)
+        batch_size = len(self._labels)
+        is_large = batch_indices is None and batch_size * rows.d >= LARGE_BATCH
+        if rows.sparse or (is_large and not needs_inertia):
+            self._labels[:], finite = assign_labels(rows, self._packed)
+            if needs_inertia:
+                total = compute_inertia(rows, self._packed, self._labels)
+            else:
+                total = 0 if finite else nan
         else:
             parallel.run_kernel(
-                "assign_batch", rows.type, args, count, self._size, scratch_for(rows)
+                "assign_batch", rows.type, args, batch_size, self._size, scratch_for(rows)
             )
-            total = float(self._inertias.sum())
-        args.move(self.centers, self.weights, centers, weights)
-        # fewer features than 64 would be less than what is read of a row at once
+            total = float(self._block_inertia.sum())
+        args.set_step(self.centers, self.weight_sums, centers, weight_sums)
+        # blocks of at least 64 features: fewer would be less than one read of a row fetches
         features = (
-            rows.d if rows.sparse else max(64, parallel.cut_blocks(rows.d, 16 * count, 16)[1])
+            rows.d if rows.sparse else max(64, parallel.cut_blocks(rows.d, 16 * batch_size, 16)[1])
         )
-        parallel.run_kernel("step", rows.type, args, rows.d, features, 8 * len(weights))
-        self.centers, self.weights = centers, weights
+        scratch = 8 * len(weight_sums)
+        parallel.run_kernel("update_centers_minibatch", rows.type, args, rows.d, features, scratch)
+        self.centers, self.weight_sums = centers, weight_sums
         return total
 
     def pack(self) -> Centers:
-        """The centers as they are now, in the forms that kernels read."""
-        if not np.array_equal(self._packed.rows, self.centers):
-            self._packed.rows[:] = self.centers
+        """The present centers in the forms that kernels read."""
+        if not np.array_equal(self._packed.values, self.centers):
+            self._packed.values[:] = self.centers
             self._packed.pack()
         return self._packed
 
-    def _prepare(self, rows: Rows, drawn: np.ndarray | None) -> BatchArgs:
-        """The kernels' arguments, kept while the rows and the size of a batch stay."""
-        count = rows.n if drawn is None else len(drawn)
-        if rows is not self._rows or drawn is None or len(self._drawn) != count:
+    def _prepare_args(self, rows: Rows, batch_indices: np.ndarray | None) -> BatchArgs:
+        """The kernels' arguments, kept as long as the rows and the batch size are the same."""
+        k, batch_size = len(self.centers), rows.n if batch_indices is None else len(batch_indices)
+        if (
+            rows is not self._rows
+            or batch_indices is None
+            or len(self._batch_indices) != batch_size
+        ):
             n_blocks, self._size = parallel.cut_blocks(
-                count, 20 + 8 * (len(self.weights) + rows.d) + 2 * len(self.weights) * rows.stored
+                batch_size, 20 + 8 * (k + rows.d) + 2 * k * rows.stored
             )
-            self._labels = np.empty(count, np.int32)
-            self._inertias = np.empty(n_blocks)
-            self._drawn = None if drawn is None else np.empty(count, np.int64)
+            self._labels = np.empty(batch_size, np.int32)
+            self._block_inertia = np.empty(n_blocks)
+            self._batch_indices = None if batch_indices is None else np.empty(batch_size, np.int64)
             self._rows = rows
             self._args = BatchArgs(
                 rows.args,
                 self._packed.args,
                 n_blocks,
-                count,
+                batch_size,
                 labels=self._labels,
-                inertias=self._inertias,
-                drawn=self._drawn,
+                block_inertia=self._block_inertia,
+                batch_indices=self._batch_indices,
             )
-        if drawn is not None:
-            self._drawn[:] = drawn
+        if batch_indices is not None:
+            self._batch_indices[:] = batch_indices
         return self._args
 
-    def replace_weak(
-        self, ratio: float, X: Any, drawn: np.ndarray | None, random_state: Any
+    def reassign_centers(
+        self, ratio: float, X: Any, batch_indices: np.ndarray | None, random_state: Any
     ) -> int:
-        """Put rows of the batch in the place of centers that have seen little; how many.
+        """Replace centers of low weight by random rows of the batch; the number of them.
 
         Those are centers with less than `ratio` times the largest weight, but at most
         half as many as the batch has rows.
         """
-        count = X.shape[0] if drawn is None else len(drawn)
-        weak = self.weights < ratio * self.weights.max()
-        if weak.sum() > 0.5 * count:
-            weak[np.argsort(self.weights)[int(0.5 * count) :]] = False
-        n_weak = int(weak.sum())
-        if n_weak:
-            chosen = random_state.choice(count, replace=False, size=n_weak)
-            rows = X[chosen if drawn is None else drawn[chosen]]
-            self.centers[weak] = rows.toarray() if hasattr(rows, "toarray") else rows
-        # not so little that they would be replaced again at once
-        self.weights[weak] = np.min(self.weights[~weak])
-        return n_weak
+        batch_size = X.shape[0] if batch_indices is None else len(batch_indices)
+        to_reassign = self.weight_sums < ratio * self.weight_sums.max()
+        if to_reassign.sum() > 0.5 * batch_size:
+            to_reassign[np.argsort(self.weight_sums)[int(0.5 * batch_size) :]] = False
+        n_reassigned = int(to_reassign.sum())
+        if n_reassigned:
+            chosen = random_state.choice(batch_size, replace=False, size=n_reassigned)
+            rows = X[chosen if batch_indices is None else batch_indices[chosen]]
+            self.centers[to_reassign] = rows.toarray() if hasattr(rows, "toarray") else rows
+        # the least weight of the others, lest they be reassigned again at once
+        self.weight_sums[to_reassign] = np.min(self.weight_sums[~to_reassign])
+        return n_reassigned

@@ -1,4 +1,4 @@
-"""Centers in the forms that kernels read, and the three things asked of them and rows."""
+"""Centers in the layouts that kernels read; labels, inertia and distances of rows to them."""
 
 import functools
 from contextlib import nullcontext
@@ -11,7 +11,7 @@ from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
 from shoal.kmeans.args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
 
-COUNTS = 4  # what a pass counts: labels changed, rows examined, near-ties, norms not finite
+N_COUNTS = 4  # of a block: labels changed, rows examined, near-ties, norms not finite
 
 
 class Centers:
@@ -20,9 +20,9 @@ class Centers:
     Parameters
     ----------
     values : ndarray of shape (k, n_features)
-        Copied into `rows`; call `pack` after changing that.
+        Copied into the attribute `values`; call `pack` after changing that.
     like : Rows
-        The rows they will meet.
+        The rows that they will be compared with.
     group : ndarray of shape (k,), optional
         Group of each center, 0 to n_groups - 1; by default there is one.
     """
@@ -30,86 +30,91 @@ class Centers:
     def __init__(self, values: np.ndarray, like: Rows, group: np.ndarray | None = None) -> None:
         self.k, d = values.shape
         self.type = like.type
-        self.rows = np.array(values, dtype=np.float64, order="C")
+        self.values = np.array(values, dtype=np.float64, order="C")
         width = parallel.tile_size(like.type)[1]
         if group is None:
             self.group, self.n_groups = np.zeros(self.k, np.int32), 1
-            places, group_panels, sizes = _one_group(self.k, width)
+            panel_centers, group_panels, sizes = _lay_out_one_group(self.k, width)
         else:
             self.group, self.n_groups = group, int(group.max()) + 1
-            places, group_panels, sizes = _places(group, self.n_groups, width)
-        self.padded = -(-self.k // 32) * 32
-        self._norms = np.zeros(self.padded)
-        self._radius = np.zeros(1)
-        panels = panel_norms = None
+            panel_centers, group_panels, sizes = _lay_out_panels(group, self.n_groups, width)
+        self.padded_k = -(-self.k // 32) * 32
+        self._squared_norms = np.zeros(self.padded_k)
+        self._max_squared_norm = np.zeros(1)
+        panels = panel_squared_norms = None
         if not like.sparse:
-            panels = np.empty((len(places), d), like.dtype)
-            panel_norms = np.empty(len(places), like.dtype)
+            panels = np.empty((len(panel_centers), d), like.dtype)
+            panel_squared_norms = np.empty(len(panel_centers), like.dtype)
         self.args = CenterArgs(
             self.type,
             self.k,
             d,
-            self.padded,
+            self.padded_k,
             self.n_groups,
-            self._radius,
-            self.rows,
-            np.zeros((d, self.padded)),
-            self._norms,
+            self._max_squared_norm,
+            self.values,
+            np.zeros((d, self.padded_k)),
+            self._squared_norms,
             panels,
-            panel_norms,
-            places,
+            panel_squared_norms,
+            panel_centers,
             group_panels,
             sizes,
             self.group,
         )
         self._packing = PackingArgs(self.args, d)
         self._n_panels = int(group_panels[-1])
-        self._panels_a_block = max(1, 4_000_000 // max(1, len(places) // self._n_panels * d))
+        panel_size = len(panel_centers) // self._n_panels * d
+        self._panels_per_block = max(1, 4_000_000 // max(1, panel_size))
         self.pack()
 
     def pack(self) -> None:
-        """Bring the other forms up to `rows`."""
+        """Bring the other layouts up to date with `values`."""
         # as in scikit-learn's row_norms: the rounding of this order decides exact ties
-        np.einsum("ij,ij->i", self.rows, self.rows, out=self._norms[: self.k])
-        self._radius[0] = np.maximum.reduce(self._norms)
-        parallel.run_kernel("pack", self.type, self._packing, self._n_panels, self._panels_a_block)
+        np.einsum("ij,ij->i", self.values, self.values, out=self._squared_norms[: self.k])
+        self._max_squared_norm[0] = np.maximum.reduce(self._squared_norms)
+        parallel.run_kernel(
+            "pack_centers", self.type, self._packing, self._n_panels, self._panels_per_block
+        )
 
 
-def _places(group: np.ndarray, n_groups: int, width: int) -> tuple[np.ndarray, ...]:
-    """Center at each place of the panels (-1: none), where a group's begin, and its size."""
+def _lay_out_panels(group: np.ndarray, n_groups: int, width: int) -> tuple[np.ndarray, ...]:
+    """Center at each position of the panels (-1: none), first panel and size of each group."""
     sizes = np.bincount(group, minlength=n_groups)
     group_panels = np.concatenate([[0], np.cumsum(-(-sizes // width))]).astype(np.int32)
-    places = np.full(group_panels[-1] * width, -1, np.int32)
+    panel_centers = np.full(group_panels[-1] * width, -1, np.int32)
     for g in range(n_groups):
         begin = group_panels[g] * width
-        places[begin : begin + sizes[g]] = np.flatnonzero(group == g)
-    return places, group_panels, sizes.astype(np.int32)
+        panel_centers[begin : begin + sizes[g]] = np.flatnonzero(group == g)
+    return panel_centers, group_panels, sizes.astype(np.int32)
 
 
 @functools.lru_cache(maxsize=64)
-def _one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
-    """_places of k centers in one group, which are only read."""
-    return _places(np.zeros(k, np.int32), 1, width)
+def _lay_out_one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
+    """_lay_out_panels of k centers in one group; kept between calls, so only to be read."""
+    return _lay_out_panels(np.zeros(k, np.int32), 1, width)
 
 
 def scratch_for(rows: Rows) -> int:
-    """Bytes of a turned tile, with room for the last piece."""
+    """Bytes of a transposed tile, which is written four features at a time."""
     return parallel.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
 
 
-def cut_rows(rows: Rows, k: int, most: int = parallel.MAX_BLOCKS, **how: bool) -> tuple[int, int]:
+def cut_rows(
+    rows: Rows, k: int, max_blocks: int = parallel.MAX_BLOCKS, **how: bool
+) -> tuple[int, int]:
     """Blocks for a pass that compares every row with k centers."""
-    return rows.cut_blocks(20 + 8 * (k + rows.d) + 2 * k * rows.stored, most, **how)
+    return rows.cut_blocks(20 + 8 * (k + rows.d) + 2 * k * rows.stored, max_blocks, **how)
 
 
-def nearest(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
+def assign_labels(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
     """Label of every row (int32) by Lloyd's rule, and whether all squared norms are finite.
 
-    Those of CSR rows are not looked at.
+    Those of CSR rows are not tested.
     """
     labels = np.full(rows.n, -1, np.int32)
     n_blocks, size = cut_rows(rows, centers.k)
-    counts = np.empty((n_blocks, COUNTS), np.int64)
+    counts = np.empty((n_blocks, N_COUNTS), np.int64)
     args = AssignmentArgs(
         rows.args, centers.args, n_blocks, elkan=False, labels=labels, counts=counts
     )
@@ -118,7 +123,7 @@ def nearest(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
     return labels, not counts[:, 3].any()
 
 
-def inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -> float:
+def compute_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -> float:
     """Σ w |x - c_label|²; `out` receives each |x - c_label|²."""
     n_blocks, size = cut_rows(rows, 1)
     totals = np.empty(n_blocks)
@@ -129,25 +134,27 @@ def inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -
     return float(totals.sum())
 
 
-def distances(rows: Rows, centers: Centers, out: np.ndarray) -> bool:
+def compute_distances(rows: Rows, centers: Centers, out: np.ndarray) -> bool:
     """|x_i - c_j| for every row and center, in the rows' dtype; False for rows not finite.
 
-    Only rows of a file are looked at for that: others have been.
+    Only rows of a file are tested for that: others have been before.
     """
-    sink = None if rows.sparse else open_writer(out)
-    if sink is None and rows.in_memory:
+    writer = None if rows.sparse else open_writer(out)
+    if writer is None and rows.in_memory:
         args = MeasureArgs(rows.args, centers.args, out=out)
         parallel.run_kernel("transform", rows.type, args, rows.n, cut_rows(rows, centers.k)[1])
         return True
     size = max(1, parallel.BLOCK_BYTES // (rows.dtype.itemsize * max(centers.k, rows.d)))
     finite = True
-    with sink or nullcontext():
+    with writer or nullcontext():
         for start in range(0, rows.n, size):
             part = rows.slice_rows(start, min(rows.n, start + size))
-            found = np.empty((part.n, centers.k), rows.dtype) if sink else out[start : start + size]
+            found = out[start : start + size]
+            if writer:
+                found = np.empty((part.n, centers.k), rows.dtype)
             args = MeasureArgs(part.args, centers.args, out=found)
             parallel.run_kernel("transform", part.type, args, part.n, cut_rows(part, centers.k)[1])
             finite = finite and (rows.in_memory or bool(np.isfinite(found[:, 0]).all()))
-            if sink:
-                sink.write(found)
+            if writer:
+                writer.write(found)
     return finite

@@ -5,18 +5,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from sklearn.base import (
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from shoal.core.callbacks import Task, begin_fit
-from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.checks import all_or_nothing, check_rows, check_weights
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.base import BaseKMeans
@@ -24,15 +20,15 @@ from shoal.kmeans.lloyd import Lloyd
 from shoal.kmeans.seeding import draw_seeds
 
 
-def _same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
-    """Whether each cluster of `labels` lies in one of `best` (scikit-learn looks one way only)."""
+def _is_same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
+    """Whether each cluster of `labels` is part of one of `best`: scikit-learn's test, one-sided."""
     first = np.empty(k, best.dtype)
     first[labels[::-1]] = best[::-1]
     return np.array_equal(first[labels], best)
 
 
 def _warn_of_few_clusters(labels: np.ndarray, k: int, stacklevel: int) -> None:
-    """Warn where clusters have no rows; as a rule the first rows tell that all have some."""
+    """Warn where clusters have no rows; mostly the first few rows show that all have some."""
     found = np.zeros(k, bool)
     start, stop = 0, 2**8
     while start < len(labels) and not found.all():
@@ -46,6 +42,16 @@ def _warn_of_few_clusters(labels: np.ndarray, k: int, stacklevel: int) -> None:
             ConvergenceWarning,
             stacklevel=stacklevel,
         )
+
+
+def _add_origin(values: np.ndarray, rows: Rows) -> np.ndarray:
+    """A copy of centers less the rows' origin, with it and in the rows' dtype."""
+    return (values if rows.sparse else values + rows.origin).astype(rows.dtype)
+
+
+def _fitted_state(run: Lloyd, n_iter: int) -> dict:
+    """The fitted attributes that a callback's estimator needs to predict."""
+    return {"cluster_centers_": _add_origin(run.centers.values, run.rows), "n_iter_": n_iter}
 
 
 class KMeans(BaseKMeans):
@@ -76,8 +82,8 @@ class KMeans(BaseKMeans):
         Accepted for scikit-learn's sake: X is never copied and never changed.
     algorithm : {'lloyd', 'elkan'}, default='lloyd'
         The rule for rows at equal distance from two centers: the lower index, or the
-        label that the row has already. How distances are found, and which need not
-        be, is chosen by the shape of the data.
+        label that the row has already. How distances are computed, and which are left
+        out, is chosen by the shape of the data.
 
     Attributes
     ----------
@@ -193,7 +199,7 @@ class KMeans(BaseKMeans):
         hold_rows(X)
         mean, tol = self._mean_and_tolerance(X)
         n_init = self._count_runs(X, 10)
-        algorithm = self._rule_for_ties()
+        algorithm = self._choose_algorithm()
         random_state = check_random_state(self.random_state)
         rows = Rows(X, check_weights(sample_weight, X), mean)
         init = self._check_init(rows)
@@ -206,10 +212,11 @@ class KMeans(BaseKMeans):
                 print("Initialization complete")
             part = task.subtask("run", self.max_iter)
             n_iter = self._iterate(run, tol, part)
-            stop = part.end(lambda run=run, n_iter=n_iter: self._as_fitted(run, n_iter))
-            result = (run.inertia(), run.labels, run.centers.rows, n_iter)
+            stop = part.end(lambda run=run, n_iter=n_iter: _fitted_state(run, n_iter))
+            result = (run.inertia(), run.labels, run.centers.values, n_iter)
             if best is None or (
-                result[0] < best[0] and not _same_clustering(run.labels, best[1], self.n_clusters)
+                result[0] < best[0]
+                and not _is_same_clustering(run.labels, best[1], self.n_clusters)
             ):
                 best = result
             del run, part  # before the next one takes its memory
@@ -217,22 +224,14 @@ class KMeans(BaseKMeans):
                 break
 
         self.inertia_, self.labels_, centers, self.n_iter_ = best
-        if not rows.sparse:
-            centers = centers + rows.origin
-        self.cluster_centers_ = centers.astype(X.dtype, copy=False)
+        self.cluster_centers_ = _add_origin(centers, rows)
         self._n_features_out = self.n_clusters
         _warn_of_few_clusters(self.labels_, self.n_clusters, stacklevel=5)
         task.end(dict)
         return self
 
-    def _as_fitted(self, run: Lloyd, n_iter: int) -> dict:
-        """What a callback's estimator needs to predict with the centers of a run."""
-        rows = run.rows
-        centers = run.centers.rows if rows.sparse else run.centers.rows + rows.origin
-        return {"cluster_centers_": centers.astype(rows.dtype), "n_iter_": n_iter}
-
     def _iterate(self, run: Lloyd, tol: float, task: Task) -> int:
-        """Assign and average until labels or centers stay; the number of iterations."""
+        """Iterate until labels or centers stay the same; the number of iterations."""
         stop = "." if run.algorithm == "lloyd" else ""
         for i in range(self.max_iter):
             part = task.subtask("iteration")
@@ -240,11 +239,12 @@ class KMeans(BaseKMeans):
             if self.verbose:
                 print(f"Iteration {i}, inertia {run.inertia()}{stop}")
             shift = run.update()
-            stop_now = part.end(lambda i=i: self._as_fitted(run, i + 1))
+            stop_now = part.end(lambda i=i: _fitted_state(run, i + 1))
             if changed == 0:
                 if self.verbose:
                     print(f"Converged at iteration {i}: strict convergence.")
-                run.settle()
+                run.finalize_centers()
+                run.correct_labels()
                 return i + 1
             if shift <= tol:
                 if self.verbose:
@@ -254,11 +254,11 @@ class KMeans(BaseKMeans):
                 break
             if stop_now:
                 break
-        run.settle()
-        run.assign()  # so that labels fit the last centers
+        run.finalize_centers()
+        run.assign()  # the labels of the last centers
         return i + 1
 
-    def _rule_for_ties(self) -> str:
+    def _choose_algorithm(self) -> str:
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
@@ -267,16 +267,6 @@ class KMeans(BaseKMeans):
             )
             return "lloyd"
         return self.algorithm
-
-    def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:
-        """Origin of dense rows, and the squared shift that ends a run."""
-        if sp.issparse(X):
-            variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
-            return None, float(np.mean(variance)) * self.tol
-        mean, variance = Rows(X).moments()
-        if not np.isfinite(mean).all():
-            check_finite(self, X)
-        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
 
 
 def cluster_rows(
@@ -301,7 +291,7 @@ def cluster_rows(
     run = Lloyd(rows, rows.gather_centered(draw_seeds(rows, k, random_state)), "lloyd")
     model._iterate(run, model.tol * variance, Task(model, None, {}))
     _warn_of_few_clusters(run.labels, k, stacklevel + 2)
-    return run.labels, run.centers.rows + rows.origin
+    return run.labels, run.centers.values + rows.origin
 
 
 @takes_files

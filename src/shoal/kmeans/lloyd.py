@@ -1,4 +1,4 @@
-"""One run of k-means from given centers: assign, relocate, average, until nothing moves."""
+"""One run of k-means from given centers (Lloyd 1982), with bounds where they pay."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,27 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.args import Args
 from shoal.core.rows import Rows
-from shoal.kmeans.args import N_BUCKETS, AssignmentArgs, FollowingArgs, ReductionArgs, UpdateArgs
-from shoal.kmeans.centers import COUNTS, Centers, cut_rows, inertia, nearest, scratch_for
+from shoal.kmeans.args import (
+    N_BUCKETS,
+    AssignmentArgs,
+    BoundUpdateArgs,
+    CenterUpdateArgs,
+    ReductionArgs,
+)
+from shoal.kmeans.centers import (
+    N_COUNTS,
+    Centers,
+    assign_labels,
+    compute_inertia,
+    cut_rows,
+    scratch_for,
+)
 
-N_GROUPS = 2  # more cost as much as they save
-OVERHEAD = {True: 1600, False: 150}  # of open rows, in float32 products; True: tightened first
-FOLLOW = 4  # float32 products in the time of one operation of follow.pyx
-OPEN = 12  # rows that bounds leave open for each label that changed, about
+N_GROUPS = 2  # more of them cost as much as they save
+# Of an open row, in float32 products. True: its upper bound is tightened first.
+SEARCH_OVERHEAD = {True: 1600, False: 150}
+UPDATE_COST = 4  # of one operation of drift.pyx, in float32 products
+OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed in the one before, about
 
 
 class Plan(NamedTuple):
@@ -23,12 +37,12 @@ class Plan(NamedTuple):
     n_groups: int  # groups of centers with a lower bound of their own
     sums_by: str  # "block": in the pass, for every block; "cluster": after it
     n_blocks: int
-    size: int  # rows of a block
-    tighten: bool = True  # measure a row's own distance before all others
-    local: bool = True  # tell near centers from others
+    block_size: int  # rows of a block
+    tightens: bool = True  # tighten the upper bound of an open row before a search
+    neighbors_only: bool = True  # let only near centers loosen bounds
 
 
-def plan(rows: Rows, k: int) -> Plan:
+def choose_plan(rows: Rows, k: int) -> Plan:
     """Choose the method by shape.
 
     =====================  ================  ==============================================
@@ -45,42 +59,42 @@ def plan(rows: Rows, k: int) -> Plan:
     =====================  ================  ==============================================
 
     Passes are those of assign while too many labels change for bounds to pay
-    (`Lloyd._use_bounds`).
+    (`Lloyd._choose_next_pass`).
 
     The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
     more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
-    after the pass. Distances among k centers are worth taking where k is far below n.
+    after the pass. Distances among k centers are worth computing where k is far below n.
     """
     n_blocks, size = cut_rows(rows, k)
-    slot = 8 * k * (rows.d + 1)
-    room = 2**20 + min(2**27, rows.n * rows.stored * rows.dtype.itemsize // 20)
-    most = int(room // slot)
-    sums_by = "block" if most >= min(n_blocks, 8) else "cluster"
-    if sums_by == "block" and most < n_blocks:
-        n_blocks, size = cut_rows(rows, k, most, few=True)
-        if most < n_blocks:
+    block_bytes = 8 * k * (rows.d + 1)
+    budget = 2**20 + min(2**27, rows.n * rows.stored * rows.dtype.itemsize // 20)
+    max_blocks = int(budget // block_bytes)
+    sums_by = "block" if max_blocks >= min(n_blocks, 8) else "cluster"
+    if sums_by == "block" and max_blocks < n_blocks:
+        n_blocks, size = cut_rows(rows, k, max_blocks, few=True)
+        if max_blocks < n_blocks:
             sums_by = "cluster"
     if rows.sparse:
         return Plan("assign_sparse", 1, sums_by, n_blocks, size)
     if rows.n * k * rows.d < 2**17 or k < 3:
         return Plan("assign", 1, sums_by, n_blocks, size)
     n_groups = 1 if k < 200 else N_GROUPS
-    tighten, local = k * rows.d >= 512, 16 * k <= rows.n
-    return Plan("assign_bounded", n_groups, sums_by, n_blocks, size, tighten, local)
+    tightens, neighbors_only = k * rows.d >= 512, 16 * k <= rows.n
+    return Plan("assign_bounded", n_groups, sums_by, n_blocks, size, tightens, neighbors_only)
 
 
 def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
-    """Group of each center: a few rounds of k-means among the centers themselves."""
+    """Group of each center: a few iterations of k-means on the centers themselves."""
     k = len(values)
     if n_groups == 1:
         return np.zeros(k, np.int32)
-    among = Rows(values)
-    means = Centers(values[np.linspace(0, k - 1, n_groups).astype(int)], among)
+    rows = Rows(values)
+    means = Centers(values[np.linspace(0, k - 1, n_groups).astype(int)], rows)
     for _ in range(5):
-        group, _ = nearest(among, means)
+        group, _ = assign_labels(rows, means)
         for g in range(n_groups):
             if (group == g).any():
-                means.rows[g] = values[group == g].mean(axis=0)
+                means.values[g] = values[group == g].mean(axis=0)
         means.pack()
     return np.unique(group, return_inverse=True)[1].astype(np.int32)
 
@@ -93,31 +107,31 @@ class Lloyd:
 
     def __init__(self, rows: Rows, centers: np.ndarray, algorithm: str) -> None:
         n, d, k = rows.n, rows.d, len(centers)
-        self.rows, self.plan, self.algorithm = rows, plan(rows, k), algorithm
+        self.rows, self.plan, self.algorithm = rows, choose_plan(rows, k), algorithm
         self.labels = np.full(n, -1, np.int32)
-        self.shifts = np.zeros(k)
-        self._old = np.empty((k, d))
+        self.center_shift = np.zeros(k)
+        self._old_centers = np.empty((k, d))
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
-        self._scratch = scratch_for(rows)
-        self._clusters = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]  # in a block of them
-        self._counts = np.empty((n_blocks, COUNTS), np.int64)
+        self._scratch_bytes = scratch_for(rows)
+        self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
+        self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
         self._sums = None
         if self.plan.sums_by == "block":
             self._sums = np.empty((n_blocks, k, d + 1))
-        self._bounds = self._following = self._dirty = None
+        self._bound_arrays = self._bound_update = self._dirty = None
         if self.plan.kernel == "assign_bounded":
             self._dirty = np.empty((n_blocks, k), np.uint8)
-            self._bounds = {
-                "gap": np.zeros(n, np.float32),
+            self._bound_arrays = {
+                "bound_gap": np.zeros(n, np.float32),
                 "dirty": self._dirty,
-                "fresh": np.ones(n_blocks, np.uint8),
-                "moved": np.zeros(n_blocks, np.int64),
+                "recompute_sums": np.ones(n_blocks, np.uint8),
+                "n_moved": np.zeros(n_blocks, np.int64),
             }
-        self._bounding = False  # whether bounds are kept by now
-        self._grouped = self.plan.n_groups == 1  # whether centers are as bounds want them
-        self._tried = n + 1  # labels that changed when bounds were last given up
-        self._relocated = False  # in the last update
+        self._uses_bounds = False  # in the next pass
+        self._is_grouped = self.plan.n_groups == 1  # whether centers are in n_groups groups
+        self._changed_when_given_up = n + 1  # labels, when bounds were last given up
+        self._has_relocated = False  # whether the last update relocated clusters
         self._reduction = ReductionArgs(
             rows.args,
             k,
@@ -130,12 +144,12 @@ class Lloyd:
         self._set_centers(Centers(centers, rows))
 
     def _set_centers(self, centers: Centers) -> None:
-        """Take centers in some grouping, with bounds that know nothing."""
-        k, d = self._old.shape
+        """Use these centers, in their groups, with bounds reset."""
+        k, d = self._old_centers.shape
         self.centers = centers
         bounds = {}
-        if self._bounds is not None:
-            bounds = self._bounds | self._follow_from_here()
+        if self._bound_arrays is not None:
+            bounds = self._bound_arrays | self._reset_bounds()
         self._assignment = AssignmentArgs(
             self.rows.args,
             centers.args,
@@ -146,172 +160,207 @@ class Lloyd:
             sums=self._sums,
             **bounds,
         )
-        self._update = UpdateArgs(k, d, self._totals, self._old, centers.rows, self.shifts)
+        self._center_update = CenterUpdateArgs(
+            k, d, self._totals, self._old_centers, centers.values, self.center_shift
+        )
 
-    def _follow_from_here(self) -> dict:
-        """What a bounded pass keeps of the centers, and of rows beside their gaps."""
-        n, (k, d), groups = self.rows.n, self._old.shape, self.centers.n_groups
-        self._drift = np.zeros((groups, self.centers.padded), self.rows.dtype)
-        self._bounds["gap"][:] = 0
+    def _reset_bounds(self) -> dict:
+        """Reset gaps and drifts; the arrays of AssignmentArgs that depend on the groups."""
+        n, (k, d), groups = self.rows.n, self._old_centers.shape, self.centers.n_groups
+        self._group_shift = np.zeros((groups, self.centers.padded_k), self.rows.dtype)
+        self._bound_arrays["bound_gap"][:] = 0
         shared = {
-            "fall": np.zeros((k, N_BUCKETS), np.float32),
-            "sink": np.zeros((groups, k, N_BUCKETS), np.float32),
-            "apart": np.zeros(k, np.float32),
+            "gap_drift": np.zeros((k, N_BUCKETS), np.float32),
+            "lower_drift": np.zeros((groups, k, N_BUCKETS), np.float32),
+            "nearest_center_distance": np.zeros(k, np.float32),
         }
-        self._following = FollowingArgs(
+        self._bound_update = BoundUpdateArgs(
             self.centers.args,
             d,
-            local=self.plan.local,
-            shifts=self.shifts,
-            drift=self._drift,
-            reach=np.zeros((k, N_BUCKETS)),
-            fallen=np.zeros((k, N_BUCKETS)),
-            sunk=np.zeros((groups, k, N_BUCKETS)),
+            neighbors_only=self.plan.neighbors_only,
+            center_shift=self.center_shift,
+            group_shift=self._group_shift,
+            max_upper_bound=np.zeros((k, N_BUCKETS)),
+            gap_drift_f64=np.zeros((k, N_BUCKETS)),
+            lower_drift_f64=np.zeros((groups, k, N_BUCKETS)),
             **shared,
         )
-        return shared | {"lower": np.empty((n, groups), np.float32) if self.plan.tighten else None}
+        lower_bounds = np.empty((n, groups), np.float32) if self.plan.tightens else None
+        return shared | {"lower_bounds": lower_bounds}
 
     def assign(self) -> int:
         """E-step; the number of labels that changed."""
         kernel = self.plan.kernel
-        if kernel == "assign_bounded" and not self._bounding:
+        if kernel == "assign_bounded" and not self._uses_bounds:
             kernel = "assign"
-        elif not self._grouped:
+        elif not self._is_grouped:
             self._group_centers()
         parallel.run_kernel(
             kernel,
             self.rows.type,
             self._assignment,
             self.rows.n,
-            self.plan.size,
-            self._scratch,
+            self.plan.block_size,
+            self._scratch_bytes,
         )
-        self._assignment.first = False
+        self._assignment.is_first_pass = False
         changed = int(self._counts[:, 0].sum())
-        self._reduction.everything |= not self._bounding
-        if self._bounds is not None:
-            self._use_bounds(changed)
+        self._reduction.all_clusters |= not self._uses_bounds
+        if self._bound_arrays is not None:
+            self._choose_next_pass(changed)
         return changed
 
     def _group_centers(self) -> None:
-        first, values = self._assignment.first, self.centers.rows
+        is_first_pass, values = self._assignment.is_first_pass, self.centers.values
         group = group_centers(values, self.plan.n_groups)
         self._set_centers(Centers(values, self.rows, group))
-        self._assignment.first = first
-        self._grouped = True
+        self._assignment.is_first_pass = is_first_pass
+        self._is_grouped = True
 
-    def _use_bounds(self, changed: int) -> None:
+    def _choose_next_pass(self, changed: int) -> None:
         """Choose the kind of the next pass: bounds pay while they leave few rows open."""
-        n, (k, d) = self.rows.n, self._old.shape
-        search = k * d * self.rows.dtype.itemsize / 4  # float32 products a row, as the others
-        follow = FOLLOW * k * self._work_to_follow / n if self.plan.local else 0
-        worth = n * (search - follow) / (search + OVERHEAD[self.plan.tighten])
-        if not self._bounding:
-            self._bounding = changed < min(worth / OPEN, self._tried / 2)
-        elif worth * 1.25 < self._counts[:, 1].sum() < n:  # n: in the first of such passes
+        n, (k, d) = self.rows.n, self._old_centers.shape
+        # costs are float32 products a row; at break_even open rows, bounds save nothing
+        search_cost = k * d * self.rows.dtype.itemsize / 4
+        update_cost = 0
+        if self.plan.neighbors_only:
+            update_cost = UPDATE_COST * k * self._update_operations / n
+        overhead = SEARCH_OVERHEAD[self.plan.tightens]
+        break_even = n * (search_cost - update_cost) / (search_cost + overhead)
+        if not self._uses_bounds:
+            few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)
+            self._uses_bounds = changed < few
+        elif break_even * 1.25 < self._counts[:, 1].sum() < n:  # n: in the first pass with bounds
             self._give_up_bounds()
-            self._tried = changed
+            self._changed_when_given_up = changed
 
     @property
-    def _work_to_follow(self) -> int:
-        """Operations of follow.pyx for one center."""
-        k, d = self._old.shape
+    def _update_operations(self) -> int:
+        """Operations of drift.pyx for one center."""
+        k, d = self._old_centers.shape
         return k * (3 * d + 10)
 
     def _give_up_bounds(self) -> None:
-        self._bounding = False
+        self._uses_bounds = False
         if self.centers.n_groups == 1:
-            self._bounds["gap"][:] = 0  # nothing is known of any row when they are taken up again
-        else:  # groups, which a plain pass does not know
-            self._set_centers(Centers(self.centers.rows, self.rows))
-            self._assignment.first = self._grouped = False
+            self._bound_arrays["bound_gap"][:] = 0  # so all rows are open when they are used again
+        else:  # assign takes centers in one group
+            self._set_centers(Centers(self.centers.values, self.rows))
+            self._assignment.is_first_pass = self._is_grouped = False
 
     def update(self) -> float:
         """M-step; the sum of the squared shifts of the centers."""
         if self.plan.sums_by == "block":
-            self._run_over_clusters("add_blocks", self._reduction)
+            self._run_over_clusters("reduce_blocks", self._reduction)
         elif self.rows.in_memory:
-            self._run_over_clusters("add_members", self._reduction)
+            self._run_over_clusters("sum_clusters", self._reduction)
         else:
-            self._add_in_order()
-        self._relocated = self._reduction.everything = self._relocate_empty()
-        self._average()
-        return float(self.shifts @ self.shifts)
+            self._sum_clusters_in_order()
+        self._has_relocated = self._reduction.all_clusters = self._relocate_empty_clusters()
+        self._update_centers()
+        return float(self.center_shift @ self.center_shift)
 
-    def settle(self) -> None:
-        """Take the centers from the labels anew.
+    def finalize_centers(self) -> None:
+        """Recompute the centers from the labels.
 
-        Sums that rows came to and left are rounded in their own way; so centers in the end
-        depend on the labels alone, whatever way led there.
+        Sums that rows were added to and subtracted from carry the rounding of each step;
+        recomputed centers depend on the labels alone, not on the passes before.
         """
-        rows_moved = self._bounds is not None and self.plan.sums_by == "block"
-        if rows_moved and not self._relocated:
+        rows_moved = self._bound_arrays is not None and self.plan.sums_by == "block"
+        if rows_moved and not self._has_relocated:
             parallel.run_kernel(
-                "sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.size
+                "sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.block_size
             )
-            self._run_over_clusters("add_blocks", self._reduction)
-            self._average()
+            self._run_over_clusters("reduce_blocks", self._reduction)
+            self._update_centers()
         self._assignment.drop_sums()
 
+    def correct_labels(self) -> None:
+        """Reassign rows that are nearer to another center than to that of their label.
+
+        There may be some where labels stayed while the last update put a center elsewhere than
+        at the mean of its rows: an empty cluster is given a row, or copies another center.
+        Rows that are nearer by no more than the rounding of the centers keep their labels.
+        """
+        is_empty = self._totals[:, -1] == 0
+        if not (self._has_relocated or (is_empty.any() and is_empty[self.labels].any())):
+            return
+        kept, eps = self.labels.copy(), np.finfo(self.rows.dtype).eps
+        before, after = np.empty((2, self.rows.n), self.rows.dtype)  # squared distances
+        compute_inertia(self.rows, self.centers, self.labels, out=before)
+        self.assign()
+        compute_inertia(self.rows, self.centers, self.labels, out=after)
+        rounding = 64 * eps**2 * (self.centers.values**2).sum(axis=1).max()
+        is_nearer = before > (1 + 8 * eps) * after + rounding
+        np.copyto(self.labels, kept, where=~is_nearer)
+
     def _run_over_clusters(self, kernel: str, args: Args) -> None:
-        clusters = self._clusters
+        clusters = self._clusters_per_block
         parallel.run_kernel(kernel, self.rows.type, args, len(self._totals), clusters, clusters)
 
-    def _average(self) -> None:
-        """From totals to centers, which the bounds follow."""
-        self._old[:] = self.centers.rows
-        self._run_over_clusters("average", self._update)
+    def _update_centers(self) -> None:
+        """From totals to centers, and the drift of the bounds."""
+        self._old_centers[:] = self.centers.values
+        self._run_over_clusters("average_centers", self._center_update)
         self.centers.pack()
-        if self._bounding:
-            self._follow()
+        if self._uses_bounds:
+            self._update_bounds()
 
-    def _add_in_order(self) -> None:
-        """What add_members does, for rows in a file, each read once."""
+    def _sum_clusters_in_order(self) -> None:
+        """What sum_clusters does, for rows in a file, each read once."""
         wanted = np.ones(len(self._totals), np.uint8)
-        if not self._reduction.everything:
+        if not self._reduction.all_clusters:
             wanted = self._dirty.max(axis=0)
         self._totals[wanted.astype(bool)] = 0
         args = self._reduction.in_order(wanted)
         parallel.run_kernel(
-            "add_in_order", self.rows.type, args, self.rows.n, self.plan.size, in_order=True
+            "sum_clusters_in_order",
+            self.rows.type,
+            args,
+            self.rows.n,
+            self.plan.block_size,
+            in_order=True,
         )
 
-    def _follow(self) -> None:
-        """Let the bounds follow the centers."""
-        k = len(self._old)
+    def _update_bounds(self) -> None:
+        """Add the last shifts of the centers to the drift of the bounds."""
+        k = len(self._old_centers)
         with np.errstate(over="ignore"):  # infinity leaves every row open
-            self._drift[self.centers.group, np.arange(k)] = self.shifts * (1 + 1e-6)  # rounded up
-        self._following.everything = self._counts[:, 1].sum() == self.rows.n
-        clusters = parallel.cut_blocks(k, self._work_to_follow)[1]
-        scratch = self.centers.padded * self.rows.dtype.itemsize
-        parallel.run_kernel("follow", self.rows.type, self._following, k, clusters, scratch)
+            rounded_up = self.center_shift * (1 + 1e-6)
+            self._group_shift[self.centers.group, np.arange(k)] = rounded_up
+        self._bound_update.all_examined = self._counts[:, 1].sum() == self.rows.n
+        clusters = parallel.cut_blocks(k, self._update_operations)[1]
+        scratch = self.centers.padded_k * self.rows.dtype.itemsize
+        parallel.run_kernel(
+            "update_bounds", self.rows.type, self._bound_update, k, clusters, scratch
+        )
 
-    def _relocate_empty(self) -> bool:
+    def _relocate_empty_clusters(self) -> bool:
         """Give clusters without weight the rows farthest from their centers, as scikit-learn does.
 
-        Returns whether sums were changed, which then no longer follow from the labels.
+        Returns whether sums were changed: then they are not those of the labels.
         """
         d = self.rows.d
         weights = self._totals[:, d]
         if weights.all():
             return False
         empty = np.flatnonzero(weights == 0)
-        away = np.empty(self.rows.n, self.rows.dtype)
-        inertia(self.rows, self.centers, self.labels, out=away)
-        if away.max() == 0:  # more clusters than distinct rows
+        distances = np.empty(self.rows.n, self.rows.dtype)
+        compute_inertia(self.rows, self.centers, self.labels, out=distances)
+        if distances.max() == 0:  # more clusters than distinct rows
             return False
         # the order inside the partition decides which cluster gets which row
-        farthest = np.argpartition(away, -len(empty))[: -len(empty) - 1 : -1]
+        farthest = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
         for new, i in zip(empty, farthest, strict=True):
             weight = 1.0 if self.rows.sample_weight is None else self.rows.sample_weight[i]
-            moved = self.rows.gather_centered([i])[0] * weight
+            moved_row = self.rows.gather_centered([i])[0] * weight
             old = self.labels[i]
-            self._totals[old, :d] -= moved
+            self._totals[old, :d] -= moved_row
             self._totals[old, d] -= weight
-            self._totals[new, :d] = moved
+            self._totals[new, :d] = moved_row
             self._totals[new, d] = weight
         return True
 
     def inertia(self) -> float:
         """Sum of squared distances of rows to the centers of their labels."""
-        return inertia(self.rows, self.centers, self.labels)
+        return compute_inertia(self.rows, self.centers, self.labels)

@@ -8,12 +8,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
 from shoal.core import parallel
@@ -21,14 +19,14 @@ from shoal.core.callbacks import begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
 from shoal.core.files import File
 from shoal.core.rows import Rows
-from shoal.core.sources import blocks
+from shoal.core.sources import iterate_blocks
 from shoal.kmeans.base import BaseKMeans
-from shoal.kmeans.batches import Steps, label
+from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers
-from shoal.kmeans.sampling import EqualRows, WeightedRows
+from shoal.kmeans.sampling import UniformSampler, WeightedSampler
 
-# What one call of partial_fit leaves to the next.
-STATE = {"cluster_centers_", "n_steps_", "_random_state"}
+# Attributes by which one call of partial_fit goes on from the last.
+PARTIAL_FIT_STATE = {"cluster_centers_", "n_steps_", "_random_state"}
 
 
 class MiniBatchKMeans(BaseKMeans):
@@ -67,8 +65,8 @@ class MiniBatchKMeans(BaseKMeans):
         Number of first centers tried, of which those with the least inertia are kept.
         'auto' is 1 for 'k-means++' and arrays, 3 otherwise.
     reassignment_ratio : float, default=0.01
-        Centers that have seen less than this share of the largest weight are replaced
-        by rows of the batch now and then.
+        Centers whose rows so far weigh less than this share of the largest weight are
+        replaced by rows of the batch now and then.
 
     Attributes
     ----------
@@ -78,9 +76,9 @@ class MiniBatchKMeans(BaseKMeans):
         Index of the nearest center of each row, if `compute_labels`.
     inertia_ : float
         Sum of squared distances to the nearest centers, times the weights; without
-        `compute_labels` what the smoothed inertia of the batches makes of it.
+        `compute_labels` an estimate from the smoothed inertia of the batches.
     n_iter_ : int
-        Passes over the data, in number of rows drawn.
+        Passes over the data: rows drawn / n_samples, rounded up.
     n_steps_ : int
         Batches processed.
     n_features_in_ : int
@@ -91,8 +89,8 @@ class MiniBatchKMeans(BaseKMeans):
     Notes
     -----
     Each step draws `batch_size` rows with replacement, with probabilities proportional
-    to their weights, and moves each center to the mean of all rows that it has been
-    given so far [1]_. The draws are those of scikit-learn, found without a pass over
+    to their weights, and moves each center to the mean of all rows assigned to it so
+    far [1]_. The draws are those of scikit-learn, found without a pass over
     the data for each batch. A fit adds 4 bytes a row for `labels_` to the memory that X
     takes, and 8 more with weights.
 
@@ -129,7 +127,7 @@ class MiniBatchKMeans(BaseKMeans):
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
     }
 
-    _rounded_rows: ClassVar[int] = sys.maxsize  # draws are scikit-learn's in either type
+    _max_rows_in_float32: ClassVar[int] = sys.maxsize  # draws are scikit-learn's in either type
 
     def __init__(
         self,
@@ -185,7 +183,7 @@ class MiniBatchKMeans(BaseKMeans):
         X = check_rows(self, X, reset=True, finite=False, files=True)
         self._tol = self._tolerance(X)
         n_init = self._count_runs(X, 3)
-        self._set_sizes(X.shape[0])
+        self._set_batch_and_init_size(X.shape[0])
         random_state = check_random_state(self.random_state)
         weights = check_weights(sample_weight, X)
         rows = Rows(X, weights)
@@ -196,41 +194,43 @@ class MiniBatchKMeans(BaseKMeans):
         for i in range(n_init):
             if self.verbose:
                 print(f"Init {i + 1}/{n_init} with method {self.init}")
-            centers = self._draw_centers(rows, random_state)
-            total = label(valid, Centers(centers, valid))[1]
+            centers = self._draw_first_centers(rows, random_state)
+            total = assign_rows(valid, Centers(centers, valid))[1]
             if self.verbose:
                 print(f"Inertia for init {i + 1}/{n_init}: {total}")
             if best is None or total < best[0]:
                 best = total, centers
 
         total_weight = X.dtype.type(n) if weights is None else np.sum(weights)
-        pool = EqualRows(n, X.dtype) if weights is None else WeightedRows(weights, random_state)
-        self._start(X.dtype)
+        if weights is None:
+            sampler = UniformSampler(n, X.dtype)
+        else:
+            sampler = WeightedSampler(weights, random_state)
+        self._reset_counts(X.dtype)
         n_steps = (self.max_iter * n) // self._batch_size
         task = begin_fit(self, X, y, sample_weight, n_steps)
-        unit = Rows(X)  # the weights act in the draws
-        steps = Steps(best[1], self._counts, unit)
+        unweighted = Rows(X)  # weights act through the draws
+        updater = MiniBatchUpdater(best[1], self._counts, unweighted)
         for i in range(n_steps):
             part = task.subtask("step")
-            drawn = pool.draw(self._batch_size, random_state)
-            before = steps.centers
-            batch_inertia = self._step(steps, unit, drawn, random_state)
-            change = np.sum((steps.centers - before) ** 2) if self._tol > 0 else 0
+            batch_indices = sampler.draw(self._batch_size, random_state)
+            before = updater.centers
+            batch_inertia = self._batch_step(updater, unweighted, batch_indices, random_state)
+            change = np.sum((updater.centers - before) ** 2) if self._tol > 0 else 0
             if not (rows.in_memory or np.isfinite(batch_inertia)):
                 check_finite(self, X)
-            wanted = part.end(lambda: {"cluster_centers_": steps.centers.copy()})
-            if self._has_converged(i, n_steps, n, change, batch_inertia) or wanted:
+            stopped = part.end(lambda: {"cluster_centers_": updater.centers.copy()})
+            if self._has_converged(i, n_steps, n, change, batch_inertia) or stopped:
                 break
 
-        self.cluster_centers_, self._counts = steps.centers, steps.weights
-        self._n_features_out = self.n_clusters
+        self._set_centers(updater)
         self.n_steps_ = i + 1
         self.n_iter_ = math.ceil(((i + 1) * self._batch_size) / n)
         if self.compute_labels:
-            self._label(rows, Centers(self.cluster_centers_, rows))
+            self._set_labels(rows, Centers(self.cluster_centers_, rows))
         else:
             smoothed = self._ewa_inertia
-            if smoothed is None:  # after a single step, where scikit-learn has nothing to say
+            if smoothed is None:  # after a single step, where scikit-learn fails
                 smoothed = batch_inertia / self._batch_size
             self.inertia_ = smoothed * total_weight
         task.end(dict)
@@ -244,7 +244,7 @@ class MiniBatchKMeans(BaseKMeans):
         Parameters
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-            The batch. Rows mapped from a file are copied, so none of it stays in memory.
+            The batch. Rows of a file are copied, and the copy is freed after the call.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -261,9 +261,9 @@ class MiniBatchKMeans(BaseKMeans):
             if not np.isfinite(X).all():
                 check_finite(self, file)
         rows = Rows(X, check_weights(sample_weight, X))
-        steps, _ = self._take(rows)
+        updater, _ = self._partial_step(rows)
         if self.compute_labels:
-            self._label(rows, steps.pack())
+            self._set_labels(rows, updater.pack())
         return self
 
     @all_or_nothing
@@ -285,8 +285,8 @@ class MiniBatchKMeans(BaseKMeans):
                     estimator.partial_fit(X[start : start + batch_size])
 
         so `labels_` and `inertia_` are those of the last batch. A disk reads rows in
-        their order many times faster than rows at random; but they should be in no
-        order that tells of their clusters.
+        their order many times faster than rows at random; but that order should not
+        depend on the clusters.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class MiniBatchKMeans(BaseKMeans):
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row; 1 by default.
         n_passes : int, default=1
-            How often all rows are used.
+            Number of passes over all rows.
 
         Returns
         -------
@@ -307,19 +307,19 @@ class MiniBatchKMeans(BaseKMeans):
         """
         X = check_rows(self, X, reset=True, files=True)
         weights = check_weights(sample_weight, X)
-        for name in STATE & vars(self).keys():
+        for name in PARTIAL_FIT_STATE & vars(self).keys():
             delattr(self, name)
         task = begin_fit(self, X, y, sample_weight, n_passes)
         for _ in range(n_passes):
             part = task.subtask("pass", -(-X.shape[0] // self.batch_size))
-            for start, block, waited in blocks(X, self.batch_size):
+            for start, block, waited in iterate_blocks(X, self.batch_size):
                 batch = part.subtask("step")
                 stop = start + block.shape[0]
                 rows = Rows(block, None if weights is None else weights[start:stop])
-                if start == 0 and not np.isfinite(block.sum()):  # before centers are sought
+                if start == 0 and not np.isfinite(block.sum()):  # before first centers are drawn
                     check_finite(self, X)
                 with parallel.leave_cores(waited):  # a core for the thread that reads
-                    steps, finite = self._take(rows)
+                    updater, finite = self._partial_step(rows)
                 if not finite:
                     check_finite(self, X)
                 if batch.end(dict):
@@ -327,14 +327,15 @@ class MiniBatchKMeans(BaseKMeans):
             if part.end(dict):
                 break
         if self.compute_labels:
-            self._label(rows, steps.pack())
+            self._set_labels(rows, updater.pack())
         task.end(dict)
         return self
 
-    def _take(self, rows: Rows) -> tuple[Steps, bool]:
-        """One step, from first centers found among the same rows if there are none yet.
+    def _partial_step(self, rows: Rows) -> tuple[MiniBatchUpdater, bool]:
+        """One step of partial_fit; the first also draws first centers among its rows.
 
-        Returns the centers after it, and whether the rows are finite (those of CSR data are).
+        Returns the updater after the step, and whether the rows are finite (CSR rows are
+        checked before).
         """
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
@@ -342,28 +343,23 @@ class MiniBatchKMeans(BaseKMeans):
         if not hasattr(self, "cluster_centers_"):
             self._tol = self._tolerance(rows.X)
             self._count_runs(rows.X, 3)
-            self._set_sizes(rows.n)
-            self.cluster_centers_ = self._draw_centers(rows, random_state)
-            self._start(rows.dtype)
-        steps = Steps(self.cluster_centers_, self._counts, rows)
-        total = self._step(steps, rows, None, random_state, measured=False)
-        self.cluster_centers_, self._counts = steps.centers, steps.weights
+            self._set_batch_and_init_size(rows.n)
+            self.cluster_centers_ = self._draw_first_centers(rows, random_state)
+            self._reset_counts(rows.dtype)
+        updater = MiniBatchUpdater(self.cluster_centers_, self._counts, rows)
+        total = self._batch_step(updater, rows, None, random_state, needs_inertia=False)
+        self._set_centers(updater)
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
-        self._n_features_out = self.n_clusters
-        return steps, bool(np.isfinite(total))
+        return updater, bool(np.isfinite(total))
 
     def _tolerance(self, X: Any) -> float:
-        """The squared change of the centers that ends a fit; looks for NaN where X is dense."""
-        if sp.issparse(X):
-            return float(np.mean(mean_variance_axis(X, axis=0)[1])) * self.tol if self.tol else 0
+        """The squared change of the centers that ends a fit; checks dense X for NaN."""
         if isinstance(X, File) and not self.tol:
-            return 0.0  # a pass saved: what is not finite is found when it is read
-        mean, variance = Rows(X).moments()
-        if not np.isfinite(mean).all():
-            check_finite(self, X)
-        return float(np.mean(variance)) * self.tol
+            return 0.0  # saves a pass: values that are not finite are found when they are read
+        return self._mean_and_tolerance(X)[1]
 
-    def _set_sizes(self, n: int) -> None:
+    def _set_batch_and_init_size(self, n: int) -> None:
+        """Batch size and number of rows to find first centers among, for n rows."""
         self._batch_size = min(self.batch_size, n)
         size = self.init_size
         if size is None:
@@ -380,8 +376,8 @@ class MiniBatchKMeans(BaseKMeans):
             size = 3 * self.n_clusters
         self._init_size = min(size, n)
 
-    def _draw_centers(self, rows: Rows, random_state: np.random.RandomState) -> np.ndarray:
-        """First centers, found among `init_size` rows."""
+    def _draw_first_centers(self, rows: Rows, random_state: np.random.RandomState) -> np.ndarray:
+        """First centers, drawn among `init_size` rows."""
         if not _is_arraylike_not_scalar(self.init) and self._init_size < rows.n:
             rows = rows.gather(random_state.randint(0, rows.n, self._init_size))
         elif self._init_size < rows.n:
@@ -389,42 +385,52 @@ class MiniBatchKMeans(BaseKMeans):
         centers = self._first_centers(rows, self._check_init(rows), random_state)
         return np.array(centers, dtype=rows.dtype, order="C")
 
-    def _start(self, dtype: Any) -> None:
-        """Nothing seen yet."""
+    def _reset_counts(self, dtype: Any) -> None:
+        """Set the state of the steps to that of a fit that begins."""
         self._counts = np.zeros(self.n_clusters, dtype)
         self._n_since_last_reassign = 0
         self._ewa_inertia = None
         self._ewa_inertia_min = None
         self._no_improvement = 0
 
-    def _step(
-        self, steps: Steps, rows: Rows, drawn: Any, random_state: Any, measured: bool = True
+    def _batch_step(
+        self,
+        updater: MiniBatchUpdater,
+        rows: Rows,
+        batch_indices: np.ndarray | None,
+        random_state: np.random.RandomState,
+        *,
+        needs_inertia: bool = True,
     ) -> float:
-        """One batch, and weak centers replaced where it is time; what Steps.step returns."""
+        """One step, then centers of low weight reassigned if due; what `updater.step` returns."""
         self._n_since_last_reassign += self._batch_size
-        due = self._n_since_last_reassign >= 10 * self.n_clusters or (steps.weights == 0).any()
-        if due:
+        is_due = (
+            self._n_since_last_reassign >= 10 * self.n_clusters or (updater.weight_sums == 0).any()
+        )
+        if is_due:
             self._n_since_last_reassign = 0
         X = rows.X
-        if drawn is not None and (rows.sparse or not rows.in_memory):
-            X, drawn = X[drawn], None
+        if batch_indices is not None and (rows.sparse or not rows.in_memory):
+            X, batch_indices = X[batch_indices], None
             rows = Rows(X)
-        total = steps.step(rows, drawn, measured=measured)
-        if due and self.reassignment_ratio > 0:
-            n_weak = steps.replace_weak(self.reassignment_ratio, X, drawn, random_state)
-            if n_weak and self.verbose:
-                print(f"[MiniBatchKMeans] Reassigning {n_weak} cluster centers.")
+        total = updater.step(rows, batch_indices, needs_inertia=needs_inertia)
+        if is_due and self.reassignment_ratio > 0:
+            n_reassigned = updater.reassign_centers(
+                self.reassignment_ratio, X, batch_indices, random_state
+            )
+            if n_reassigned and self.verbose:
+                print(f"[MiniBatchKMeans] Reassigning {n_reassigned} cluster centers.")
         return total
 
     def _has_converged(
         self, step: int, n_steps: int, n: int, change: float, batch_inertia: float
     ) -> bool:
-        """Whether centers stay, or the smoothed inertia of the batches does."""
+        """Whether the centers, or the smoothed (ewa) inertia of the batches, stopped changing."""
         batch_inertia /= self._batch_size
-        told = f"Minibatch step {step + 1}/{n_steps}: mean batch inertia: {batch_inertia}"
-        if step == 0:  # that is the inertia of the first centers
+        message = f"Minibatch step {step + 1}/{n_steps}: mean batch inertia: {batch_inertia}"
+        if step == 0:  # the inertia of the first centers
             if self.verbose:
-                print(told)
+                print(message)
             return False
         if self._ewa_inertia is None:
             self._ewa_inertia = batch_inertia
@@ -432,7 +438,7 @@ class MiniBatchKMeans(BaseKMeans):
             alpha = min(self._batch_size * 2.0 / (n + 1), 1)
             self._ewa_inertia = self._ewa_inertia * (1 - alpha) + batch_inertia * alpha
         if self.verbose:
-            print(f"{told}, ewa inertia: {self._ewa_inertia}")
+            print(f"{message}, ewa inertia: {self._ewa_inertia}")
         if self._tol > 0.0 and change <= self._tol:
             reason = "small centers change"
         else:
@@ -448,7 +454,11 @@ class MiniBatchKMeans(BaseKMeans):
             print(f"Converged ({reason}) at step {step + 1}/{n_steps}")
         return True
 
-    def _label(self, rows: Rows, centers: Centers) -> None:
-        self.labels_, self.inertia_ = label(rows, centers)
+    def _set_centers(self, updater: MiniBatchUpdater) -> None:
+        self.cluster_centers_, self._counts = updater.centers, updater.weight_sums
+        self._n_features_out = self.n_clusters
+
+    def _set_labels(self, rows: Rows, centers: Centers) -> None:
+        self.labels_, self.inertia_ = assign_rows(rows, centers)
         if not np.isfinite(self.inertia_):
             check_finite(self, rows.X)

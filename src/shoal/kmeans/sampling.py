@@ -1,7 +1,8 @@
-"""Rows drawn with replacement: `RandomState.choice(n, size, p=p)` without its O(n) a call.
+"""Row indices drawn with replacement: `RandomState.choice(n, size, p=p)` in O(size) a call.
 
-NumPy adds p up, divides by the last sum, draws uniform numbers, and finds each among the
-sums. The sums are the same for every call, so here they are made once.
+NumPy takes the cumulative sums of p, divides them by the last, draws uniform numbers, and
+searches for each among the sums (inverse transform sampling). The sums are the same in
+every call, so here they are computed once.
 """
 
 import math
@@ -10,86 +11,89 @@ from typing import Any
 import numpy as np
 
 
-class WeightedRows:
+class WeightedSampler:
     """Rows of unequal weights. Memory: 8 bytes a row."""
 
     def __init__(self, weights: np.ndarray, random_state: np.random.RandomState) -> None:
         p = weights / np.sum(weights)
-        random_state.choice(len(p), 0, p=p)  # draws nothing, but complains of bad weights
+        random_state.choice(len(p), 0, p=p)  # draws nothing, but raises numpy's errors on p
         self.n = len(p)
-        self._sums = np.cumsum(p, dtype=np.float64)
-        self._sums /= self._sums[-1]
+        self._cumulative = np.cumsum(p, dtype=np.float64)
+        self._cumulative /= self._cumulative[-1]
 
     def draw(self, size: int, random_state: np.random.RandomState) -> np.ndarray:
         """Indices of `size` rows, int64."""
         u = random_state.random_sample(size)
-        order = np.argsort(u)  # neighbours in the search are neighbours in memory
-        found = np.empty(size, np.int64)
-        found[order] = self._sums.searchsorted(u[order], side="right")
-        return found
+        order = np.argsort(u)  # ascending searches read nearby memory
+        indices = np.empty(size, np.int64)
+        indices[order] = self._cumulative.searchsorted(u[order], side="right")
+        return indices
 
 
-class EqualRows:
+class UniformSampler:
     """Rows of equal weights: the same draws in O(1) memory.
 
-    While the running sum of one number p stays between two powers of two, rounding adds
-    the same amount at each step, once the sum is even. So the sums
-    are a line between any two powers of two, and each is known without the others.
+    While the running sum of a constant p stays between two powers of two, rounding adds
+    the same amount in each step, once the last bit of the sum is even. So the cumulative
+    sums are linear in the index between any two powers of two, and each is computed
+    without the others.
     """
 
     def __init__(self, n: int, dtype: Any) -> None:
         self.n = n
         total = _sum_of_ones(n, np.dtype(dtype).type)
         p = float(np.dtype(dtype).type(1) / total)
-        starts, values, steps = [0], [p], [0.0]
-        at, value = 0, p  # index and value of a sum
-        while at < n - 1:
-            at, value = at + 1, value + p
-            step = value + p - value
+        starts, values, slopes = [0], [p], [0.0]  # of the linear pieces
+        index, value = 0, p
+        while index < n - 1:
+            index, value = index + 1, value + p
+            slope = value + p - value
             count = 0
-            if value + p + p - (value + p) == step:  # else the sum is odd still
+            if value + p + p - (value + p) == slope:  # else the last bit is odd still
                 power = 2.0 ** math.frexp(value)[1]
-                count = max(0, min(n - 1 - at, math.ceil((power - value) / step) - 1))
-            starts.append(at)
+                count = max(0, min(n - 1 - index, math.ceil((power - value) / slope) - 1))
+            starts.append(index)
             values.append(value)
-            steps.append(step)
-            at, value = at + count, value + count * step
+            slopes.append(slope)
+            index, value = index + count, value + count * slope
         self._starts, self._values = np.array(starts), np.array(values)
-        self._steps, self._total = np.array(steps), value
-        # where the sums are farthest from (i + 1) / n: at the ends of the lines
+        self._slopes, self._total = np.array(slopes), value
+        # |n·sum - (i + 1)| is largest at an end of a linear piece
         ends = np.unique(np.clip(np.concatenate([starts, self._starts - 1]), 0, n - 1))
-        self._slack = n * np.abs(self._sum(ends) - (ends + 1) / n).max() + 8 * n * 2.0**-53
+        error = np.abs(self._cumulative(ends) - (ends + 1) / n).max()
+        self._max_error = n * error + 8 * n * 2.0**-53
 
-    def _sum(self, i: np.ndarray) -> np.ndarray:
-        """What WeightedRows has at i."""
-        line = self._starts.searchsorted(i, side="right") - 1
-        sums = self._values[line] + (i - self._starts[line]) * self._steps[line]
+    def _cumulative(self, i: np.ndarray) -> np.ndarray:
+        """The cumulative sum of p at index i, as numpy rounds it."""
+        piece = self._starts.searchsorted(i, side="right") - 1
+        sums = self._values[piece] + (i - self._starts[piece]) * self._slopes[piece]
         return sums / self._total
 
     def draw(self, size: int, random_state: np.random.RandomState) -> np.ndarray:
         """Indices of `size` rows, int64."""
         u = random_state.random_sample(size)
-        place = u * self.n
-        found = place.astype(np.int64)
-        place -= found
-        near = np.flatnonzero((place <= self._slack) | (place >= 1 - self._slack))
+        fraction = u * self.n
+        indices = fraction.astype(np.int64)
+        fraction -= indices
+        # where rounding of the sums may decide
+        near = np.flatnonzero((fraction <= self._max_error) | (fraction >= 1 - self._max_error))
         if len(near):
-            found[near] = self._search(found[near], u[near])
-        return found
+            indices[near] = self._search(indices[near], u[near])
+        return indices
 
     def _search(self, guess: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """The first row whose sum is above u."""
+        """The first index whose cumulative sum is above u, by steps of 1 from a guess."""
         guess = np.clip(guess, 0, self.n - 1)
         while True:
-            low = self._sum(guess) <= u
-            high = (guess > 0) & (self._sum(np.maximum(guess - 1, 0)) > u)
+            low = self._cumulative(guess) <= u
+            high = (guess > 0) & (self._cumulative(np.maximum(guess - 1, 0)) > u)
             if not (low.any() or high.any()):
                 return guess
             guess = guess + low - high
 
 
 def _sum_of_ones(n: int, real: type) -> Any:
-    """numpy.sum(numpy.ones(n, real)), whose halves are rounded above 2**24 in float32."""
+    """numpy.sum(numpy.ones(n, real)): pairwise, so rounded beyond 2**24 in float32."""
     if n <= 2**20:
         return real(n)
     half = n // 2 - n // 2 % 8

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from shoal.core import parallel
 from shoal.core.args import Args
-from shoal.core.checks import check_finite, check_plain, check_weights
+from shoal.core.checks import check_finite, check_function_rows, check_weights
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.args import SearchArgs, SeedingArgs
@@ -19,130 +19,142 @@ from shoal.kmeans.centers import scratch_for
 
 # Up to this many float32 rows, distances are rounded and added up in float32 as in
 # scikit-learn (potentials by the same BLAS), because that rounding decides draws.
-# Beyond, float32 sums lose too many digits, and the draws are those of float64; but for
+# Beyond, float32 sums lose too many digits, and the draws are those of float64; except in
 # MiniBatchKMeans, whose later draws and sums are the same for either type, so that a fit
 # with scikit-learn's seeds is scikit-learn's fit.
-ROUNDED_ROWS = 100_000
+MAX_ROWS_IN_FLOAT32 = 100_000
 
 
 def probabilities(rows: Rows) -> np.ndarray:
-    """Share of each row in the weight, as scikit-learn rounds it."""
+    """Weight of each row over the sum of all, as scikit-learn rounds it."""
     if rows.sample_weight is None:
         one = rows.dtype.type(1)
         return np.full(rows.n, one / rows.dtype.type(rows.n))
     return rows.sample_weight / rows.sample_weight.sum()
 
 
-class _Draws:
-    """Squared distance of every row to its nearest seed, and what candidates would take off it.
+class _GreedySeeding:
+    """The state of greedy k-means++: D² of every row, its nearest seed, and the seeds so far.
 
-    Memory: 13 bytes a row, and one value a row and candidate where sums are rounded.
+    Memory: 13 bytes a row, and, where sums are in float32, one value a row and candidate.
     """
 
-    def __init__(self, rows: Rows, n_seeds: int, n_candidates: int, rounded: bool) -> None:
-        self.rows, self.rounded = rows, rounded
+    def __init__(self, rows: Rows, n_seeds: int, n_candidates: int, in_float32: bool) -> None:
+        self.rows, self.in_float32 = rows, in_float32
         self.width, self.scratch = parallel.constant("candidates", rows.type), scratch_for(rows)
-        self.prunes = rows.sparse or rows.d >= parallel.constant("short_rows", rows.type)
-        self.closest = np.full(rows.n, np.inf)
-        self.nearest = np.full(rows.n, -1, np.int32)
-        self.nearer = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)
-        self.columns = np.empty((n_candidates, rows.n), rows.dtype) if rounded else None
+        self.prunes = rows.sparse or rows.d >= parallel.constant("min_pruned_features", rows.type)
+        self.closest_squared = np.full(rows.n, np.inf)
+        self.nearest_seed = np.full(rows.n, -1, np.int32)
+        self.nearer_mask = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)
+        self.candidate_closest = (
+            np.empty((n_candidates, rows.n), rows.dtype) if in_float32 else None
+        )
         self.points = np.zeros((n_candidates, rows.d))
         self.seeds = np.zeros((n_seeds, rows.d))
-        self._norms = np.zeros(n_seeds)
-        self.reach = np.zeros(n_seeds)
+        self._seed_norms = np.zeros(n_seeds)
+        self.prune_radius_squared = np.zeros(n_seeds)
         n_blocks, self.size = rows.cut_blocks(20 + 5 * rows.stored * n_candidates)
         self.gains = np.empty((n_blocks, self.width))
-        self.left = np.zeros(n_blocks)  # potential that each block has now
-        self._passes = [self._args(first) for first in range(0, n_candidates, self.width)]
-        # a rounded sum runs over all rows, else it begins anew in each block
-        self.before = np.zeros(2 if rounded else n_blocks + 1)
-        self.targets, self.found = np.empty(n_candidates), np.empty(n_candidates, np.int64)
-        self._search = SearchArgs(
+        self.block_potential = np.zeros(n_blocks)
+        self._passes = [self._make_args(first) for first in range(0, n_candidates, self.width)]
+        # one float32 sum over all rows, or a float64 sum that begins anew in each block
+        self.cumulative = np.zeros(2 if in_float32 else n_blocks + 1)
+        self.targets, self.indices = np.empty(n_candidates), np.empty(n_candidates, np.int64)
+        self._search_args = SearchArgs(
             rows.type,
-            self.closest,
+            self.closest_squared,
             rows.sample_weight,
-            self.before,
+            self.cumulative,
             self.targets,
-            self.found,
-            rounded=rounded,
+            self.indices,
+            in_data_type=in_float32,
         )
 
-    def _args(self, first: int) -> tuple[SeedingArgs, Args]:
-        """Arguments for up to `width` candidates, of which `first` says where they begin."""
+    def _make_args(self, first: int) -> tuple[SeedingArgs, Args]:
+        """Arguments for up to `width` candidates from candidate `first` on."""
         rows = self.rows
         some = slice(first, first + self.width)
         if rows.sparse:
-            forms = {"candidates": np.empty((rows.d, self.width)), "norms": np.empty(self.width)}
+            packed = {
+                "transposed": np.empty((rows.d, self.width)),
+                "squared_norms": np.empty(self.width),
+            }
         else:
-            forms = {
+            packed = {
                 "panel": np.empty((rows.d, self.width), rows.dtype),
                 "panel_norms": np.empty(self.width, rows.dtype),
             }
         args = SeedingArgs(
             rows.args,
             len(self.seeds),
-            len(self.left),
+            len(self.block_potential),
             self.width,
             self.points[some],
-            rounded=self.rounded,
-            closest=self.closest,
-            nearest=self.nearest,
-            reach=self.reach,
-            nearer=self.nearer[first // self.width],
+            in_data_type=self.in_float32,
+            closest_squared=self.closest_squared,
+            nearest_seed=self.nearest_seed,
+            prune_radius_squared=self.prune_radius_squared,
+            nearer_mask=self.nearer_mask[first // self.width],
             gains=self.gains,
-            left=self.left,
-            columns=None if self.columns is None else self.columns[some],
-            **forms,
+            block_potential=self.block_potential,
+            candidate_closest=(
+                None if self.candidate_closest is None else self.candidate_closest[some]
+            ),
+            **packed,
         )
-        return args, args.aiming()
+        return args, args.packing()
 
-    def _set_reach(self, points: np.ndarray, n_seeds: int) -> None:
-        """reach[s]: at most a quarter of the squared distance from seed s to each point."""
+    def _set_prune_radius(self, points: np.ndarray, n_seeds: int) -> None:
+        """(min_j |seed - candidate_j| / 2)² of each seed, less what rounding may add."""
         seeds = self.seeds[:n_seeds]
         rounding = 4 * (self.rows.d + 8) * np.finfo(float).eps
-        with np.errstate(over="ignore", invalid="ignore"):  # NaN reaches nothing
-            squared = self._norms[:n_seeds, None] + (points**2).sum(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # a radius of NaN prunes no row
+            squared = self._seed_norms[:n_seeds, None] + (points**2).sum(axis=1)
             squared = squared * (1 - rounding) - 2 * (seeds @ points.T)
-            np.multiply(squared.min(axis=1), 0.25 * (1 - 1e-6), out=self.reach[:n_seeds])
+            radius = self.prune_radius_squared[:n_seeds]
+            np.multiply(squared.min(axis=1), 0.25 * (1 - 1e-6), out=radius)
 
     def compare(self, points: np.ndarray, n_seeds: int) -> np.ndarray:
-        """What each point would take off the potential as the next seed."""
+        """Gain of each candidate: what it would take off the potential as the next seed."""
         count, rows = len(points), self.rows
         self.points[:count] = points
         gains = np.empty(count)
-        for first, (args, aiming) in zip(range(0, count, self.width), self._passes, strict=False):
+        for first, (args, packing) in zip(range(0, count, self.width), self._passes, strict=False):
             some = points[first : first + self.width]
-            args.compare(len(some))
-            parallel.run_kernel("aim", rows.type, aiming, self.width, self.width)
+            args.set_n_candidates(len(some))
+            parallel.run_kernel("pack_candidates", rows.type, packing, self.width, self.width)
             if self.prunes:
-                self._set_reach(some, n_seeds)
-            parallel.run_kernel("seed", rows.type, args, rows.n, self.size, self.scratch)
+                self._set_prune_radius(some, n_seeds)
+            parallel.run_kernel(
+                "compare_candidates", rows.type, args, rows.n, self.size, self.scratch
+            )
             self.gains[:, : len(some)].sum(axis=0, out=gains[first : first + self.width])
         return gains
 
     def accept(self, best: int, n_seeds: int) -> float:
-        """Make one of the points just compared the next seed; the potential that is left."""
+        """Make one of the candidates just compared the next seed; the new potential."""
         args, _ = self._passes[best // self.width]
-        args.choose(best % self.width, n_seeds)
-        parallel.run_kernel("accept", self.rows.type, args, self.rows.n, self.size)
+        args.set_accepted(best % self.width, n_seeds)
+        parallel.run_kernel("accept_candidate", self.rows.type, args, self.rows.n, self.size)
         if self.prunes:
             point = self.points[best]
             self.seeds[n_seeds] = point
-            self._norms[n_seeds] = point @ point
-        return self.left.sum()
+            self._seed_norms[n_seeds] = point @ point
+        return self.block_potential.sum()
 
     def search(self, targets: np.ndarray) -> np.ndarray:
-        """First row at which the running sum of w·closest reaches each target."""
+        """First row at which the running sum of w·D² reaches each target."""
         order = targets.argsort()
         self.targets[:] = targets[order]
-        if not self.rounded:
-            np.cumsum(self.left, out=self.before[1:])
-        size = self.rows.n if self.rounded else self.size
-        parallel.run_kernel("search", self.rows.type, self._search, self.rows.n, size)
-        found = np.empty_like(self.found)
-        found[order] = self.found
-        return found
+        if not self.in_float32:
+            np.cumsum(self.block_potential, out=self.cumulative[1:])
+        size = self.rows.n if self.in_float32 else self.size
+        parallel.run_kernel(
+            "search_cumulative", self.rows.type, self._search_args, self.rows.n, size
+        )
+        indices = np.empty_like(self.indices)
+        indices[order] = self.indices
+        return indices
 
 
 def draw_seeds(
@@ -151,43 +163,41 @@ def draw_seeds(
     random_state: np.random.RandomState,
     n_local_trials: int | None = None,
     *,
-    rounded_rows: int = ROUNDED_ROWS,
+    max_rows_in_float32: int = MAX_ROWS_IN_FLOAT32,
 ) -> np.ndarray:
-    """Indices of k rows chosen by greedy k-means++, one draw after the other as scikit-learn's.
+    """Indices of k rows chosen by greedy k-means++, with scikit-learn's draws in its order.
 
-    Up to `rounded_rows` of float32 are added up in float32.
+    Up to `max_rows_in_float32` rows of float32 are added up in float32.
     """
     n = rows.n
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(k))
     indices = np.full(k, -1, dtype=int)
     indices[0] = random_state.choice(n, p=probabilities(rows))
-    rounded = rows.type == "f4" and n <= rounded_rows
+    in_float32 = rows.type == "f4" and n <= max_rows_in_float32
     weights = rows.sample_weight
-    if rounded and weights is None:
+    if in_float32 and weights is None:
         weights = np.ones(n, rows.dtype)
 
-    def take(i: np.ndarray) -> np.ndarray:
-        if rounded and not rows.sparse:
+    def gather(i: np.ndarray) -> np.ndarray:
+        if in_float32 and not rows.sparse:
             return (rows.X[i] - rows.origin).astype(np.float64)
         return rows.gather_centered(i)
 
-    draws = _Draws(rows, k, n_local_trials, rounded)
-    points = take(indices[:1])
-    draws.compare(points, 0)
-    potential = draws.accept(0, 0)
-    if rounded:
-        potential = (draws.columns[:1] @ weights)[0]
+    seeding = _GreedySeeding(rows, k, n_local_trials, in_float32)
+    seeding.compare(gather(indices[:1]), 0)
+    potential = seeding.accept(0, 0)
+    if in_float32:
+        potential = (seeding.candidate_closest[:1] @ weights)[0]
     for c in range(1, k):
         targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
-        candidates = draws.search(targets)
-        points = take(candidates)
-        best = np.argmax(draws.compare(points, c))
-        if rounded:
-            potentials = (draws.columns @ weights.reshape(-1, 1))[:, 0]
+        candidates = seeding.search(targets)
+        best = np.argmax(seeding.compare(gather(candidates), c))
+        if in_float32:
+            potentials = (seeding.candidate_closest @ weights.reshape(-1, 1))[:, 0]
             best = np.argmin(potentials)
-        potential = draws.accept(best, c)
-        if rounded:
+        potential = seeding.accept(best, c)
+        if in_float32:
             potential = potentials[best]
         indices[c] = candidates[best]
     return indices
@@ -226,11 +236,11 @@ def kmeans_plusplus(
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row; 1 by default.
     x_squared_norms : array-like of shape (n_samples,), default=None
-        Checked for its length, but not needed.
+        Its length is checked; it is not used otherwise.
     random_state : int, RandomState instance or None, default=None
         Draws the rows.
     n_local_trials : int, default=None
-        Rows drawn for each choice but the first, of which the one that lowers the
+        Candidates drawn for each center but the first, of which the one that lowers the
         inertia most is kept; ``2 + log(n_clusters)`` by default.
 
     Returns
@@ -238,7 +248,7 @@ def kmeans_plusplus(
     centers : ndarray of shape (n_clusters, n_features)
         The rows chosen.
     indices : ndarray of shape (n_clusters,)
-        Where they stand in X.
+        Their indices in X.
 
     References
     ----------
@@ -257,7 +267,7 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
-    data = check_plain(X)
+    data = check_function_rows(X)
     weights = check_weights(sample_weight, data)
     n = data.shape[0]
     if n < n_clusters:

@@ -18,15 +18,21 @@ from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
 from shoal.core.files import File
 from shoal.core.rows import Rows
-from shoal.mixture.covariances import ILL_DEFINED, Estimates, check_shape, shape_of
-from shoal.mixture.em import EM, Data, Fit
-from shoal.mixture.expectation import Components, Pass, kernel_for
+from shoal.mixture.covariances import (
+    ILL_DEFINED_ERROR,
+    Estimates,
+    check_shape,
+    precisions_from_cholesky,
+    shape_of,
+)
+from shoal.mixture.e_step import Components, EStep, choose_kernel
+from shoal.mixture.em import EM, FitData, Parameters
 
 
 class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
     """A mixture of normal distributions, fitted by EM.
 
-    A model says what its parameters are: see the methods that are not implemented here.
+    A model implements the methods that raise NotImplementedError here.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -43,39 +49,66 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # -- what a model must say
+    # -- what a model implements
 
-    def _check_parameters(self, data: Data) -> tuple:
-        """Check what depends on the data; what was given of it, for `_begin`."""
+    def _check_parameters(self, data: FitData) -> tuple:
+        """Check parameters against the data; those that `_initial_parameters` starts from."""
         raise NotImplementedError
 
-    def _weight_eps(self, dtype: Any) -> float:
-        """Added to the weights of components in M-steps."""
+    def _compute_dtype(self, dtype: Any) -> Any:
+        """The dtype of the arithmetic, and of lower bounds, for data of this dtype."""
         raise NotImplementedError
 
-    def _begin(self, em: EM, given: tuple, random_state: Any) -> Fit:
-        """Parameters to begin a run with."""
+    def _initial_parameters(self, em: EM, given: tuple, random_state: Any) -> Parameters:
+        """Parameters to begin a run with; `given` is what `_check_parameters` returned."""
         raise NotImplementedError
 
-    def _maximise(self, found: Estimates, data: Data) -> Fit:
+    def _m_step(self, estimates: Estimates, data: FitData) -> Parameters:
         """The M-step, from the estimates that all models share."""
         raise NotImplementedError
 
-    def _log_constants(self, fit: Fit) -> np.ndarray:
+    def _log_constants(self, params: Parameters) -> np.ndarray:
         """log (π N(mean)), or what stands for it, of each component."""
         raise NotImplementedError
 
-    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
-        """What EM raises, from Σ w log p(x) and Σ w r log r."""
+    def _compute_lower_bound(
+        self, params: Parameters, log_likelihood: float, negentropy: float, data: FitData
+    ) -> float:
+        """What EM maximises, from Σ w log p(x) and Σ w r log r."""
         raise NotImplementedError
 
-    def _attributes(self, fit: Fit, dtype: Any) -> dict:
+    def _other_attributes(self, others: tuple, dtype: Any) -> dict:
+        """Fitted attributes from `Parameters.others`, in the model's dtype for such data."""
+        raise NotImplementedError
+
+    def _fitted_others(self) -> tuple:
+        """`Parameters.others` from fitted attributes."""
+        raise NotImplementedError
+
+    # -- between parameters and attributes
+
+    def _weight_eps(self, dtype: Any) -> float:
+        """Added to the weights of components in M-steps."""
+        return 10 * float(np.finfo(self._compute_dtype(dtype)).eps)
+
+    def _fitted_attributes(self, params: Parameters, dtype: Any) -> dict:
         """Fitted attributes, in the model's dtype for such data."""
-        raise NotImplementedError
+        factors = params.precisions_cholesky
+        shared = {
+            "means_": params.means,
+            "covariances_": params.covariances,
+            "precisions_cholesky_": factors,
+            "precisions_": precisions_from_cholesky(factors, self.covariance_type),
+        }
+        dtype = self._compute_dtype(dtype)
+        shared = {name: value.astype(dtype, copy=False) for name, value in shared.items()}
+        return self._other_attributes(params.others, dtype) | shared
 
-    def _fitted(self) -> Fit:
-        """The other way around: parameters from fitted attributes."""
-        raise NotImplementedError
+    def _fitted_parameters(self) -> Parameters:
+        """Parameters from fitted attributes."""
+        names = ("means_", "precisions_cholesky_", "covariances_")
+        arrays = (getattr(self, name).astype(np.float64, copy=False) for name in names)
+        return Parameters(*arrays, self._fitted_others())
 
     # -- fitting
 
@@ -139,42 +172,45 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,), int64
             Index of the likeliest component, as ``fit(X).predict(X)``.
         """
-        return self._assign(self._run_em(X, y, sample_weight).rows.X)
+        return self._predict(self._run_em(X, y, sample_weight).rows.X)
 
-    def _run_em(self, X: Any, y: Any, sample_weight: Any) -> Data:
+    def _run_em(self, X: Any, y: Any, sample_weight: Any) -> FitData:
         """All runs of a fit; the best one's parameters become attributes."""
-        data = self._take_data(X, sample_weight)
+        data = self._validate_fit_data(X, sample_weight)
         given = self._check_parameters(data)
-        begin = not (self.warm_start and hasattr(self, "converged_"))
-        n_init = self.n_init if begin else 1
+        goes_on = self.warm_start and hasattr(self, "converged_")
+        n_init = 1 if goes_on else self.n_init
         random_state = check_random_state(self.random_state)
         self.converged_ = False
         em = EM(
             data,
             self.n_components,
             self.reg_covar,
-            maximise=self._maximise,
-            constants=self._log_constants,
-            bound=self._lower_bound,
+            m_step=self._m_step,
+            log_constants=self._log_constants,
+            lower_bound=self._compute_lower_bound,
             eps=self._weight_eps(data.rows.dtype),
         )
         task = begin_fit(self, X, y, sample_weight, n_init)
         best, best_bound, best_bounds = None, -np.inf, []
         for init in range(n_init):
-            told = _Progress(self.verbose, self.verbose_interval, init)
-            fit = self._begin(em, given, random_state) if begin else self._going_on(data)
+            progress = _Progress(self.verbose, self.verbose_interval, init)
+            if goes_on:
+                params = self._warm_start_parameters(data)
+            else:
+                params = self._initial_parameters(em, given, random_state)
             bounds: list = []
-            part = task.subtask("run", self.max_iter)
+            run = task.subtask("run", self.max_iter)
             if self.max_iter:
-                first = -np.inf if begin else float(self.lower_bound_)
-                fit, converged = self._iterate(em, fit, first, bounds, part, told)
-                told.end(bounds[-1], converged)
+                bound = float(self.lower_bound_) if goes_on else -np.inf
+                params, converged = self._iterate(em, params, bound, bounds, run, progress)
+                progress.report_end(bounds[-1], converged)
                 if best is None or bounds[-1] > best_bound:
-                    best, best_bound, best_bounds = fit, bounds[-1], bounds
+                    best, best_bound, best_bounds = params, bounds[-1], bounds
                     self.converged_ = converged
             else:
-                best = fit
-            if part.end(lambda fit=fit: self._attributes(fit, data.rows.dtype)):
+                best = params
+            if run.end(lambda params=params: self._fitted_attributes(params, data.rows.dtype)):
                 break
         if not self.converged_ and self.max_iter:
             warnings.warn(
@@ -184,7 +220,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=5,
             )
-        vars(self).update(self._attributes(best, data.rows.dtype))
+        vars(self).update(self._fitted_attributes(best, data.rows.dtype))
         self.n_iter_ = len(best_bounds)
         self.lower_bound_ = best_bound
         self.lower_bounds_ = best_bounds
@@ -192,49 +228,51 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         return data
 
     def _iterate(
-        self, em: EM, fit: Fit, bound: float, bounds: list, part: Task, told: "_Progress"
-    ) -> tuple[Fit, bool]:
+        self,
+        em: EM,
+        params: Parameters,
+        bound: float,
+        bounds: list,
+        run: Task,
+        progress: "_Progress",
+    ) -> tuple[Parameters, bool]:
         """EM until the lower bound changes by less than `tol`; whether it did."""
-        real = em.data.dtype.type
+        real, dtype = em.data.dtype.type, em.data.rows.dtype
         for n_iter in range(1, self.max_iter + 1):
-            task = part.subtask("iteration")
-            fit, found = em.step(fit)
-            if not np.isfinite(found):
-                raise ValueError(ILL_DEFINED)
-            bounds.append(real(found))
-            change, bound = found - bound, found
-            told.iteration(n_iter, change)
-            stop = task.end(lambda fit=fit: self._attributes(fit, em.data.rows.dtype))
+            task = run.subtask("iteration")
+            params, new_bound = em.step(params)
+            if not np.isfinite(new_bound):
+                raise ValueError(ILL_DEFINED_ERROR)
+            bounds.append(real(new_bound))
+            change, bound = new_bound - bound, new_bound
+            progress.report_iteration(n_iter, change)
+            stop = task.end(lambda params=params: self._fitted_attributes(params, dtype))
             if abs(change) < self.tol:
-                return fit, True
+                return params, True
             if stop:
                 break
-        return fit, False
+        return params, False
 
-    def _computed_in(self, dtype: Any) -> Any:
-        """The dtype of the arithmetic, and of lower bounds, for data of this dtype."""
-        raise NotImplementedError
-
-    def _take_data(self, X: Any, sample_weight: Any) -> Data:
-        X = check_dense(self, X, reset=True, least=2)
+    def _validate_fit_data(self, X: Any, sample_weight: Any) -> FitData:
+        X = check_dense(self, X, reset=True, min_rows=2)
         n, k = X.shape[0], self.n_components
         if n < k:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {k}, n_samples = {n}"
             )
         weights = check_mixture_weights(sample_weight, X, k)
-        data = Data(X, weights, self.covariance_type, self._computed_in(X.dtype))
+        data = FitData(X, weights, self.covariance_type, self._compute_dtype(X.dtype))
         if not np.isfinite(data.mean).all():
             check_finite(self, X)
         return data
 
-    def _going_on(self, data: Data) -> Fit:
-        """The fitted parameters, if they fit the data and the parameters of now."""
+    def _warm_start_parameters(self, data: FitData) -> Parameters:
+        """The fitted parameters, if their shapes suit the data and the present parameters."""
         k, d = self.n_components, data.rows.d
         check_shape(self.means_, (k, d), "means")
         shape = shape_of(self.covariance_type, k, d)
         check_shape(self.precisions_cholesky_, shape, f"{self.covariance_type} precision")
-        return self._fitted()
+        return self._fitted_parameters()
 
     # -- what a fitted mixture answers
 
@@ -242,19 +280,19 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         """New data and the fitted components, which compute in the dtype of both."""
         check_is_fitted(self)
         X = check_dense(self, X, reset=False)
-        fit = self._fitted()
-        origin = fit.means.mean(axis=0)
-        tied = kernel_for(self.covariance_type, X.shape[1]) == "tied"
+        params = self._fitted_parameters()
+        origin = params.means.mean(axis=0)
+        tied = choose_kernel(self.covariance_type, X.shape[1]) == "tied"
         rows = Rows(X, check_mixture_weights(sample_weight, X, 1), origin if tied else None)
         dtype = np.result_type(X.dtype, self.means_.dtype)
-        components = Components(self.covariance_type, len(fit.means), rows, dtype)
-        components.refer(fit.means)
-        components.pack(fit.means, fit.factors, self._log_constants(fit))
+        components = Components(self.covariance_type, len(params.means), rows, dtype)
+        components.set_reference(params.means)
+        components.pack(params.means, params.precisions_cholesky, self._log_constants(params))
         return rows, components
 
-    def _compute(self, rows: Rows, components: Components, **wanted: Any) -> float:
+    def _run_e_step(self, rows: Rows, components: Components, **wanted: Any) -> float:
         """One pass that writes what is wanted; Σ w log p(x), or what tells that it is finite."""
-        total = Pass(rows, components, **wanted).run()[0]
+        total = EStep(rows, components, **wanted).run()[0]
         if not np.isfinite(total) and not rows.in_memory:
             check_finite(self, rows.X)
         return total
@@ -273,9 +311,9 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
             Logarithm of the density at each row.
         """
         rows, components = self._rows_and_components(X)
-        found = np.empty(rows.n, components.dtype)
-        self._compute(rows, components, log_norm=found)
-        return found
+        log_prob = np.empty(rows.n, components.dtype)
+        self._run_e_step(rows, components, log_prob_norm=log_prob)
+        return log_prob
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean log-likelihood of the rows.
@@ -297,7 +335,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         rows, components = self._rows_and_components(X, sample_weight)
         weights = rows.sample_weight
         total = rows.n if weights is None else weights.sum(dtype=np.float64)
-        return float(self._compute(rows, components) / total)
+        return float(self._run_e_step(rows, components) / total)
 
     def predict(self, X: Any) -> np.ndarray:
         """Index of the likeliest component of each row.
@@ -312,13 +350,13 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,), int64
             The component with the largest responsibility, the first of several.
         """
-        return self._assign(X)
+        return self._predict(X)
 
-    def _assign(self, X: Any) -> np.ndarray:
+    def _predict(self, X: Any) -> np.ndarray:
         rows, components = self._rows_and_components(X)
-        found = np.empty(rows.n, np.int64)
-        self._compute(rows, components, assigned=found)
-        return found
+        labels = np.empty(rows.n, np.int64)
+        self._run_e_step(rows, components, labels=labels)
+        return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Responsibility of each component for each row.
@@ -334,9 +372,9 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
             Posterior probabilities of the components, which sum to 1 in each row.
         """
         rows, components = self._rows_and_components(X)
-        found = np.empty((rows.n, components.k), components.dtype)
-        self._compute(rows, components, posterior=found)
-        return found
+        resp = np.empty((rows.n, components.k), components.dtype)
+        self._run_e_step(rows, components, resp=resp)
+        return resp
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.
@@ -360,29 +398,29 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
                 "least one sample."
             )
         k, d = self.means_.shape
-        draws = check_random_state(self.random_state)
-        counts = draws.multinomial(n_samples, self.weights_)
+        rng = check_random_state(self.random_state)
+        counts = rng.multinomial(n_samples, self.weights_)
         parts = []
         for j, (mean, count) in enumerate(zip(self.means_, counts, strict=True)):
-            spread = self.covariances_ if self.covariance_type == "tied" else self.covariances_[j]
+            cov = self.covariances_ if self.covariance_type == "tied" else self.covariances_[j]
             if self.covariance_type in ("full", "tied"):
-                parts.append(draws.multivariate_normal(mean, spread, int(count)))
+                parts.append(rng.multivariate_normal(mean, cov, int(count)))
             else:
-                parts.append(mean + draws.standard_normal(size=(count, d)) * np.sqrt(spread))
+                parts.append(mean + rng.standard_normal(size=(count, d)) * np.sqrt(cov))
         return np.vstack(parts).astype(np.float64, copy=False), np.repeat(np.arange(k), counts)
 
 
-def check_dense(estimator: Any, X: Any, *, reset: bool, least: int = 1) -> Any:
+def check_dense(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
     """check_rows for estimators that take no sparse matrices, with a least number of rows."""
     if sp.issparse(X):
         validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)  # refuses it
     X = check_rows(estimator, X, reset=reset, finite=not reset, files=True)
-    if X.shape[0] < least:
+    if X.shape[0] < min_rows:
         if not isinstance(X, File):  # other complaints come first
             check_finite(estimator, X)
         raise ValueError(
             f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
-            f"{least} is required by {type(estimator).__name__}."
+            f"{min_rows} is required by {type(estimator).__name__}."
         )
     return X
 
@@ -404,29 +442,29 @@ def check_mixture_weights(sample_weight: Any, X: Any, k: int) -> np.ndarray | No
 
 
 class _Progress:
-    """What `verbose` prints of a run."""
+    """Prints what `verbose` asks for of a run."""
 
     def __init__(self, verbose: int, interval: int, number: int) -> None:
         self._verbose, self._interval = verbose, interval
-        self._begun = self._last = time()
+        self._start = self._last = time()
         if verbose:
             print(f"Initialization {number}")
 
-    def iteration(self, n_iter: int, change: float) -> None:
-        """Told every `interval` iterations."""
+    def report_iteration(self, n_iter: int, change: float) -> None:
+        """Print every `interval` iterations."""
         if not self._verbose or n_iter % self._interval:
             return
         if self._verbose == 1:
             print(f"  Iteration {n_iter}")
             return
         now = time()
-        passed, self._last = now - self._last, now
-        print(f"  Iteration {n_iter}\t time lapse {passed:.5f}s\t ll change {change:.5f}")
+        lapse, self._last = now - self._last, now
+        print(f"  Iteration {n_iter}\t time lapse {lapse:.5f}s\t ll change {change:.5f}")
 
-    def end(self, bound: float, converged: bool) -> None:
-        """Told when a run ends."""
+    def report_end(self, bound: float, converged: bool) -> None:
+        """Print how a run ended."""
         words = f"Initialization {'converged' if converged else 'did not converge'}."
         if self._verbose == 1:
             print(words)
         elif self._verbose:
-            print(f"{words} time lapse {time() - self._begun:.5f}s\t lower bound {bound:.5f}.")
+            print(f"{words} time lapse {time() - self._start:.5f}s\t lower bound {bound:.5f}.")

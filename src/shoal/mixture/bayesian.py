@@ -12,15 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from shoal.mixture.base import BaseMixture
 from shoal.mixture.covariances import (
-    ROUNDING,
+    MEAN_ROUNDING,
     Estimates,
     check_definite,
     check_shape,
-    log_determinants,
-    precisions_cholesky,
-    precisions_from_cholesky,
+    cholesky_from_covariances,
+    log_det_cholesky,
 )
-from shoal.mixture.em import EM, Data, Fit
+from shoal.mixture.em import EM, FitData, Parameters
 
 
 class BayesianGaussianMixture(BaseMixture):
@@ -198,7 +197,7 @@ default='dirichlet_process'
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _check_parameters(self, data: Data) -> tuple:
+    def _check_parameters(self, data: FitData) -> tuple:
         d = data.rows.d
         given = self.weight_concentration_prior
         self.weight_concentration_prior_ = 1.0 / self.n_components if given is None else given
@@ -221,7 +220,7 @@ default='dirichlet_process'
         self.covariance_prior_ = self._check_covariance_prior(data)
         return ()
 
-    def _check_covariance_prior(self, data: Data) -> Any:
+    def _check_covariance_prior(self, data: FitData) -> Any:
         kind, d, given = self.covariance_type, data.rows.d, self.covariance_prior
         if given is None:
             return data.sample_covariance()
@@ -233,85 +232,88 @@ default='dirichlet_process'
         check_definite(given, kind)
         return given
 
-    def _computed_in(self, dtype: Any) -> Any:
+    def _compute_dtype(self, dtype: Any) -> Any:
         return np.float64
 
-    def _weight_eps(self, dtype: Any) -> float:
-        return 10 * float(np.finfo(np.float64).eps)
+    def _initial_parameters(self, em: EM, given: tuple, random_state: Any) -> Parameters:
+        # as in scikit-learn, float32 data change the error message of variances alone
+        diagonal = self.covariance_type in ("diag", "spherical")
+        dtype = em.data.rows.dtype if diagonal else np.float64
+        return self._m_step(em.initialize(self.init_params, random_state), em.data, dtype)
 
-    def _begin(self, em: EM, given: tuple, random_state: Any) -> Fit:
-        alone = self.covariance_type in ("diag", "spherical")  # scikit-learn's words depend on it
-        dtype = em.data.rows.dtype if alone else np.float64
-        return self._maximise(em.start(self.init_params, random_state), em.data, dtype)
-
-    def _maximise(self, found: Estimates, data: Data, dtype: Any = np.float64) -> Fit:
-        nk, xk, sk, _ = found
+    def _m_step(self, estimates: Estimates, data: FitData, dtype: Any = np.float64) -> Parameters:
+        nk, xk, sk, _ = estimates
         if self.weight_concentration_prior_type == "dirichlet_process":
-            later = np.concatenate([np.cumsum(nk[::-1])[-2::-1], [0.0]])
-            concentration = (1.0 + nk, self.weight_concentration_prior_ + later)
+            later_nk = np.concatenate([np.cumsum(nk[::-1])[-2::-1], [0.0]])
+            concentration = (1.0 + nk, self.weight_concentration_prior_ + later_nk)
         else:
             concentration = self.weight_concentration_prior_ + nk
         prior = self.mean_precision_prior_
         mean_precision = prior + nk
         mean_prior = self.mean_prior_.astype(np.float64)
         means = (prior * mean_prior + nk[:, None] * xk) / mean_precision[:, None]
-        away = xk - mean_prior
-        # what the weights' eps and rounding make of a feature that is constant
+        offsets = xk - mean_prior
+        # a constant feature deviates by no more than the weights' eps and rounding make of it
         eps = self._weight_eps(np.float64) / np.maximum(nk, 1.0)[:, None]
-        away[np.abs(away) <= (eps + ROUNDING) * np.abs(mean_prior)] = 0
-        freedom, covariances = self._wishart(nk, away, sk, mean_precision)
-        factors = precisions_cholesky(covariances, self.covariance_type, dtype)
-        return Fit(means, factors, covariances, (concentration, mean_precision, freedom))
+        offsets[np.abs(offsets) <= (eps + MEAN_ROUNDING) * np.abs(mean_prior)] = 0
+        degrees, covariances = self._estimate_wishart(nk, offsets, sk, mean_precision)
+        factors = cholesky_from_covariances(covariances, self.covariance_type, dtype)
+        return Parameters(means, factors, covariances, (concentration, mean_precision, degrees))
 
-    def _wishart(
-        self, nk: np.ndarray, away: np.ndarray, sk: np.ndarray, mean_precision: np.ndarray
+    def _estimate_wishart(
+        self, nk: np.ndarray, offsets: np.ndarray, sk: np.ndarray, mean_precision: np.ndarray
     ) -> tuple[Any, np.ndarray]:
-        """Degrees of freedom and covariances; `away` are means less their prior.
+        """Degrees of freedom and covariances; `offsets` are means less the mean of their prior.
 
         Bishop's 10.62 and 10.63 (with nk in place of nk + 1), divided by the degrees of freedom.
         """
         kind, k, prior = self.covariance_type, len(nk), self.mean_precision_prior_
-        pull = prior * nk / mean_precision
+        shrinkage = prior * nk / mean_precision
         if kind == "tied":
-            freedom = self.degrees_of_freedom_prior_ + nk.sum() / k
-            spread = (pull * away.T) @ away / k
-            return freedom, (self.covariance_prior_ + sk * nk.sum() / k + spread) / freedom
-        freedom = self.degrees_of_freedom_prior_ + nk
+            degrees = self.degrees_of_freedom_prior_ + nk.sum() / k
+            scatter = (shrinkage * offsets.T) @ offsets / k
+            return degrees, (self.covariance_prior_ + sk * nk.sum() / k + scatter) / degrees
+        degrees = self.degrees_of_freedom_prior_ + nk
         if kind == "full":
-            covariances = (pull[:, None] * away)[:, :, None] * away[:, None, :]
+            covariances = (shrinkage[:, None] * offsets)[:, :, None] * offsets[:, None, :]
             sk *= nk[:, None, None]  # in place: these arrays are large
             covariances += sk
             covariances += self.covariance_prior_
-            covariances /= freedom[:, None, None]
-            return freedom, covariances
+            covariances /= degrees[:, None, None]
+            return degrees, covariances
         if kind == "diag":
-            covariances = self.covariance_prior_ + nk[:, None] * sk + pull[:, None] * away**2
-            return freedom, covariances / freedom[:, None]
-        covariances = self.covariance_prior_ + nk * sk + pull * (away**2).mean(axis=1)
-        return freedom, covariances / freedom
+            covariances = (
+                self.covariance_prior_ + nk[:, None] * sk + shrinkage[:, None] * offsets**2
+            )
+            return degrees, covariances / degrees[:, None]
+        covariances = self.covariance_prior_ + nk * sk + shrinkage * (offsets**2).mean(axis=1)
+        return degrees, covariances / degrees
 
-    def _log_constants(self, fit: Fit) -> np.ndarray:
-        concentration, mean_precision, freedom = fit.rest
-        d = fit.means.shape[1]
+    def _log_constants(self, params: Parameters) -> np.ndarray:
+        concentration, mean_precision, degrees = params.others
+        d = params.means.shape[1]
         if self.weight_concentration_prior_type == "dirichlet_process":
-            both = digamma(concentration[0] + concentration[1])
-            left = np.cumsum(digamma(concentration[1]) - both)[:-1]
-            log_weights = digamma(concentration[0]) - both + np.concatenate([[0.0], left])
+            digamma_sum = digamma(concentration[0] + concentration[1])
+            log_remaining = np.cumsum(digamma(concentration[1]) - digamma_sum)[:-1]
+            log_fractions = digamma(concentration[0]) - digamma_sum
+            log_weights = log_fractions + np.concatenate([[0.0], log_remaining])
         else:
             log_weights = digamma(concentration) - digamma(concentration.sum())
-        log_det = log_determinants(fit.factors, self.covariance_type, d)
-        log_gauss = log_det - 0.5 * d * math.log(2 * math.pi) - 0.5 * d * np.log(freedom)
-        halves = 0.5 * (freedom - np.arange(d)[:, None])
-        log_lambda = d * math.log(2.0) + digamma(halves).sum(axis=0)
+        log_det = log_det_cholesky(params.precisions_cholesky, self.covariance_type, d)
+        log_gauss = log_det - 0.5 * d * math.log(2 * math.pi) - 0.5 * d * np.log(degrees)
+        half_degrees = 0.5 * (degrees - np.arange(d)[:, None])
+        log_lambda = d * math.log(2.0) + digamma(half_degrees).sum(axis=0)
         return log_weights + log_gauss + 0.5 * (log_lambda - d / mean_precision)
 
-    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
-        concentration, mean_precision, freedom = fit.rest
-        d = fit.means.shape[1]
-        log_det = log_determinants(fit.factors, self.covariance_type, d)
-        log_det = log_det - 0.5 * d * np.log(freedom)
-        gammas = gammaln(0.5 * (freedom - np.arange(d)[:, None])).sum(axis=0)
-        log_wishart = -(freedom * log_det + freedom * d * 0.5 * math.log(2.0) + gammas)
+    def _compute_lower_bound(
+        self, params: Parameters, log_likelihood: float, negentropy: float, data: FitData
+    ) -> float:
+        concentration, mean_precision, degrees = params.others
+        d = params.means.shape[1]
+        log_det = log_det_cholesky(params.precisions_cholesky, self.covariance_type, d)
+        log_det = log_det - 0.5 * d * np.log(degrees)
+        log_gammas = gammaln(0.5 * (degrees - np.arange(d)[:, None])).sum(axis=0)
+        log_wishart = -(degrees * log_det + degrees * d * 0.5 * math.log(2.0) + log_gammas)
         if self.covariance_type == "tied":
             log_wishart = self.n_components * log_wishart
         if self.weight_concentration_prior_type == "dirichlet_process":
@@ -322,25 +324,20 @@ default='dirichlet_process'
             -negentropy - log_wishart.sum() - log_norm - 0.5 * d * np.log(mean_precision).sum()
         )
 
-    def _attributes(self, fit: Fit, dtype: Any) -> dict:
-        concentration, mean_precision, freedom = fit.rest
+    def _other_attributes(self, others: tuple, dtype: Any) -> dict:
+        concentration, mean_precision, degrees = others
         if self.weight_concentration_prior_type == "dirichlet_process":
-            both = concentration[0] + concentration[1]
-            left = np.cumprod(concentration[1] / both)[:-1]
-            weights = concentration[0] / both * np.concatenate([[1.0], left])
+            sums = concentration[0] + concentration[1]
+            remaining = np.cumprod(concentration[1] / sums)[:-1]
+            weights = concentration[0] / sums * np.concatenate([[1.0], remaining])
         else:
             weights = concentration
         return {
             "weights_": weights / weights.sum(),
-            "means_": fit.means,
-            "covariances_": fit.covariances,
-            "precisions_cholesky_": fit.factors,
-            "precisions_": precisions_from_cholesky(fit.factors, self.covariance_type),
             "weight_concentration_": concentration,
             "mean_precision_": mean_precision,
-            "degrees_of_freedom_": freedom,
+            "degrees_of_freedom_": degrees,
         }
 
-    def _fitted(self) -> Fit:
-        rest = (self.weight_concentration_, self.mean_precision_, self.degrees_of_freedom_)
-        return Fit(self.means_, self.precisions_cholesky_, self.covariances_, rest)
+    def _fitted_others(self) -> tuple:
+        return self.weight_concentration_, self.mean_precision_, self.degrees_of_freedom_

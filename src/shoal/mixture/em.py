@@ -8,15 +8,22 @@ import numpy as np
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows
 from shoal.kmeans import cluster_rows, draw_seeds
-from shoal.mixture.covariances import HALF, ROUNDING, Estimates, Moments, estimate, tied_covariance
-from shoal.mixture.expectation import Components, Pass, kernel_for
+from shoal.mixture.covariances import (
+    MEAN_ROUNDING,
+    MIN_ROW_WEIGHT,
+    Estimates,
+    Moments,
+    estimate_gaussian_parameters,
+    tied_covariance,
+)
+from shoal.mixture.e_step import Components, EStep, choose_kernel
 
-UNIFORMS = 2**18  # random responsibilities that are held at a time
+MAX_RANDOM_RESP = 2**18  # random responsibilities that are held at a time
 # N delta² / A beyond which the second moments are taken anew about the new means
-DIGITS = {"f4": 1e2, "f8": 1e6}
+MAX_CANCELLATION = {"f4": 1e2, "f8": 1e6}
 
 
-class Data:
+class FitData:
     """The rows of a fit, and what must be known of all of them at once.
 
     Attributes
@@ -25,78 +32,80 @@ class Data:
         With the mean as origin where covariances are tied, else without one.
     mean, variance : ndarray of shape (d,)
         Of the rows without weights.
-    total : float
-        Sum of the weights.
+    total_weight : float
+        Sum of the rows' weights.
     dtype : dtype
         What is computed in.
     """
 
     def __init__(self, X: Any, sample_weight: Any, covariance_type: str, dtype: Any) -> None:
         hold_rows(X)
-        plain = Rows(X, sample_weight)
-        self.mean, self.variance = plain.moments()
+        self.rows = Rows(X, sample_weight)
+        self.mean, self.variance = self.rows.moments()
         self.covariance_type, self.dtype = covariance_type, np.dtype(dtype)
-        self.rows = plain
-        if kernel_for(covariance_type, plain.d) == "tied":
+        if choose_kernel(covariance_type, self.rows.d) == "tied":
             self.rows = Rows(X, sample_weight, self.mean)
-        weights = sample_weight
-        self.total = float(plain.n if weights is None else weights.sum(dtype=np.float64))
-        self._overall: Moments | None = None
+        self.total_weight = float(
+            self.rows.n if sample_weight is None else sample_weight.sum(dtype=np.float64)
+        )
+        self._total_moments: Moments | None = None
 
     @property
-    def overall(self) -> Moments:
+    def total_moments(self) -> Moments:
         """Moments of all rows about their mean; second ones for each pair of features, or each."""
-        if self._overall is None:
+        if self._total_moments is None:
             full = self.covariance_type in ("full", "tied")
             components = Components("full" if full else "diag", 1, self.rows, self.dtype)
-            components.refer(self.mean - components.origin)
-            one = Pass(self.rows, components, moments=True)
-            one.run()
-            found = one.moments()
+            components.set_reference(self.mean - components.origin)
+            e_step = EStep(self.rows, components, moments=True)
+            e_step.run()
+            moments = e_step.moments()
             # a tied kernel's rows are less their origin already
-            self._overall = found._replace(reference=found.reference + components.origin)
-        return self._overall
+            self._total_moments = moments._replace(reference=moments.reference + components.origin)
+        return self._total_moments
 
     @property
     def weighted_mean(self) -> np.ndarray:
         """Mean of the rows by their weights; that of a constant feature is its value."""
-        overall = self.overall
-        return overall.reference[0] + overall.first[0] / overall.weight[0]
+        weight, first, _, reference = self.total_moments
+        return reference[0] + first[0] / weight[0]
 
     def sample_covariance(self) -> Any:
         """With n - 1 degrees of freedom: a matrix, variances, or the mean of these.
 
         A feature that varies by its mean's rounding alone has no variance.
         """
-        overall, freedom = self.overall, self.total - 1
-        if freedom <= 0:
+        degrees_of_freedom = self.total_weight - 1
+        if degrees_of_freedom <= 0:
             raise ValueError(
                 "Weights count rows: a sample_weight whose sum is not more than 1 gives no "
-                f"sample covariance, and needs a covariance_prior. Got a sum of {self.total:.5g}."
+                "sample covariance, and needs a covariance_prior. "
+                f"Got a sum of {self.total_weight:.5g}."
             )
-        step = overall.first[0] / overall.weight[0]
-        second = overall.second[0]
-        nothing = (ROUNDING * self.weighted_mean) ** 2
+        weight, first, second, _ = self.total_moments
+        weight, second = weight[0], second[0]
+        delta = first[0] / weight
+        negligible = (MEAN_ROUNDING * self.weighted_mean) ** 2
         if self.covariance_type in ("full", "tied"):
-            found = (second - overall.weight[0] * np.outer(step, step)) / freedom
-            constant = found.diagonal() <= nothing
-            found[constant] = found[:, constant] = 0
-            return found
+            covariance = (second - weight * np.outer(delta, delta)) / degrees_of_freedom
+            constant = covariance.diagonal() <= negligible
+            covariance[constant] = covariance[:, constant] = 0
+            return covariance
         if second.ndim == 2:
             second = second.diagonal()
-        found = (second - overall.weight[0] * step**2) / freedom
-        found[found <= nothing] = 0
-        found = found.astype(self.rows.dtype)
-        return found if self.covariance_type == "diag" else found.mean()
+        variances = (second - weight * delta**2) / degrees_of_freedom
+        variances[variances <= negligible] = 0
+        variances = variances.astype(self.rows.dtype)
+        return variances if self.covariance_type == "diag" else variances.mean()
 
 
-class Fit(NamedTuple):
+class Parameters(NamedTuple):
     """Parameters of a model in float64, as they begin an E-step."""
 
     means: np.ndarray
-    factors: np.ndarray  # precisions_cholesky_
-    covariances: np.ndarray | None
-    rest: tuple  # what else the model has
+    precisions_cholesky: np.ndarray
+    covariances: np.ndarray
+    others: tuple  # the model's own: weights, or parameters of priors' posteriors
 
 
 class EM:
@@ -104,122 +113,132 @@ class EM:
 
     Parameters
     ----------
-    data : Data
+    data : FitData
     k : int
     reg_covar : float
-    maximise : callable
-        (Estimates, Data) -> Fit: a model's M-step.
-    constants : callable
-        Fit -> log (π N(mean)) of each component.
-    bound : callable
-        (Fit, Σ w log p(x), Σ w r log r, Data) -> lower bound.
+    m_step : callable
+        (Estimates, FitData) -> Parameters: a model's M-step.
+    log_constants : callable
+        Parameters -> log (π N(mean)) of each component.
+    lower_bound : callable
+        (Parameters, Σ w log p(x), Σ w r log r, FitData) -> lower bound.
     eps : float
         Added to the weights of components in an M-step.
     """
 
     def __init__(
         self,
-        data: Data,
+        data: FitData,
         k: int,
         reg_covar: float,
         *,
-        maximise: Callable,
-        constants: Callable,
-        bound: Callable,
+        m_step: Callable,
+        log_constants: Callable,
+        lower_bound: Callable,
         eps: float,
     ) -> None:
         self.data, self.k, self.reg_covar, self.eps = data, k, reg_covar, eps
-        self._maximise, self._constants, self._bound = maximise, constants, bound
+        self._m_step, self._log_constants, self._lower_bound = m_step, log_constants, lower_bound
         self.components = Components(data.covariance_type, k, data.rows, data.dtype)
-        self._pass: Pass | None = None
+        self._e_step: EStep | None = None
 
-    def step(self, fit: Fit) -> tuple[Fit, float]:
+    def step(self, params: Parameters) -> tuple[Parameters, float]:
         """E-step and M-step; the lower bound as it stands between them."""
-        if self._pass is None:
-            self._pass = Pass(self.data.rows, self.components, moments=True)
-        constants = self._constants(fit)
-        self.components.refer(fit.means)
-        self.components.pack(fit.means, fit.factors, constants)
-        log_likelihood, negentropy = self._pass.run()
-        found = self.estimate(self._pass.moments(), self.eps)
-        if found.lost:
-            self.components.refer(found.means)
-            self.components.pack(fit.means, fit.factors, constants)
-            self._pass.run()
-            found = self.estimate(self._pass.moments(), self.eps)
-        fit = self._maximise(found, self.data)
-        return fit, self._bound(fit, log_likelihood, negentropy, self.data)
+        if self._e_step is None:
+            self._e_step = EStep(self.data.rows, self.components, moments=True)
+        constants = self._log_constants(params)
+        self.components.set_reference(params.means)
+        self.components.pack(params.means, params.precisions_cholesky, constants)
+        log_likelihood, negentropy = self._e_step.run()
+        estimates = self._estimate(self._e_step.moments(), self.eps)
+        if estimates.lost_digits:
+            self.components.set_reference(estimates.means)
+            self.components.pack(params.means, params.precisions_cholesky, constants)
+            self._e_step.run()
+            estimates = self._estimate(self._e_step.moments(), self.eps)
+        params = self._m_step(estimates, self.data)
+        return params, self._lower_bound(params, log_likelihood, negentropy, self.data)
 
-    def estimate(self, moments: Moments, eps: float) -> Estimates:
-        """What responsibilities that sum to 1 in every row say."""
+    def _estimate(self, moments: Moments, eps: float) -> Estimates:
+        """Estimates from responsibilities that sum to 1 in every row."""
         data = self.data
-        overall = data.overall if moments.second is None else None
-        digits = DIGITS[self.components.type]
-        return estimate(moments, data.covariance_type, self.reg_covar, eps, overall, digits)
+        return estimate_gaussian_parameters(
+            moments,
+            data.covariance_type,
+            self.reg_covar,
+            eps,
+            data.total_moments if moments.second is None else None,
+            MAX_CANCELLATION[self.components.type],
+        )
 
-    def start(self, init_params: str, random_state: np.random.RandomState) -> Estimates:
+    def initialize(self, init_params: str, random_state: np.random.RandomState) -> Estimates:
         """The estimates from first responsibilities, drawn as scikit-learn does."""
         rows = self.data.rows
         eps = 10 * float(np.finfo(rows.dtype).eps)
         if init_params == "kmeans":
-            labels, centers = self._kmeans(random_state)
-            self.components.refer(centers)
-            one = Pass(rows, self.components, moments=True, labels=labels)
-            one.run()
-            return self._refined(one.moments(), eps, labels)
+            return self._estimate_from_labels(*self._run_kmeans(random_state), eps)
         if init_params == "random":
-            return self.estimate(self._random(random_state), eps)
+            return self._estimate(self._random_moments(random_state), eps)
         weights = rows.sample_weight
         if init_params == "random_from_data":
-            alike = weights is None or (weights == weights[0]).all()
-            p = None if alike else weights / weights.sum()
-            chosen = random_state.choice(rows.n, size=self.k, replace=False, p=p)
+            equal = weights is None or (weights == weights[0]).all()
+            p = None if equal else weights / weights.sum()
+            indices = random_state.choice(rows.n, size=self.k, replace=False, p=p)
         else:
-            chosen = draw_seeds(Rows(rows.X, weights), self.k, random_state)
-        return self._from_rows(chosen, eps)
+            indices = draw_seeds(Rows(rows.X, weights), self.k, random_state)
+        return self._estimate_from_rows(indices, eps)
 
-    def _refined(self, moments: Moments, eps: float, labels: np.ndarray) -> Estimates:
-        found = self.estimate(moments, eps)
-        if found.lost:
-            self.components.refer(found.means)
-            one = Pass(self.data.rows, self.components, moments=True, labels=labels)
-            one.run()
-            found = self.estimate(one.moments(), eps)
-        return found
-
-    def _kmeans(self, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    def _run_kmeans(self, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
         """Labels and centers of k-means, as KMeans(k, n_init=1) finds them."""
-        data, plain = self.data, self.data.rows
-        rows = Rows(plain.X, plain.sample_weight, data.mean)
+        data = self.data
+        rows = Rows(data.rows.X, data.rows.sample_weight, data.mean)
         return cluster_rows(rows, self.k, float(data.variance.mean()), random_state, stacklevel=7)
 
-    def _random(self, random_state: np.random.RandomState) -> Moments:
-        """Moments of uniform random responsibilities, a block of rows after the other."""
-        data, rows, found = self.data, self.data.rows, None
-        self.components.refer(np.broadcast_to(data.mean, (self.k, rows.d)))
-        step = max(1, UNIFORMS // self.k)
+    def _estimate_from_labels(
+        self, labels: np.ndarray, centers: np.ndarray, eps: float
+    ) -> Estimates:
+        """Each row belongs to one component."""
+        e_step = EStep(self.data.rows, self.components, moments=True, given_labels=labels)
+        self.components.set_reference(centers)
+        e_step.run()
+        estimates = self._estimate(e_step.moments(), eps)
+        if estimates.lost_digits:
+            self.components.set_reference(estimates.means)
+            e_step.run()
+            estimates = self._estimate(e_step.moments(), eps)
+        return estimates
+
+    def _random_moments(self, random_state: np.random.RandomState) -> Moments:
+        """Moments of uniform random responsibilities, drawn a block of rows after the other."""
+        data, rows = self.data, self.data.rows
+        moments: Moments | None = None
+        self.components.set_reference(np.broadcast_to(data.mean, (self.k, rows.d)))
+        step = max(1, MAX_RANDOM_RESP // self.k)
         for start in range(0, rows.n, step):
             part = rows.slice_rows(start, min(rows.n, start + step))
-            given = random_state.uniform(size=(part.n, self.k)).astype(rows.dtype, copy=False)
-            given /= given.sum(axis=1)[:, None]
-            given = given.astype(data.dtype, copy=False)
-            one = Pass(part, self.components, moments=True, given=given)
-            one.run()
-            moments = one.moments()
-            found = moments if found is None else found.plus(moments)
-        return found
+            resp = random_state.uniform(size=(part.n, self.k)).astype(rows.dtype, copy=False)
+            resp /= resp.sum(axis=1)[:, None]
+            resp = resp.astype(data.dtype, copy=False)
+            e_step = EStep(part, self.components, moments=True, given_resp=resp)
+            e_step.run()
+            part_moments = e_step.moments()
+            moments = part_moments if moments is None else moments.add(part_moments)
+        return moments
 
-    def _from_rows(self, chosen: np.ndarray, eps: float) -> Estimates:
+    def _estimate_from_rows(self, indices: np.ndarray, eps: float) -> Estimates:
         """Each component has one row, and no other has any."""
         data, rows = self.data, self.data.rows
-        points, k, d = rows.gather_dense(chosen), self.k, rows.d
-        weights = np.ones(k) if rows.sample_weight is None else rows.sample_weight[chosen]
+        points, k, d = rows.gather_dense(indices), self.k, rows.d
+        weights = np.ones(k) if rows.sample_weight is None else rows.sample_weight[indices]
         weights = weights.astype(np.float64)
         second = np.zeros((k, d, d) if data.covariance_type in ("full", "tied") else (k, d))
         moments = Moments(weights, np.zeros((k, d)), second, points)
-        found = estimate(moments, data.covariance_type, self.reg_covar, eps, None, 1e30)
+        estimates = estimate_gaussian_parameters(
+            moments, data.covariance_type, self.reg_covar, eps, None, np.inf
+        )
         if data.covariance_type == "tied":  # of all rows all the same
-            nk = found.nk + eps * (weights >= HALF)  # eps has no share: see mixture/covariances.py
-            tied = tied_covariance(data.overall, nk, found.means, self.reg_covar)
-            found = found._replace(covariances=tied)
-        return found
+            # eps has no share where there is a row: see mixture/covariances.py
+            nk = estimates.nk + eps * (weights >= MIN_ROW_WEIGHT)
+            tied = tied_covariance(data.total_moments, nk, estimates.means, self.reg_covar)
+            estimates = estimates._replace(covariances=tied)
+        return estimates

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import StrOptions
 
 from shoal.core.checks import check_given
 from shoal.mixture.base import BaseMixture
@@ -13,16 +12,15 @@ from shoal.mixture.covariances import (
     Estimates,
     check_definite,
     check_shape,
-    cholesky_of_precisions,
-    covariances_of,
-    log_determinants,
-    precisions_cholesky,
-    precisions_from_cholesky,
+    cholesky_from_covariances,
+    cholesky_from_precisions,
+    covariances_from_cholesky,
+    log_det_cholesky,
     shape_of,
 )
-from shoal.mixture.em import EM, Data, Fit
+from shoal.mixture.em import EM, FitData, Parameters
 
-REAL = [np.float64, np.float32]
+REAL_DTYPES = [np.float64, np.float32]
 
 
 class GaussianMixture(BaseMixture):
@@ -122,7 +120,6 @@ class GaussianMixture(BaseMixture):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMixture._parameter_constraints,
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
@@ -161,76 +158,65 @@ class GaussianMixture(BaseMixture):
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _check_parameters(self, data: Data) -> tuple:
-        """Weights, means and precisions to begin with, checked; None where there are none."""
+    def _check_parameters(self, data: FitData) -> tuple:
+        """Initial weights, means and precisions; None where they are not given."""
         k, d, kind = self.n_components, data.rows.d, self.covariance_type
         weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
         if weights is not None:
             weights = _check_weights(weights, k)
         if means is not None:
-            means = check_given(means, REAL, 2, ensure_2d=False)
+            means = check_given(means, REAL_DTYPES, 2, ensure_2d=False)
             check_shape(means, (k, d), "means")
         if precisions is not None:
             shape = shape_of(kind, k, d)
             precisions = check_given(
-                precisions, REAL, len(shape), ensure_2d=False, allow_nd=kind == "full"
+                precisions, REAL_DTYPES, len(shape), ensure_2d=False, allow_nd=kind == "full"
             )
             check_shape(precisions, shape, f"{kind} precision")
             check_definite(precisions, kind)
         return weights, means, precisions
 
-    def _weight_eps(self, dtype: Any) -> float:
-        return 10 * float(np.finfo(dtype).eps)
-
-    def _begin(self, em: EM, given: tuple, random_state: Any) -> Fit:
+    def _initial_parameters(self, em: EM, given: tuple, random_state: Any) -> Parameters:
         weights, means, precisions = given
-        kind, covariances = self.covariance_type, None
+        kind = self.covariance_type
         if weights is None or means is None or precisions is None:
-            found = em.start(self.init_params, random_state)
-            weights = found.nk / em.data.total if weights is None else weights
-            means = found.means if means is None else means
-            covariances = found.covariances
+            estimates = em.initialize(self.init_params, random_state)
+            weights = estimates.nk / em.data.total_weight if weights is None else weights
+            means = estimates.means if means is None else means
         if precisions is None:
-            factors = precisions_cholesky(covariances, kind, em.data.rows.dtype)
+            covariances = estimates.covariances
+            factors = cholesky_from_covariances(covariances, kind, em.data.rows.dtype)
         else:
-            factors = cholesky_of_precisions(precisions, kind).astype(np.float64)
-            covariances = covariances_of(factors, kind)
-        return Fit(means.astype(np.float64), factors, covariances, (weights.astype(np.float64),))
+            factors = cholesky_from_precisions(precisions, kind).astype(np.float64)
+            covariances = covariances_from_cholesky(factors, kind)
+        means, weights = (array.astype(np.float64) for array in (means, weights))
+        return Parameters(means, factors, covariances, (weights,))
 
-    def _maximise(self, found: Estimates, data: Data) -> Fit:
-        nk, means, covariances, _ = found
-        factors = precisions_cholesky(covariances, self.covariance_type, data.rows.dtype)
-        return Fit(means, factors, covariances, (nk / nk.sum(),))
+    def _m_step(self, estimates: Estimates, data: FitData) -> Parameters:
+        nk, means, covariances, _ = estimates
+        factors = cholesky_from_covariances(covariances, self.covariance_type, data.rows.dtype)
+        return Parameters(means, factors, covariances, (nk / nk.sum(),))
 
-    def _log_constants(self, fit: Fit) -> np.ndarray:
-        d = fit.means.shape[1]
+    def _log_constants(self, params: Parameters) -> np.ndarray:
+        d = params.means.shape[1]
         with np.errstate(divide="ignore"):  # a weight of 0 has no rows
-            log_weights = np.log(fit.rest[0])
-        log_det = log_determinants(fit.factors, self.covariance_type, d)
+            log_weights = np.log(params.others[0])
+        log_det = log_det_cholesky(params.precisions_cholesky, self.covariance_type, d)
         return log_weights + log_det - 0.5 * d * math.log(2 * math.pi)
 
-    def _lower_bound(self, fit: Fit, log_likelihood: float, negentropy: float, data: Data) -> float:
-        return log_likelihood / data.total
+    def _compute_lower_bound(
+        self, params: Parameters, log_likelihood: float, negentropy: float, data: FitData
+    ) -> float:
+        return log_likelihood / data.total_weight
 
-    def _computed_in(self, dtype: Any) -> Any:
+    def _compute_dtype(self, dtype: Any) -> Any:
         return dtype
 
-    def _attributes(self, fit: Fit, dtype: Any) -> dict:
-        found = {
-            "weights_": fit.rest[0],
-            "means_": fit.means,
-            "covariances_": fit.covariances,
-            "precisions_cholesky_": fit.factors,
-            "precisions_": precisions_from_cholesky(fit.factors, self.covariance_type),
-        }
-        return {name: value.astype(dtype, copy=False) for name, value in found.items()}
+    def _other_attributes(self, others: tuple, dtype: Any) -> dict:
+        return {"weights_": others[0].astype(dtype, copy=False)}
 
-    def _fitted(self) -> Fit:
-        names = ("means_", "precisions_cholesky_", "covariances_", "weights_")
-        means, factors, covariances, weights = (
-            getattr(self, name).astype(np.float64, copy=False) for name in names
-        )
-        return Fit(means, factors, covariances, (weights,))
+    def _fitted_others(self) -> tuple:
+        return (self.weights_.astype(np.float64, copy=False),)
 
     def _n_parameters(self) -> int:
         """Number of free parameters."""
@@ -239,9 +225,9 @@ class GaussianMixture(BaseMixture):
         return int(free[self.covariance_type] + d * k + k - 1)
 
     def _log_likelihood(self, X: Any) -> tuple[float, int]:
-        """Of all rows together, and their number."""
+        """That of all rows together, and their number."""
         rows, components = self._rows_and_components(X)
-        return self._compute(rows, components), rows.n
+        return self._run_e_step(rows, components), rows.n
 
     def bic(self, X: Any) -> float:
         """Bayesian information criterion of the mixture on X: the lower the better.
@@ -276,8 +262,8 @@ class GaussianMixture(BaseMixture):
 
 
 def _check_weights(weights: Any, k: int) -> np.ndarray:
-    """Weights to begin with, in scikit-learn's words (which take the least for the largest)."""
-    weights = check_given(weights, REAL, 1, ensure_2d=False)
+    """Initial weights; the messages are scikit-learn's, which swap the least and the largest."""
+    weights = check_given(weights, REAL_DTYPES, 1, ensure_2d=False)
     check_shape(weights, (k,), "weights")
     if (weights < 0.0).any() or (weights > 1.0).any():
         raise ValueError(

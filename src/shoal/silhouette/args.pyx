@@ -3,8 +3,8 @@
 from libc.stdint cimport int32_t, int64_t
 
 from shoal.core.args cimport Args, RowArgs, address
-from shoal.silhouette.kernels.structs cimport Clusters, Distances, Means, Pairs
-from shoal.space.args cimport PackedArgs
+from shoal.silhouette.kernels.structs cimport ClusterMeans, Clusters, DistanceChunk, PairwiseSums
+from shoal.space.args cimport PackedTilesArgs
 
 from shoal.core.parallel import load_kernels
 
@@ -14,7 +14,8 @@ load_kernels("shoal.silhouette.kernels", "silhouette")
 cdef class ClusterArgs:
     """Which rows are in which cluster; see the struct."""
 
-    def __init__(self, n, k, *, starts, labels, order, totals, out, weights=None):
+    def __init__(self, n, k, *, starts, labels, order, cluster_weights, silhouettes,
+                 weights=None):
         self.kept = []
         cdef Clusters *c = &self.struct
         c.n = n
@@ -23,50 +24,50 @@ cdef class ClusterArgs:
         c.labels = <const int32_t *> address(labels, "i4", n, self.kept)
         c.order = <const int64_t *> address(order, "i8", n, self.kept)
         c.weights = <const double *> address(weights, "f8", n, self.kept)
-        c.totals = <const double *> address(totals, "f8", k, self.kept)
-        c.out = <double *> address(out, "f8", n, self.kept, True)
+        c.cluster_weights = <const double *> address(cluster_weights, "f8", k, self.kept)
+        c.silhouettes = <double *> address(silhouettes, "f8", n, self.kept, True)
 
 
-cdef class PairArgs(Args):
-    cdef Pairs struct
+cdef class PairwiseSumsArgs(Args):
+    cdef PairwiseSums struct
 
-    def __init__(self, ClusterArgs clusters, PackedArgs packed, *, place_labels, place_weights,
-                 chunk, sums=None):
-        cdef Pairs *a = &self.struct
+    def __init__(self, ClusterArgs clusters, PackedTilesArgs tiles, *, sorted_labels,
+                 sorted_weights, chunk_rows, sums=None):
+        cdef PairwiseSums *a = &self.struct
         cdef Py_ssize_t n = clusters.struct.n
-        cdef Py_ssize_t places = len(place_weights)
-        if packed.struct.n != n or places < n:
-            raise ValueError(f"{packed.struct.n} rows in tiles, {places} weights, {n} labels")
+        cdef Py_ssize_t padded_n = len(sorted_weights)
+        if tiles.struct.n != n or padded_n < n:
+            raise ValueError(f"{tiles.struct.n} rows in tiles, {padded_n} weights, {n} labels")
         self.pointer = a
-        self.kept = [clusters, packed]
+        self.kept = [clusters, tiles]
         a.clusters = clusters.struct
-        a.packed = packed.struct
-        a.place_labels = <const int32_t *> address(place_labels, "i4", n, self.kept)
-        a.place_weights = address(place_weights, packed.type, places, self.kept)
-        a.chunk = chunk
-        a.n_chunks = (n + chunk - 1) // chunk
-        a.turn = -1
+        a.tiles = tiles.struct
+        a.sorted_labels = <const int32_t *> address(sorted_labels, "i4", n, self.kept)
+        a.sorted_weights = address(sorted_weights, tiles.type, padded_n, self.kept)
+        a.chunk_rows = chunk_rows
+        a.n_chunks = (n + chunk_rows - 1) // chunk_rows
+        a.round = -1
         a.sums = <double *> address(sums, "f8", n * clusters.struct.k, self.kept, True)
 
     @property
-    def turn(self):
-        """Which chunks meet; -1: each itself."""
-        return self.struct.turn
+    def round(self):
+        """The round of the tournament of chunks; -1: every chunk with itself."""
+        return self.struct.round
 
-    @turn.setter
-    def turn(self, Py_ssize_t value):
-        self.struct.turn = value
+    @round.setter
+    def round(self, Py_ssize_t value):
+        self.struct.round = value
 
 
-cdef class MeanArgs(Args):
-    cdef Means struct
+cdef class ClusterMeansArgs(Args):
+    cdef ClusterMeans struct
 
-    def __init__(self, RowArgs rows, ClusterArgs clusters, Py_ssize_t padded, *, bint cosine,
-                 double scale, columns, spreads, zeros):
-        cdef Means *a = &self.struct
+    def __init__(self, RowArgs rows, ClusterArgs clusters, Py_ssize_t padded_k, *, bint cosine,
+                 double scale, means, inertias, zero_row_weights):
+        cdef ClusterMeans *a = &self.struct
         cdef Py_ssize_t k = clusters.struct.k
-        if rows.struct.n != clusters.struct.n or padded < k or padded % 32:
-            raise ValueError(f"{rows.struct.n} rows, {clusters.struct.n} labels, width {padded}")
+        if rows.struct.n != clusters.struct.n or padded_k < k or padded_k % 32:
+            raise ValueError(f"{rows.struct.n} rows, {clusters.struct.n} labels, width {padded_k}")
         self.pointer = a
         self.kept = [rows, clusters]
         a.rows = rows.struct
@@ -74,25 +75,25 @@ cdef class MeanArgs(Args):
         a.cosine = cosine
         a.scale = scale
         a.width = rows.struct.d + cosine
-        a.padded = padded
-        a.columns = <double *> address(columns, "f8", a.width * padded, self.kept, True)
-        a.spreads = <double *> address(spreads, "f8", k, self.kept, True)
-        a.zeros = <double *> address(zeros, "f8", k, self.kept, True)
+        a.padded_k = padded_k
+        a.means = <double *> address(means, "f8", a.width * padded_k, self.kept, True)
+        a.inertias = <double *> address(inertias, "f8", k, self.kept, True)
+        a.zero_row_weights = <double *> address(zero_row_weights, "f8", k, self.kept, True)
 
 
-cdef class DistanceArgs(Args):
-    cdef Distances struct
+cdef class DistanceChunkArgs(Args):
+    cdef DistanceChunk struct
 
-    def __init__(self, RowArgs rows, ClusterArgs clusters, Py_ssize_t first, *,
-                 Py_ssize_t n_blocks, least):
-        cdef Distances *a = &self.struct
+    def __init__(self, RowArgs rows, ClusterArgs clusters, Py_ssize_t first_row, *,
+                 Py_ssize_t n_blocks, min_distances):
+        cdef DistanceChunk *a = &self.struct
         cdef Py_ssize_t n = clusters.struct.n
-        if rows.struct.d != n or first < 0 or first + rows.struct.n > n:
-            raise ValueError(f"distances of {rows.struct.n} rows from {first} on to "
+        if rows.struct.d != n or first_row < 0 or first_row + rows.struct.n > n:
+            raise ValueError(f"distances of {rows.struct.n} rows from {first_row} on to "
                              f"{rows.struct.d}, {n} labels")
         self.pointer = a
         self.kept = [rows, clusters]
         a.rows = rows.struct
         a.clusters = clusters.struct
-        a.first = first
-        a.least = <double *> address(least, "f8", n_blocks, self.kept, True)
+        a.first_row = first_row
+        a.min_distances = <double *> address(min_distances, "f8", n_blocks, self.kept, True)

@@ -19,10 +19,10 @@ from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal.core import parallel
 from shoal.core.rows import Rows
-from shoal.silhouette.args import ClusterArgs, DistanceArgs, MeanArgs, PairArgs
-from shoal.space.pairs import Tiles, plain, power_of_two
+from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
+from shoal.space.pairs import PackedTiles, as_contiguous_floats, power_of_two_scale
 
-NATIVE = {
+NATIVE_METRICS = {
     "euclidean": "euclidean",
     "l2": "euclidean",
     "manhattan": "manhattan",
@@ -32,13 +32,13 @@ NATIVE = {
     "cosine": "cosine",
     "chebyshev": "chebyshev",
 }
-POWERS = {1: "manhattan", 2: "euclidean", np.inf: "chebyshev"}  # p of minkowski
-SINGLE = ("euclidean", "l2", "cosine")  # float32 for float32 rows; others are float64, as in SciPy
-MEANS = ("sqeuclidean", "cosine")  # distances that need no pairs
-SUMS_BYTES = 48 * 2**20  # of sums for each row and cluster, unless clusters are few
-FEW = 16
-VECTORS = 256 * 64  # bytes of scratch: COLUMNS vectors of silhouette.pyx
-TOGETHER = 16  # rows of distances that it adds up side by side, at most
+MINKOWSKI_METRICS = {1: "manhattan", 2: "euclidean", np.inf: "chebyshev"}  # p of minkowski
+FLOAT32_METRICS = ("euclidean", "l2", "cosine")  # float32 for float32 rows; the others are SciPy's
+CLOSED_FORM_METRICS = ("sqeuclidean", "cosine")  # sums of distances follow from means
+MAX_SUMS_BYTES = 48 * 2**20  # of sums for each row and cluster, with more clusters than the next
+FEW_CLUSTERS = 16
+COLUMN_SUMS_BYTES = 256 * 64  # scratch of silhouette.pyx: MAX_COLUMNS vectors
+MAX_LANES = 16  # of a vector: rows of distances that silhouette.pyx adds up side by side
 PARAMETERS = {
     "X": ["array-like", "sparse matrix"],
     "labels": ["array-like"],
@@ -48,7 +48,7 @@ PARAMETERS = {
 
 
 class Clustering:
-    """Rows by cluster, and the silhouettes that kernels write.
+    """Rows sorted by cluster, and the silhouettes that kernels write.
 
     Memory: about 24 bytes a row.
     """
@@ -58,112 +58,118 @@ class Clustering:
         small = labels.astype(np.min_scalar_type(k))  # 16 bits and fewer are sorted faster
         self.order = np.argsort(small, kind="stable")
         self.counts = np.bincount(labels, minlength=k)
-        self.totals = np.bincount(labels, weights, minlength=k).astype(np.float64)
+        self.cluster_weights = np.bincount(labels, weights, minlength=k).astype(np.float64)
         self.labels = labels.astype(np.int32)
-        self.out = np.empty(self.n)
+        self.silhouettes = np.empty(self.n)
         self.args = ClusterArgs(
             self.n,
             k,
             starts=np.concatenate([[0], np.cumsum(self.counts)]),
             labels=self.labels,
             order=self.order,
-            totals=self.totals,
-            out=self.out,
+            cluster_weights=self.cluster_weights,
+            silhouettes=self.silhouettes,
             weights=weights,
         )
 
-    def check(self) -> None:
-        """Refuse what has no silhouettes: rows without weight count as if they were not there."""
+    def check_number_of_labels(self) -> None:
+        """Raise ValueError unless 1 < k < n; rows of weight 0 do not count."""
         n, k = self.n, self.k
         if self.weights is not None:
-            there = self.weights > 0
-            n, k = int(np.count_nonzero(there)), int(np.count_nonzero(self.totals))
-            n = max(n, n + int(self.weights.max(initial=0) > 1))  # some row is there twice
+            n = int(np.count_nonzero(self.weights > 0))
+            k = int(np.count_nonzero(self.cluster_weights))
+            n += int(self.weights.max(initial=0) > 1)  # a row of weight 2 is two rows
         if not 1 < k < n:
             raise ValueError(
                 f"Number of labels is {k}. Valid values are 2 to n_samples - 1 (inclusive)"
             )
 
 
-def by_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None:
-    """Every pair of rows in tiles; euclidean, manhattan and chebyshev."""
+def compute_from_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None:
+    """Silhouettes by the distances of all pairs: euclidean, manhattan, chebyshev."""
     n, k = clusters.n, clusters.k
-    tiles = Tiles(X, metric, clusters.order, power_of_two(X))
-    weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
+    tiles = PackedTiles(X, metric, clusters.order, power_of_two_scale(X))
+    sorted_weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
     if clusters.weights is not None:
-        weights[:n] = clusters.weights[clusters.order]
-    place_labels = clusters.labels[clusters.order]
-    with_sums = k <= FEW or (8 * n * k <= SUMS_BYTES and n >= 4 * tiles.tile_rows * k)
-    chunk = chunk_of(n, tiles)
-    args = PairArgs(
+        sorted_weights[:n] = clusters.weights[clusters.order]
+    keeps_sums = k <= FEW_CLUSTERS or (8 * n * k <= MAX_SUMS_BYTES and n >= 4 * tiles.tile_rows * k)
+    chunk_rows = choose_chunk_rows(n, tiles)
+    args = PairwiseSumsArgs(
         clusters.args,
         tiles.args,
-        place_labels=place_labels,
-        place_weights=weights,
-        chunk=chunk,
-        sums=np.zeros((n, k)) if with_sums else None,
+        sorted_labels=clusters.labels[clusters.order],
+        sorted_weights=sorted_weights,
+        chunk_rows=chunk_rows,
+        sums=np.zeros((n, k)) if keeps_sums else None,
     )
-    if not with_sums:
-        n_tiles = len(weights) // tiles.tile_rows
-        _, size = parallel.cut_blocks(n_tiles, n * tiles.tile_rows * tiles.work, most=4096)
-        parallel.run_kernel("silhouette_rows", tiles.type, args, n_tiles, size)
+    if not keeps_sums:
+        n_tiles = len(sorted_weights) // tiles.tile_rows
+        _, size = parallel.cut_blocks(n_tiles, n * tiles.tile_rows * tiles.pair_cost, most=4096)
+        parallel.run_kernel("silhouettes_from_tiles", tiles.type, args, n_tiles, size)
         return
-    n_chunks = -(-n // chunk)
-    parallel.run_kernel("silhouette_pairs", tiles.type, args, n_chunks, 1, VECTORS)
-    for args.turn in range(n_chunks - 1 + n_chunks % 2):
-        parallel.run_kernel("silhouette_pairs", tiles.type, args, (n_chunks + 1) // 2, 1, VECTORS)
+    kernel, n_chunks = "sum_cluster_distances", -(-n // chunk_rows)
+    parallel.run_kernel(kernel, tiles.type, args, n_chunks, 1, COLUMN_SUMS_BYTES)
+    for args.round in range(n_chunks - 1 + n_chunks % 2):
+        parallel.run_kernel(kernel, tiles.type, args, (n_chunks + 1) // 2, 1, COLUMN_SUMS_BYTES)
     _, size = parallel.cut_blocks(n, 4 * k)
-    parallel.run_kernel("silhouette_coefficients", tiles.type, args, n, size)
+    parallel.run_kernel("silhouettes_from_sums", tiles.type, args, n, size)
 
 
-def chunk_of(n: int, tiles: Tiles) -> int:
-    """Rows of a chunk, by shape alone: 64 chunks unless meetings get too short or too long."""
-    size = max(-(-n // parallel.MAX_BLOCKS), int((parallel.MIN_WORK / tiles.work) ** 0.5))
-    size = min(size, int((parallel.MAX_WORK / tiles.work) ** 0.5))
+def choose_chunk_rows(n: int, tiles: PackedTiles) -> int:
+    """Rows of a chunk, by shape alone: 64 chunks unless pairs take too short or too long.
+
+    A pair of chunks, which is a block of the kernel, is to cost MIN_WORK to MAX_WORK operations.
+    """
+    size = max(-(-n // parallel.MAX_BLOCKS), int((parallel.MIN_WORK / tiles.pair_cost) ** 0.5))
+    size = min(size, int((parallel.MAX_WORK / tiles.pair_cost) ** 0.5))
     return -(-size // tiles.tile_rows) * tiles.tile_rows
 
 
-def by_means(X: np.ndarray, metric: str, clusters: Clustering) -> None:
-    """Closed form for squared distances; cosine distance is half of one."""
+def compute_from_means(X: np.ndarray, metric: str, clusters: Clustering) -> None:
+    """Silhouettes by means and inertias of clusters: sqeuclidean, cosine."""
     n, d = X.shape
     k, width = clusters.k, d + (metric == "cosine")
-    padded = -(-k // 32) * 32
+    padded_k = -(-k // 32) * 32
     rows = Rows(X, origin=X[0] if metric == "sqeuclidean" else None)
-    args = MeanArgs(
+    args = ClusterMeansArgs(
         rows.args,
         clusters.args,
-        padded,
+        padded_k,
         cosine=metric == "cosine",
-        scale=power_of_two(X),
-        columns=np.zeros((width, padded)),
-        spreads=np.empty(k),
-        zeros=np.empty(k),
+        scale=power_of_two_scale(X),
+        means=np.zeros((width, padded_k)),
+        inertias=np.empty(k),
+        zero_row_weights=np.empty(k),
     )
     _, size = parallel.cut_blocks(k, 12 * width * max(1, n // k))
-    parallel.run_kernel("silhouette_moments", rows.type, args, k, size, 24 * width)
-    _, size = rows.cut_blocks((3 * width + 20) * padded)
-    parallel.run_kernel("silhouette_means", rows.type, args, n, size, 8 * width)
+    parallel.run_kernel("compute_cluster_moments", rows.type, args, k, size, 24 * width)
+    _, size = rows.cut_blocks((3 * width + 20) * padded_k)
+    parallel.run_kernel("silhouettes_from_means", rows.type, args, n, size, 8 * width)
 
 
-def by_distances(D: Any, first: int, clusters: Clustering) -> bool:
-    """Distances that are given: rows `first` and following of them, dense or CSR.
+def compute_from_distances(D: Any, first_row: int, clusters: Clustering) -> bool:
+    """Silhouettes of rows `first_row` and following, by their distances D to all rows.
 
-    Returns whether all are finite and none is negative; if not, some may be.
+    D is dense or CSR. Returns True if its values are certainly finite and not negative: a sum
+    of finite ones may overflow.
     """
     if not sp.issparse(D):
-        D = plain(D)
+        D = as_contiguous_floats(D)
     rows = Rows(D)
     _, size = parallel.cut_blocks(rows.n, 2 * rows.stored + clusters.k)
-    size = -(-size // TOGETHER) * TOGETHER
-    least = np.empty(-(-rows.n // size))
-    args = DistanceArgs(rows.args, clusters.args, first, n_blocks=len(least), least=least)
-    scratch = 16 * TOGETHER * clusters.k
-    parallel.run_kernel("silhouette_distances", rows.type, args, rows.n, size, scratch)
-    return bool((least >= 0).all())
+    size = -(-size // MAX_LANES) * MAX_LANES
+    n_blocks = -(-rows.n // size)
+    min_distances = np.empty(n_blocks)
+    args = DistanceChunkArgs(
+        rows.args, clusters.args, first_row, n_blocks=n_blocks, min_distances=min_distances
+    )
+    scratch = 16 * MAX_LANES * clusters.k
+    parallel.run_kernel("silhouettes_from_distances", rows.type, args, rows.n, size, scratch)
+    return bool((min_distances >= 0).all())
 
 
-def precomputed(X: Any, clusters: Clustering) -> np.dtype:
-    """Distances that are not yet known to be finite; their type where they are read."""
+def compute_precomputed(X: Any, clusters: Clustering) -> np.dtype:
+    """Silhouettes by distances not yet checked to be finite; the dtype they are read in."""
     if X.shape[0] != X.shape[1]:
         raise ValueError(
             "Precomputed metric requires shape (n_queries, n_indexed). "
@@ -171,10 +177,10 @@ def precomputed(X: Any, clusters: Clustering) -> np.dtype:
         )
     D = X
     if not sp.issparse(X):
-        D = plain(X)
+        D = as_contiguous_floats(X)
     elif X.dtype not in (np.float32, np.float64):
         D = X.astype(np.float64)
-    if not by_distances(D, 0, clusters):
+    if not compute_from_distances(D, 0, clusters):
         assert_all_finite(X, input_name="X")
         check_non_negative(
             X,
@@ -183,10 +189,10 @@ def precomputed(X: Any, clusters: Clustering) -> np.dtype:
     return D.dtype
 
 
-def refuse_diagonal(X: Any) -> None:
-    """Refuse precomputed distances of rows to themselves."""
-    most = 100 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
-    if np.any(np.abs(X.diagonal()) > most):
+def check_diagonal(X: Any) -> None:
+    """Raise ValueError unless the distance of each row to itself is 0."""
+    tolerance = 100 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
+    if np.any(np.abs(X.diagonal()) > tolerance):
         raise ValueError(
             "The precomputed distance matrix contains non-zero elements on the diagonal. "
             "Use np.fill_diagonal(X, 0)."
@@ -213,8 +219,8 @@ def silhouette_samples(
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features) or \
             (n_samples, n_samples)
-        Rows, or their distances where ``metric="precomputed"``. Sparse rows are met in
-        blocks by scikit-learn's distances; CSR is best.
+        Rows, or their distances where ``metric="precomputed"``. Distances of
+        sparse rows are scikit-learn's, in blocks; CSR is best.
     labels : array-like of shape (n_samples,)
         Cluster of each row: numbers or strings.
     metric : str or callable, default='euclidean'
@@ -242,14 +248,14 @@ def silhouette_samples(
 
     Notes
     -----
-    Euclidean, manhattan and chebyshev distances cost n²/2 pairs of rows in registers, in a sorted
-    copy of the data and the sums of each row and cluster (in O(n) memory and n² pairs
-    where these would need more than 48 MiB and clusters are many). Squared and cosine
-    distances need no pairs: their sums follow from the clusters' means in
+    Euclidean, manhattan and chebyshev distances are computed once for each of n²/2 pairs, never
+    stored, from a sorted copy of the data, and added to sums for each row and cluster (where
+    these would need more than 48 MiB and clusters are many, in O(n) memory and n² pairs).
+    Squared and cosine distances need no pairs: their sums follow from the clusters' means in
     O(n·n_labels·n_features).
 
-    Distances are sums of differences, or norms less products where these keep their digits,
-    so none are lost far from the origin. The bits are the same for any number of threads.
+    Distances are sums of differences, or norms less dot products where these do not cancel,
+    so no accuracy is lost far from the origin. The bits are the same for any number of threads.
 
     References
     ----------
@@ -265,11 +271,11 @@ def silhouette_samples(
     >>> silhouette_samples(X, [0, 0, 1, 1]).round(2)
     array([0.91, 0.9 , 0.79, 0.83])
     """
-    given = isinstance(metric, str) and metric == "precomputed"
-    try:  # of distances, all that is asked is seen as they are added up
-        X, labels = check_X_y(X, labels, accept_sparse=["csr"], ensure_all_finite=not given)
-        if given:
-            refuse_diagonal(X)
+    precomputed = isinstance(metric, str) and metric == "precomputed"
+    try:  # distances are checked to be finite while they are summed
+        X, labels = check_X_y(X, labels, accept_sparse=["csr"], ensure_all_finite=not precomputed)
+        if precomputed:
+            check_diagonal(X)
         encoder = LabelEncoder()
         labels = encoder.fit_transform(labels)
         if sample_weight is not None:
@@ -277,48 +283,50 @@ def silhouette_samples(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         clusters = Clustering(labels, len(encoder.classes_), sample_weight)
-        clusters.check()
-        dtype = compute(X, metric, kwds, clusters)
+        clusters.check_number_of_labels()
+        dtype = compute_silhouettes(X, metric, kwds, clusters)
     except ValueError:
-        if given:  # which is complained of before anything else
+        if precomputed:  # values that are not finite are the first error, as in scikit-learn
             check_array(X, accept_sparse=["csr"], input_name="X")
         raise
-    return clusters.out.astype(dtype, copy=False)
+    return clusters.silhouettes.astype(dtype, copy=False)
 
 
-def compute(X: Any, metric: str | Callable, kwds: dict, clusters: Clustering) -> np.dtype:
-    """Silhouettes by whatever finds the distances, and the dtype of these in scikit-learn."""
+def compute_silhouettes(
+    X: Any, metric: str | Callable, kwds: dict, clusters: Clustering
+) -> np.dtype:
+    """Write clusters.silhouettes; return the dtype of the distances in scikit-learn."""
     if isinstance(metric, str) and metric == "precomputed":
-        return precomputed(X, clusters)
-    name = native(metric, kwds)
+        return compute_precomputed(X, clusters)
+    name = find_native_metric(metric, kwds)
     if name is None or sp.issparse(X):
-        return in_blocks(X, metric, kwds, clusters)
-    dtype = np.dtype("f4" if X.dtype == np.float32 and metric in SINGLE else "f8")
-    if name in MEANS:
-        by_means(plain(X), name, clusters)
+        return compute_chunked(X, metric, kwds, clusters)
+    dtype = np.dtype("f4" if X.dtype == np.float32 and metric in FLOAT32_METRICS else "f8")
+    if name in CLOSED_FORM_METRICS:
+        compute_from_means(as_contiguous_floats(X), name, clusters)
     else:
-        by_pairs(plain(X, dtype), name, clusters)
+        compute_from_pairs(as_contiguous_floats(X, dtype), name, clusters)
     return dtype
 
 
-def native(metric: str | Callable, kwds: dict) -> str | None:
-    """The metric of this module that this one is, if any."""
-    given = kwds.keys() - {"n_jobs", "working_memory"}
+def find_native_metric(metric: str | Callable, kwds: dict) -> str | None:
+    """The native metric that is the same as this one, if any."""
+    params = kwds.keys() - {"n_jobs", "working_memory"}
     if not isinstance(metric, str):
         return None
     if metric == "minkowski":
         p = kwds.get("p", 2)
-        return POWERS.get(p) if isinstance(p, Real) and given <= {"p"} else None
-    return None if given else NATIVE.get(metric)
+        return MINKOWSKI_METRICS.get(p) if isinstance(p, Real) and params <= {"p"} else None
+    return None if params else NATIVE_METRICS.get(metric)
 
 
-def in_blocks(X: Any, metric: str | Callable, kwds: dict, clusters: Clustering) -> np.dtype:
-    """scikit-learn's distances of as many rows as 64 MiB hold, again and again; their dtype."""
+def compute_chunked(X: Any, metric: str | Callable, kwds: dict, clusters: Clustering) -> np.dtype:
+    """Silhouettes by scikit-learn's distances, in chunks of at most 64 MiB; their dtype."""
     kwds = {"working_memory": min(64, get_config()["working_memory"]), **kwds}
-    first = 0
+    first_row = 0
     for D in pairwise_distances_chunked(X, metric=metric, **kwds):
-        by_distances(D, first, clusters)
-        first += D.shape[0]
+        compute_from_distances(D, first_row, clusters)
+        first_row += D.shape[0]
     return D.dtype
 
 

@@ -1,9 +1,9 @@
 from shoal.core.args cimport Args
-from shoal.space.kernels.structs cimport KDTree, Packed
+from shoal.space.kernels.structs cimport KDTree, PackedTiles
 
 
-cdef class PackedArgs:
-    cdef Packed struct
+cdef class PackedTilesArgs:
+    cdef PackedTiles struct
     cdef list kept
     cdef str type
 

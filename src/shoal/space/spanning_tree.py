@@ -3,76 +3,78 @@
 import numpy as np
 
 from shoal.core import parallel
-from shoal.space.args import PANEL, PrimArgs, UnionArgs, n_panels
-from shoal.space.panel_tree import ClusterTree, panels_of
+from shoal.space.args import PANEL, BoruvkaStepArgs, PrimArgs, count_panels
+from shoal.space.panel_tree import PanelTree, pack_panels
 
 
 def boruvka(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Both ends and length of the edges of the tree, the shortest first; None where edges tie."""
+    """Ends and lengths of the edges of the tree, the shortest first; None where edges tie."""
     n = len(x)
-    tree = ClusterTree(x)
-    tree.best[:] = 0  # nobody lies nearer
-    bounds = np.full(n, np.inf)
-    parents, live = np.empty((2, n), np.int32)
-    parents[:] = live[:] = np.arange(n)
+    tree = PanelTree(x)
+    tree.distance[:] = 0  # a lower bound
+    component_bounds = np.full(n, np.inf)
+    parent, roots = np.empty((2, n), np.int32)
+    parent[:] = roots[:] = np.arange(n)
     left, right = np.empty((2, n - 1), np.int32)
-    squares, state = np.empty(n - 1), np.array([0, 0, n], np.int64)
-    step = UnionArgs(
+    squared_lengths = np.empty(n - 1)
+    counts = np.array([0, 0, n], np.int64)  # of edges, ties, components
+    step = BoruvkaStepArgs(
         n,
         tree.points,
-        tree.owners,
-        tree.best,
-        tree.second,
-        tree.place,
+        tree.components,
+        tree.distance,
+        tree.second_distance,
+        tree.neighbor,
         tree.active,
-        tree.only,
-        bounds,
+        tree.node_component,
+        component_bounds,
         np.full(n, -1, np.int32),
-        parents,
-        live,
-        state,
+        parent,
+        roots,
+        counts,
         left,
         right,
-        squares,
+        squared_lengths,
     )
-    while state[0] < n - 1:
-        tree.search(bounds)
-        parallel.run_kernel("unite_components", "f8", step, 1, 1)
-        if state[1]:
+    while counts[0] < n - 1:
+        tree.find_nearest_other(component_bounds)
+        parallel.run_kernel("boruvka_step", "f8", step, 1, 1)
+        if counts[1]:
             return None
-        tree.enclose_nodes()
-    order = np.argsort(squares)
-    heights = np.sqrt(squares[order])
-    if (heights[1:] == heights[:-1]).any():
+        tree.update_inner_boxes()
+    order = np.argsort(squared_lengths)
+    lengths = np.sqrt(squared_lengths[order])
+    if (lengths[1:] == lengths[:-1]).any():
         return None
-    return left[order], right[order], heights
+    return left[order], right[order], lengths
 
 
 def prim(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points in Prim's order, and how far each is from those before.
+    """Points in the order in which Prim's algorithm adds them from point 0, and edge lengths.
 
-    Points left are moved together in time.
+    After each quarter of the points that are not in the tree, the others are packed anew.
     """
     d = x.shape[1]
     numbers = np.arange(1, len(x), dtype=np.int32)
-    panels = panels_of(x[1:])
-    closest = np.full(len(panels) * PANEL, np.inf)
+    panels = pack_panels(x[1:])
+    distance_to_tree = np.full(len(panels) * PANEL, np.inf)
     current = x[0].copy()
-    joined, heights = [], []
+    order, lengths = [], []
     while len(numbers):
         m = len(numbers)
         steps = m if m <= 4 * PANEL else m // 4
-        found, far = np.empty(steps, np.int32), np.empty(steps)
-        args = PrimArgs(m, d, panels, closest, np.empty(n_panels(m)), current, found, far)
+        added, added_lengths = np.empty(steps, np.int32), np.empty(steps)
+        panel_min = np.empty(count_panels(m))
+        args = PrimArgs(m, d, panels, distance_to_tree, panel_min, current, added, added_lengths)
         _, size = parallel.cut_blocks(steps, 4.0 * m * d)
         parallel.run_kernel("prim", "f8", args, steps, size, in_order=True)
-        joined.append(numbers[found])
-        heights.append(far)
-        left = np.ones(m, bool)
-        left[found] = False
-        numbers = numbers[left]
-        panels = panels_of(x[numbers])
-        far = closest[:m][left]
-        closest = np.full(len(panels) * PANEL, np.inf)
-        closest[: len(far)] = far
-    return np.concatenate(joined), np.concatenate(heights)
+        order.append(numbers[added])
+        lengths.append(added_lengths)
+        is_left = np.ones(m, bool)
+        is_left[added] = False
+        numbers = numbers[is_left]
+        panels = pack_panels(x[numbers])
+        distances_left = distance_to_tree[:m][is_left]
+        distance_to_tree = np.full(len(panels) * PANEL, np.inf)
+        distance_to_tree[: len(distances_left)] = distances_left
+    return np.concatenate(order), np.concatenate(lengths)

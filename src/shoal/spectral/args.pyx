@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t
 
 from shoal.core.args cimport Args, address
-from shoal.space.args cimport PackedArgs
+from shoal.space.args cimport PackedTilesArgs
 from shoal.spectral.kernels.structs cimport Affinity, Graph
 
 from shoal.core.parallel import load_kernels
@@ -14,41 +14,42 @@ load_kernels("shoal.spectral.kernels", "affinity")
 cdef class AffinityArgs(Args):
     cdef Affinity struct
 
-    def __init__(self, PackedArgs packed, double gamma, out):
+    def __init__(self, PackedTilesArgs tiles, double gamma, affinities):
         cdef Affinity *a = &self.struct
+        cdef Py_ssize_t n = tiles.struct.n
         self.pointer = a
-        self.kept = [packed]
-        a.packed = packed.struct
+        self.kept = [tiles]
+        a.tiles = tiles.struct
         a.gamma = gamma
-        a.out = address(out, packed.type, packed.struct.n * packed.struct.n, self.kept, True)
+        a.affinities = address(affinities, tiles.type, n * n, self.kept, True)
 
 
 cdef class GraphArgs(Args):
-    """A dense graph; its degrees, or its product with `width` vectors."""
+    """A dense graph; its degrees, or its product with `n_vectors` vectors."""
 
     cdef Graph struct
     cdef list vectors
     cdef str type
 
-    def __init__(self, str type, n, a, *, Py_ssize_t n_blocks=0, degrees=None, least=None,
-                 uneven=None, Py_ssize_t width=0, scale=None):
+    def __init__(self, str type, n, a, *, Py_ssize_t n_blocks=0, degrees=None, min_values=None,
+                 asymmetry=None, Py_ssize_t n_vectors=0, scale=None):
         cdef Graph *g = &self.struct
-        if width % 16:
-            raise ValueError(f"{width} vectors are no multiple of 16")
+        if n_vectors % 16:
+            raise ValueError(f"{n_vectors} vectors are no multiple of 16")
         self.pointer = g
         self.kept = []
         self.type = type
         g.n = n
-        g.width = width
+        g.n_vectors = n_vectors
         g.a = address(a, type, g.n * g.n, self.kept)
         g.scale = address(scale, type, n, self.kept)
         g.degrees = <double *> address(degrees, "f8", n, self.kept, True)
-        g.least = <double *> address(least, "f8", n_blocks, self.kept, True)
-        g.uneven = <int32_t *> address(uneven, "i4", n_blocks, self.kept, True)
+        g.min_values = <double *> address(min_values, "f8", n_blocks, self.kept, True)
+        g.asymmetry = <int32_t *> address(asymmetry, "i4", n_blocks, self.kept, True)
 
-    def multiply(self, x, out):
-        """The vectors of the next product, and where it goes."""
+    def set_vectors(self, x, product):
+        """Set the vectors of the next run, and where their product is written."""
         cdef Graph *g = &self.struct
         self.vectors = []
-        g.x = address(x, self.type, g.n * g.width, self.vectors)
-        g.out = address(out, self.type, g.n * g.width, self.vectors, True)
+        g.x = address(x, self.type, g.n * g.n_vectors, self.vectors)
+        g.product = address(product, self.type, g.n * g.n_vectors, self.vectors, True)

@@ -1,11 +1,12 @@
-"""The leading eigenvectors of a graph: where spectral clustering looks for clusters.
+"""Spectral embedding: the leading eigenvectors of the normalised affinity of a graph.
 
 scikit-learn's own `spectral_embedding` serves sparse graphs, its other solvers, graphs of a
-few nodes, and those with negative affinities: all that it does well. A large dense graph costs
-it three more n x n matrices and a factorisation of n³. Here block Lanczos looks for the top
-of S (A - diag A) S, S² = 1 / degrees, in products with A alone; where the eigenvalues lie
-too close together for that, it goes on with the inverse of 1.00001 - S (A - diag A) S,
-scikit-learn's, by a Cholesky factorisation that takes half of one more matrix.
+few nodes, and those with negative affinities: it does these well. A large dense graph costs
+it three more n x n matrices and a factorisation of n³. Here block Lanczos finds the largest
+eigenvalues of S (A - diag A) S, S² = 1 / degrees, in products with A alone; where they lie
+too close together for that, it goes on in shift-invert mode, with the inverse of
+1.00001 - S (A - diag A) S, scikit-learn's, by a Cholesky factorisation that takes half the
+memory of one more matrix.
 """
 
 import warnings
@@ -25,31 +26,31 @@ from shoal.core import parallel
 from shoal.spectral.args import GraphArgs
 from shoal.spectral.cholesky import Cholesky
 
-SMALL = 256  # nodes below which all eigenvalues cost little
-PANEL = 16  # vectors that the kernel multiplies together
-STEPS = 32  # products with a block before the solver gives up
-ROUNDING = 1  # how uneven a graph may be: see `describe`
+LANCZOS_MIN_NODES = 256  # below, a dense eigensolver costs little
+PANEL_WIDTH = 16  # vectors that the kernel multiplies together: NR of affinity.pyx
+MAX_STEPS = 32  # products with a block before the solver gives up
+ROUNDING_ASYMMETRY = 1  # the largest asymmetry that the solver takes: see `describe`
 SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
-ACCURACY = 1e-10  # of the space of eigenvectors: residual over the gap to the next eigenvalue
+SUBSPACE_TOLERANCE = 1e-10  # residual over the gap to the next eigenvalue: the angle
 
 
 @cache
-def blas() -> ThreadpoolController:
+def blas_controller() -> ThreadpoolController:
     """What sets the number of threads of NumPy's and SciPy's BLAS."""
     return ThreadpoolController()
 
 
-class NotFound(Exception):
+class NotConverged(Exception):
     """The solver has not found the eigenvectors."""
 
 
-def embed(
+def compute_embedding(
     affinity: Any,
     n_components: int,
     solver: str | None,
     tol: float | str,
     random_state: np.random.RandomState,
-    apart: bool,
+    needs_each_vector: bool,
 ) -> np.ndarray:
     """Coordinates of every node: eigenvectors over the square root of its degree.
 
@@ -61,8 +62,8 @@ def embed(
     tol : float or 'auto'
     random_state : RandomState
         Draws n values, as scikit-learn's solver does.
-    apart : bool
-        Whether each vector counts, or only the space that they span together.
+    needs_each_vector : bool
+        Whether each eigenvector must be accurate, or only the space that they span.
 
     Returns
     -------
@@ -70,14 +71,14 @@ def embed(
     """
     graph = None
     if not sp.issparse(affinity) and solver in (None, "arpack"):
-        graph = Graph.of(affinity, n_components)
+        graph = Graph.from_affinity(affinity, n_components)
     if graph is not None:
         state = random_state.get_state()
         try:
-            return graph.embed(n_components, random_state, apart)
-        except NotFound:
+            return graph.compute_embedding(n_components, random_state, needs_each_vector)
+        except NotConverged:
             random_state.set_state(state)
-            affinity = graph.affinity  # symmetric by now, and warned of if it was not
+            affinity = graph.affinity  # symmetric by now, and the warning has been given
     return spectral_embedding(
         affinity,
         n_components=n_components,
@@ -93,62 +94,64 @@ class Graph:
 
     def __init__(self, affinity: np.ndarray, degrees: np.ndarray) -> None:
         self.affinity, self.n = affinity, len(affinity)
-        alone = degrees == 0
-        self.scale = 1 / np.sqrt(np.where(alone, 1, degrees))
+        is_isolated = degrees == 0
+        self.scale = 1 / np.sqrt(np.where(is_isolated, 1, degrees))
 
     @classmethod
-    def of(cls, affinity: np.ndarray, n_components: int) -> "Graph | None":
+    def from_affinity(cls, affinity: np.ndarray, n_components: int) -> "Graph | None":
         """The graph, or None where scikit-learn's embedding is as good."""
         n = len(affinity)
-        plain = affinity.flags.c_contiguous and affinity.flags.aligned
-        enough = n >= (4 if n < SMALL else 16) * n_components
-        if affinity.shape != (n, n) or not (enough and plain):
+        is_readable = affinity.flags.c_contiguous and affinity.flags.aligned
+        has_enough_nodes = n >= (4 if n < LANCZOS_MIN_NODES else 16) * n_components
+        if affinity.shape != (n, n) or not (has_enough_nodes and is_readable):
             return None
-        degrees, least, uneven = describe(affinity)
-        if least < 0:
+        degrees, min_value, asymmetry = describe(affinity)
+        if min_value < 0:
             return None
-        if uneven:
+        if asymmetry:
             given = affinity
-            affinity = check_symmetric(given)  # where it differs much, warns and takes the mean
+            affinity = check_symmetric(given)  # warns and takes the mean beyond a tolerance
             if affinity is not given:
-                degrees, _, uneven = describe(affinity)
-        return None if uneven > ROUNDING else cls(affinity, degrees)
+                degrees, _, asymmetry = describe(affinity)
+        return None if asymmetry > ROUNDING_ASYMMETRY else cls(affinity, degrees)
 
-    def embed(self, k: int, random_state: np.random.RandomState, apart: bool) -> np.ndarray:
-        """Coordinates of the nodes; see `embed` below."""
-        connected = self.is_connected()
+    def compute_embedding(
+        self, k: int, random_state: np.random.RandomState, needs_each_vector: bool
+    ) -> np.ndarray:
+        """Coordinates of the nodes; see the function `compute_embedding`."""
+        is_connected = self.is_connected()
         start = random_state.uniform(-1, 1, self.n)
         vectors = None
-        if self.n < SMALL:
-            vectors = self.directly(k, apart)
+        if self.n < LANCZOS_MIN_NODES:
+            vectors = self.solve_dense(k, needs_each_vector)
         else:
-            with suppress(NotFound):  # and let go of what was found so far
-                vectors = self.leading(k, start, apart)
+            with suppress(NotConverged):  # which frees the basis found so far
+                vectors = self.solve_by_products(k, start, needs_each_vector)
         if vectors is None:
-            vectors = self.least(k, start)
-        if not connected:
+            vectors = self.solve_shift_invert(k, start)
+        if not is_connected:
             warnings.warn(
                 "Graph is not fully connected, spectral embedding may not work as expected.",
                 stacklevel=5,
             )
-        vectors = self.settled(vectors) * self.scale[:, np.newaxis]
+        vectors = self.refine(vectors) * self.scale[:, np.newaxis]
         largest = np.abs(vectors).argmax(axis=0)
         vectors *= np.sign(vectors[largest, np.arange(k)])
         return vectors
 
     def is_connected(self) -> bool:
         """Whether every node can be reached from the first."""
-        reached = np.zeros(self.n, bool)
-        reached[0] = True
-        waiting = [0]
-        while waiting and not reached.all():
-            new = (self.affinity[waiting.pop()] != 0) & ~reached
-            reached |= new
-            waiting += np.flatnonzero(new).tolist()
-        return bool(reached.all())
+        visited = np.zeros(self.n, bool)
+        visited[0] = True
+        stack = [0]
+        while stack and not visited.all():
+            new = (self.affinity[stack.pop()] != 0) & ~visited
+            visited |= new
+            stack += np.flatnonzero(new).tolist()
+        return bool(visited.all())
 
-    def directly(self, k: int, apart: bool) -> np.ndarray:
-        """The same as `leading`, of the whole matrix at once."""
+    def solve_dense(self, k: int, needs_each_vector: bool) -> np.ndarray:
+        """The same as `solve_by_products`, by LAPACK from the whole matrix."""
         normalised = self.affinity * self.scale
         normalised *= self.scale[:, np.newaxis]
         np.fill_diagonal(normalised, 0)
@@ -159,154 +162,173 @@ class Graph:
             check_finite=False,
         )
         values, vectors = values[::-1], vectors[:, ::-1]
-        if not Watch(k, apart, False).satisfied(values, np.zeros(k + 1), 0):
-            raise NotFound
+        monitor = ConvergenceMonitor(k, needs_each_vector, False)
+        if not monitor.has_converged(values, np.zeros(k + 1), 0):
+            raise NotConverged
         return np.ascontiguousarray(vectors[:, :k])
 
-    def leading(self, k: int, start: np.ndarray, apart: bool) -> np.ndarray:
-        """The k eigenvectors of the largest eigenvalues of S (A - diag A) S, by products."""
-        return self._lanczos(self.product, width_of(k), start, k, apart)
+    def solve_by_products(self, k: int, start: np.ndarray, needs_each_vector: bool) -> np.ndarray:
+        """Eigenvectors of the k largest eigenvalues of S (A - diag A) S, by products."""
+        return self._lanczos(self.multiply, block_width(k), start, k, needs_each_vector)
 
-    def least(self, k: int, start: np.ndarray) -> np.ndarray:
+    def solve_shift_invert(self, k: int, start: np.ndarray) -> np.ndarray:
         """The same eigenvectors, by the inverse of the shifted Laplacian."""
 
-        def columns(first: int, last: int) -> np.ndarray:
+        def get_columns(first: int, last: int) -> np.ndarray:
             panel = self.affinity[first:, first:last] * self.scale[first:last]
             panel *= -self.scale[first:, np.newaxis]
             np.fill_diagonal(panel, 1 + SHIFT)
             return panel
 
         try:
-            factor = Cholesky(self.n, columns)
+            factor = Cholesky(self.n, get_columns)
         except LinAlgError as error:
-            raise NotFound from error
-        return self._lanczos(factor.solve, width_of(k), start, k, False, True)
+            raise NotConverged from error
+        return self._lanczos(factor.solve, block_width(k), start, k, False, True)
 
-    def product(self, x: np.ndarray) -> np.ndarray:
-        """S (A - diag A) S times the vectors x, a multiple of PANEL."""
-        args = GraphArgs("f8", self.n, self.affinity, width=x.shape[1], scale=self.scale)
-        out = np.empty(x.shape)
-        args.multiply(np.ascontiguousarray(x), out)
-        _, size = parallel.cut_blocks(self.n, 2 * out.size)
-        parallel.run_kernel("graph_product", "f8", args, self.n, size)
-        return out
+    def multiply(self, x: np.ndarray) -> np.ndarray:
+        """S (A - diag A) S times the vectors x, a multiple of PANEL_WIDTH."""
+        args = GraphArgs("f8", self.n, self.affinity, n_vectors=x.shape[1], scale=self.scale)
+        product = np.empty(x.shape)
+        args.set_vectors(np.ascontiguousarray(x), product)
+        _, size = parallel.cut_blocks(self.n, 2 * product.size)
+        parallel.run_kernel("multiply_graph", "f8", args, self.n, size)
+        return product
 
-    def settled(self, vectors: np.ndarray) -> np.ndarray:
-        """The eigenvectors once more times the matrix, over their eigenvalues.
+    def refine(self, vectors: np.ndarray) -> np.ndarray:
+        """A step of power iteration: eigenvectors times the matrix, over their eigenvalues.
 
-        What finds them errs as much at every node. Nodes of small degree, to be divided by
-        the root of it, have small values, of which a product leaves the digits.
+        The solver's absolute error is the same at every node. Nodes of small degree, to be
+        divided by its root, have small values, which a product makes accurate to their own size.
         """
         k = vectors.shape[1]
-        padded = np.zeros((self.n, width_of(k)))
+        padded = np.zeros((self.n, block_width(k)))
         padded[:, :k] = vectors
-        found = self.product(padded)[:, :k]
-        values = np.einsum("ij,ij->j", vectors, found)
-        large = values > 0.5  # or errors would be divided by them
-        vectors[:, large] = found[:, large] / values[large]
+        products = self.multiply(padded)[:, :k]
+        values = np.einsum("ij,ij->j", vectors, products)
+        is_large = values > 0.5  # or errors would be divided by them
+        vectors[:, is_large] = products[:, is_large] / values[is_large]
         return vectors
 
-    def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *how: Any):
-        with blas().limit(limits=1, user_api="blas"):  # its threads would spin beside ours
-            return block_lanczos(operator, first_block(start, width), *how)
+    def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *params: Any):
+        # BLAS on one thread: idle, its threads would spin and slow down those of the kernels
+        with blas_controller().limit(limits=1, user_api="blas"):
+            return block_lanczos(operator, start_block(start, width), *params)
 
 
-def width_of(k: int) -> int:
-    """Vectors in a block that is to find k."""
-    return -(-(k + 1) // PANEL) * PANEL
+def block_width(k: int) -> int:
+    """Vectors of a block for k eigenvectors and the next eigenvalue."""
+    return -(-(k + 1) // PANEL_WIDTH) * PANEL_WIDTH
 
 
 def describe(affinity: np.ndarray) -> tuple[np.ndarray, float, int]:
-    """Degrees, the least affinity, and whether some affinity differs from its reverse.
+    """Degrees, the least affinity, and how the matrix differs from its transpose.
 
-    The last is 0 where none does, ROUNDING where rounding explains it, else more.
+    The last is 0 where it does not, ROUNDING_ASYMMETRY where rounding explains it, else more.
     """
     n = len(affinity)
     n_blocks, size = parallel.cut_blocks(n, 4 * n)
-    degrees, least, uneven = np.empty(n), np.empty(n_blocks), np.empty(n_blocks, np.int32)
+    degrees, min_values = np.empty(n), np.empty(n_blocks)
+    asymmetry = np.empty(n_blocks, np.int32)
     args = GraphArgs(
-        "f8", n, affinity, n_blocks=n_blocks, degrees=degrees, least=least, uneven=uneven
+        "f8",
+        n,
+        affinity,
+        n_blocks=n_blocks,
+        degrees=degrees,
+        min_values=min_values,
+        asymmetry=asymmetry,
     )
-    parallel.run_kernel("graph_degrees", "f8", args, n, size)
-    return degrees, float(least.min()), int(uneven.max())
+    parallel.run_kernel("compute_degrees", "f8", args, n, size)
+    return degrees, float(min_values.min()), int(asymmetry.max())
 
 
-def first_block(start: np.ndarray, width: int) -> np.ndarray:
-    """Vectors to begin with: the one drawn, and others that take no draws of the fit."""
+def start_block(start: np.ndarray, width: int) -> np.ndarray:
+    """The start vector that was drawn, and others that take no draws of the fit."""
     block = np.random.RandomState(0).uniform(-1, 1, (len(start), width))
     block[:, 0] = start
     return block
 
 
 def block_lanczos(
-    operator: Callable, block: np.ndarray, k: int, apart: bool, last_resort: bool = False
+    operator: Callable,
+    block: np.ndarray,
+    k: int,
+    needs_each_vector: bool,
+    is_shift_invert: bool = False,
 ) -> np.ndarray:
     """Eigenvectors of the k largest eigenvalues of a symmetric operator, largest first.
 
-    Golub & Underwood (1977), with full orthogonalisation. A block finds eigenvalues that
-    occur as often as it is wide, and each product reads the operator once for all of it.
+    Golub & Underwood (1977), with full orthogonalisation. A block finds eigenvalues of a
+    multiplicity up to its width, and each product reads the operator once for all of it.
 
     Raises
     ------
-    NotFound
-        Where eigenvalues are too close for ACCURACY, unless this is the `last_resort`, or
-        convergence is too slow for STEPS.
+    NotConverged
+        Where eigenvalues are too close for SUBSPACE_TOLERANCE, unless in shift-invert mode,
+        or convergence is too slow for MAX_STEPS.
     """
     n, width = block.shape
-    most = min(STEPS, n // width - 1)
-    basis = np.empty((n, width * most), order="F")
-    projected = np.zeros((width * most, width * most))
+    max_steps = min(MAX_STEPS, n // width - 1)
+    basis = np.empty((n, width * max_steps), order="F")
+    projected = np.zeros((width * max_steps, width * max_steps))  # basisᵀ operator basis
     block = np.linalg.qr(block)[0]
-    watch = Watch(k, apart, last_resort)
-    for step in range(most):
-        done, size = step * width, (step + 1) * width
-        basis[:, done:size] = block
+    monitor = ConvergenceMonitor(k, needs_each_vector, is_shift_invert)
+    for step in range(max_steps):
+        begin, end = step * width, (step + 1) * width
+        basis[:, begin:end] = block
         block = operator(block)
-        used = basis[:, :size]
-        sums = used.T @ block
-        projected[:size, done:size] = sums
-        projected[done:size, :size] = sums.T
-        block -= used @ sums
-        block -= used @ (used.T @ block)
-        block, rest = np.linalg.qr(block)
-        last = step == most - 1
-        if step and (step % 4 == 3 or last or last_resort):
-            values, small = eigh(projected[:size, :size])
-            values, small = values[::-1], small[:, ::-1]
-            residuals = np.linalg.norm(rest @ small[done:, : k + 1], axis=0)
-            if watch.satisfied(values, residuals, most - 1 - step):
-                return used @ small[:, :k]
-        block -= used @ (used.T @ block)  # what was nearly in the basis is noise: again
+        Q = basis[:, :end]
+        coefficients = Q.T @ block
+        projected[:end, begin:end] = coefficients
+        projected[begin:end, :end] = coefficients.T
+        block -= Q @ coefficients
+        block -= Q @ (Q.T @ block)
+        block, coupling = np.linalg.qr(block)
+        is_last = step == max_steps - 1
+        if step and (step % 4 == 3 or is_last or is_shift_invert):
+            ritz_values, coordinates = eigh(projected[:end, :end])
+            ritz_values, coordinates = ritz_values[::-1], coordinates[:, ::-1]
+            residuals = np.linalg.norm(coupling @ coordinates[begin:, : k + 1], axis=0)
+            if monitor.has_converged(ritz_values, residuals, max_steps - 1 - step):
+                return Q @ coordinates[:, :k]
+        # vectors that were nearly in the span of Q are rounding errors now: once more
+        block -= Q @ (Q.T @ block)
         block = np.linalg.qr(block)[0]
-    raise NotFound
+    raise NotConverged
 
 
-class Watch:
-    """Decides when the eigenvectors are accurate, and when they won't be."""
+class ConvergenceMonitor:
+    """Decides when Ritz vectors are accurate enough, and when they never will be."""
 
-    def __init__(self, k: int, apart: bool, last_resort: bool) -> None:
-        self.k, self.apart, self.last_resort = k, apart, last_resort
-        self.before = np.inf
+    def __init__(self, k: int, needs_each_vector: bool, is_shift_invert: bool) -> None:
+        self.k, self.needs_each_vector = k, needs_each_vector
+        self.is_shift_invert = is_shift_invert
+        self.last_error = np.inf
 
-    def satisfied(self, values: np.ndarray, residuals: np.ndarray, steps_left: int) -> bool:
-        """Whether the first k vectors will do; NotFound where they are not to be had."""
+    def has_converged(self, values: np.ndarray, residuals: np.ndarray, steps_left: int) -> bool:
+        """Whether the first k vectors are accurate; NotConverged where they cannot become so."""
         k = self.k
         rounding = 32 * np.finfo(float).eps * np.abs(values[:k])
-        # an inverse's first eigenvalue may be 1e5 times others, whose vectors it leaves alone
-        floor = float(rounding[-1 if self.last_resort else 0])
+        # the first eigenvalue of an inverse may be 1e5 times others, and its rounding errors
+        # do not disturb their vectors
+        floor = float(rounding[-1 if self.is_shift_invert else 0])
         error = float(residuals[:k].max())
         gaps = values[:k] - values[1 : k + 1]
-        gap = float(gaps.min() if self.apart else gaps[-1])
-        if max(error, floor) <= ACCURACY * (gap - residuals[k]):
+        gap = float(gaps.min() if self.needs_each_vector else gaps[-1])
+        if max(error, floor) <= SUBSPACE_TOLERANCE * (gap - residuals[k]):
             return True
-        if self.last_resort:
+        if self.is_shift_invert:
             return bool((residuals[:k] <= rounding).all())
-        converged = error <= floor and residuals[k] <= floor
-        # four more steps as good as the last four, and so on
-        wanted = max(ACCURACY * gap, floor)
-        slow = error >= self.before or error * (error / self.before) ** (steps_left / 4) > wanted
-        if converged or (self.before < np.inf and slow):
-            raise NotFound
+        at_rounding = error <= floor and residuals[k] <= floor
+        target = max(SUBSPACE_TOLERANCE * gap, floor)
+        # extrapolated: every four steps reduce the error as the last four did
+        is_too_slow = (
+            error >= self.last_error
+            or error * (error / self.last_error) ** (steps_left / 4) > target
+        )
+        if at_rounding or (self.last_error < np.inf and is_too_slow):
+            raise NotConverged
         if error < 1e-2:
-            self.before = error
+            self.last_error = error
         return False

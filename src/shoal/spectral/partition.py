@@ -1,11 +1,11 @@
-"""From rows of eigenvectors to clusters without k-means."""
+"""Clusters from rows of the embedding, without k-means."""
 
 import numpy as np
 from scipy.linalg import LinAlgError, qr, svd
 from sklearn.utils import check_random_state
 
-SVD_RESTARTS = 30
-ROTATIONS = 20
+MAX_SVD_RESTARTS = 30
+MAX_ITERATIONS = 20
 
 
 def cluster_qr(vectors: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def discretize(
     ----------
     vectors : ndarray of shape (n_samples, n_clusters)
     random_state : int, RandomState instance or None, default=None
-        Draws the row that the first rotation begins with.
+        Draws the row that is the first column of the initial rotation.
 
     Returns
     -------
@@ -43,21 +43,21 @@ def discretize(
     Raises
     ------
     LinAlgError
-        If no decomposition converges, from 30 first rows.
+        If no SVD converges, from any of 30 initial rotations.
     """
     random_state = check_random_state(random_state)
-    vectors = _on_sphere(vectors)
-    for _ in range(SVD_RESTARTS):
-        rotation = _first_rotation(vectors, random_state.randint(len(vectors)))
+    vectors = _normalize(vectors)
+    for _ in range(MAX_SVD_RESTARTS):
+        rotation = _initial_rotation(vectors, random_state.randint(len(vectors)))
         try:
-            return _rotate(vectors, rotation)
+            return _optimize_rotation(vectors, rotation)
         except LinAlgError:
             print("SVD did not converge, randomizing and trying again")
     raise LinAlgError("SVD did not converge")
 
 
-def _on_sphere(vectors: np.ndarray) -> np.ndarray:
-    """Columns of one length whose first value is negative, then rows of length 1."""
+def _normalize(vectors: np.ndarray) -> np.ndarray:
+    """Columns scaled to one length with a negative first value, then rows to length 1."""
     vectors = np.array(vectors, dtype=np.float64)
     for column in vectors.T:
         column *= np.sqrt(len(column)) / np.linalg.norm(column)
@@ -66,30 +66,30 @@ def _on_sphere(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.sqrt((vectors**2).sum(axis=1))[:, np.newaxis]
 
 
-def _first_rotation(vectors: np.ndarray, first: int) -> np.ndarray:
-    """Columns are rows of the vectors, each as orthogonal as can be to those before."""
+def _initial_rotation(vectors: np.ndarray, first: int) -> np.ndarray:
+    """Columns are rows of the vectors, each the most orthogonal one to the columns before it."""
     k = vectors.shape[1]
     rotation = np.zeros((k, k))
     rotation[:, 0] = vectors[first]
-    aligned = np.zeros(len(vectors))
+    similarity = np.zeros(len(vectors))
     for j in range(1, k):
-        aligned += np.abs(vectors @ rotation[:, j - 1])
-        rotation[:, j] = vectors[aligned.argmin()]
+        similarity += np.abs(vectors @ rotation[:, j - 1])
+        rotation[:, j] = vectors[similarity.argmin()]
     return rotation
 
 
-def _rotate(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Labels and rotation in turn until the cut no longer changes."""
+def _optimize_rotation(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Labels by the rotation and the rotation by the labels, until the cut no longer changes."""
     n, k = vectors.shape
-    last = 0.0
-    for n_iter in range(1, ROTATIONS + 2):
+    last_ncut = 0.0
+    for n_iter in range(1, MAX_ITERATIONS + 2):
         labels = (vectors @ rotation).argmax(axis=1)
         sums = np.zeros((k, k))
         np.add.at(sums, labels, vectors)
         u, s, vt = np.linalg.svd(sums)
-        cut = 2.0 * (n - s.sum())
-        if abs(cut - last) < np.finfo(float).eps or n_iter > ROTATIONS:
+        ncut = 2.0 * (n - s.sum())
+        if abs(ncut - last_ncut) < np.finfo(float).eps or n_iter > MAX_ITERATIONS:
             break
-        last = cut
+        last_ncut = ncut
         rotation = vt.T @ u.T
     return labels

@@ -17,32 +17,32 @@ from sklearn.utils.validation import validate_data
 from shoal.core import parallel
 from shoal.core.checks import all_or_nothing
 from shoal.kmeans import k_means
-from shoal.space.pairs import Tiles, plain
+from shoal.space.pairs import PackedTiles, as_contiguous_floats
 from shoal.spectral.args import AffinityArgs
-from shoal.spectral.embedding import embed
+from shoal.spectral.embedding import compute_embedding
 from shoal.spectral.partition import cluster_qr, discretize
 
-NATIVE = {"rbf": "sqeuclidean", "laplacian": "manhattan"}
-GRAPHS = ("precomputed", "precomputed_nearest_neighbors")
+METRICS = {"rbf": "sqeuclidean", "laplacian": "manhattan"}  # of the kernels computed here
+PRECOMPUTED = ("precomputed", "precomputed_nearest_neighbors")
 
 
 class SpectralClustering(ClusterMixin, BaseEstimator):
-    """Clusters of rows that are near to one another step by step, of any shape.
+    """Clusters of any shape, whose rows are connected by chains of near neighbors.
 
-    Rows are the nodes of a graph whose edges are affinities, rows near to each other in it
-    are near in its leading eigenvectors, and there they are clustered.
+    Rows are the nodes of a graph whose edges are affinities. Rows that are near to each other
+    in this graph are near in its leading eigenvectors, and there they are clustered.
 
     Parameters
     ----------
     n_clusters : int, default=8
         Number of clusters.
     eigen_solver : {'arpack', 'lobpcg', 'amg'}, default=None
-        How eigenvectors are found; None means 'arpack', which for dense graphs is block
+        Method for the eigenvectors; None means 'arpack', which for dense graphs is block
         Lanczos here. Otherwise it is scikit-learn's solver of that name.
     n_components : int, default=None
         Number of eigenvectors; `n_clusters` by default.
     random_state : int, RandomState instance or None, default=None
-        Draws the vector that the solver begins with, then the first centers of k-means or
+        Draws the solver's start vector, then the first centers of k-means or
         the first rotation of 'discretize'.
     n_init : int, default=10
         Runs of k-means.
@@ -59,8 +59,8 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
     n_neighbors : int, default=10
         Neighbors of each row in the two graphs of neighbors.
     eigen_tol : float or 'auto', default='auto'
-        Tolerance of scikit-learn's solvers. The one here always goes on to an angle of
-        1e-10 between what is found and what is sought, or to rounding.
+        Tolerance of scikit-learn's solvers. The one here always continues until the angle
+        between the computed and the exact space is 1e-10, or to rounding.
     assign_labels : {'kmeans', 'discretize', 'cluster_qr'}, default='kmeans'
         How rows of the eigenvectors become clusters.
     degree : float, default=3
@@ -88,12 +88,12 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
     Notes
     -----
     Affinities are computed in one pass, symmetric to the bit, and kept: 8·n² bytes. The
-    eigenvectors of the normalised affinity [1]_, [2]_ are found by products with that
+    eigenvectors of the normalised affinity [1]_, [2]_ are computed by products with that
     matrix alone, and only where its leading eigenvalues lie too close together by a
-    factorisation, in half of one more matrix of that size.
+    factorisation, which needs half the memory of one more such matrix.
 
     Labels are scikit-learn's unless eigenvalues coincide, or nearly: then the space that
-    their vectors span is not determined, and every solver finds another.
+    their vectors span is not determined, and every solver finds another one.
 
     References
     ----------
@@ -121,7 +121,7 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
         "random_state": ["random_state"],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "gamma": [Interval(Real, 0, None, closed="left")],
-        "affinity": [callable, StrOptions({*KERNEL_PARAMS, "nearest_neighbors", *GRAPHS})],
+        "affinity": [callable, StrOptions({*KERNEL_PARAMS, "nearest_neighbors", *PRECOMPUTED})],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "eigen_tol": [Interval(Real, 0.0, None, closed="left"), StrOptions({"auto"})],
         "assign_labels": [StrOptions({"kmeans", "discretize", "cluster_qr"})],
@@ -193,16 +193,16 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
         X = validate_data(
             self, X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, ensure_min_samples=2
         )
-        if X.shape[0] == X.shape[1] and self.affinity not in GRAPHS:
+        if X.shape[0] == X.shape[1] and self.affinity not in PRECOMPUTED:
             warnings.warn(
                 "The spectral clustering API has changed. ``fit``"
                 "now constructs an affinity matrix from data. To use"
                 " a custom affinity matrix, set ``affinity=precomputed``.",
                 stacklevel=4,
             )
-        self.affinity_matrix_ = self._affinities(X)
+        self.affinity_matrix_ = self._compute_affinity(X)
         random_state = check_random_state(self.random_state)
-        embedding = embed(
+        embedding = compute_embedding(
             self.affinity_matrix_,
             self.n_clusters if self.n_components is None else self.n_components,
             self.eigen_solver,
@@ -212,11 +212,11 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
         )
         if self.verbose:
             print(f"Computing label assignment using {self.assign_labels}")
-        self.labels_ = self._assign(embedding, random_state)
+        self.labels_ = self._assign_labels(embedding, random_state)
         return self
 
-    def _affinities(self, X: Any) -> Any:
-        """The affinity of every two rows."""
+    def _compute_affinity(self, X: Any) -> Any:
+        """The affinities of all pairs of rows."""
         if self.affinity == "precomputed":
             return X
         if self.affinity == "nearest_neighbors":
@@ -230,15 +230,17 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
             ).fit(X)
             graph = neighbors.kneighbors_graph(X=X, mode="connectivity")
             return 0.5 * (graph + graph.T)
-        if isinstance(self.affinity, str) and self.affinity in NATIVE and not sp.issparse(X):
-            return affinities(plain(X), self.affinity, float(self.gamma))
+        if isinstance(self.affinity, str) and self.affinity in METRICS and not sp.issparse(X):
+            return compute_affinities(as_contiguous_floats(X), self.affinity, float(self.gamma))
         params = dict(self.kernel_params or {})
         if not callable(self.affinity):
             params |= {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         return pairwise_kernels(X, metric=self.affinity, filter_params=True, **params)
 
-    def _assign(self, embedding: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
-        """Clusters of the rows of eigenvectors."""
+    def _assign_labels(
+        self, embedding: np.ndarray, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Clusters of the rows of the embedding."""
         if self.assign_labels == "cluster_qr":
             return cluster_qr(embedding)
         if self.assign_labels == "discretize":
@@ -272,19 +274,20 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.pairwise = self.affinity in GRAPHS
+        tags.input_tags.pairwise = self.affinity in PRECOMPUTED
         return tags
 
 
-def affinities(X: np.ndarray, kernel: str, gamma: float) -> np.ndarray:
-    """Affinity of every two of the dense rows: 'rbf' or 'laplacian'."""
+def compute_affinities(X: np.ndarray, kernel: str, gamma: float) -> np.ndarray:
+    """Affinities of all pairs of dense rows: 'rbf' or 'laplacian'."""
     n = len(X)
-    tiles = Tiles(X, NATIVE[kernel], np.arange(n))
-    out = np.empty((n, n), X.dtype)
-    _, size = parallel.cut_blocks(n, n * (tiles.work + 40))
+    tiles = PackedTiles(X, METRICS[kernel], np.arange(n))
+    affinities = np.empty((n, n), X.dtype)
+    _, size = parallel.cut_blocks(n, n * (tiles.pair_cost + 40))
     size = -(-size // tiles.tile_rows) * tiles.tile_rows
-    parallel.run_kernel("affinity", tiles.type, AffinityArgs(tiles.args, gamma, out), n, size)
-    return out
+    args = AffinityArgs(tiles.args, gamma, affinities)
+    parallel.run_kernel("compute_affinities", tiles.type, args, n, size)
+    return affinities
 
 
 @validate_params({"affinity": ["array-like", "sparse matrix"]}, prefer_skip_nested_validation=False)

@@ -1,8 +1,7 @@
-/* What neighbourhood kernels need of C and Cython has no name for: words that
- * several threads share, and bits of a mask.
+/* Atomic operations on words shared by threads, and the number of bits set in a mask.
  *
- * Only single words are shared and nothing else is told through them, so relaxed
- * order is enough.
+ * No word guards other memory (nothing else is published through it), so relaxed
+ * memory order is enough.
  */
 #ifndef SHOAL_ATOMIC_H
 #define SHOAL_ATOMIC_H
@@ -13,7 +12,7 @@
 #if defined(__GNUC__)
 static inline int32_t atomic_load(const int32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 static inline void atomic_store(int32_t *p, int32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
-/* *p = wanted if it is `expected`; whether it was */
+/* *p = wanted if *p is `expected`; returns whether it was */
 static inline int atomic_compare_exchange(int32_t *p, int32_t expected, int32_t wanted)
 {
     return __atomic_compare_exchange_n(p, &expected, wanted, 0, __ATOMIC_RELAXED,
@@ -27,7 +26,7 @@ static inline double atomic_load_double(const double *p)
     __atomic_load(p, &v, __ATOMIC_RELAXED);
     return v;
 }
-/* *p = v if that is lower */
+/* *p = min(*p, v) */
 static inline void atomic_min_double(double *p, double v)
 {
     double old = atomic_load_double(p);
@@ -73,7 +72,7 @@ static inline int popcount(uint32_t bits)
     return (int)(((bits + (bits >> 4) & 0x0F0F0F0Fu) * 0x01010101u) >> 24);
 }
 #else
-#error "words shared by threads need GCC, Clang or MSVC"
+#error "atomic operations need GCC, Clang or MSVC"
 #endif
 
 #endif

@@ -12,19 +12,18 @@ from shoal.core.kernels.structs cimport Moments
 from shoal.core.kernels.vec cimport TILE_CENTERS, TILE_ROWS, real
 
 cdef enum:
-    CHUNK = 128     # rows whose mean is taken before their squares
-    FEATURES = 256  # at a time, so that their sums stay in the cache next to a core
+    CHUNK = 128     # rows whose mean is computed before their squares
+    FEATURES = 256  # at a time, so that their sums stay in the first-level cache
 
 
 cdef inline void add_moments(const real *x, Py_ssize_t count, const real *following,
                              Py_ssize_t n_following, Py_ssize_t stride, Py_ssize_t d, Sums sums,
                              Sums mean, Sums squares, Sums next_mean) noexcept nogil:
-    """squares = Σ (x - mean)² of a chunk; of the one that follows sums += Σ x, and its mean.
+    """squares = Σ (x - mean)² of a chunk; sums += Σ x of the following chunk, and its next_mean.
 
-    Of d features of rows that lie `stride` values apart.
-
-    Together, because each sum is added up in the order of the rows: an addition must wait for
-    the one before it, and what is added to other sums meanwhile costs nothing.
+    Of d features of rows `stride` values apart. Both in one loop, because each sum is added up
+    in the order of the rows: an addition waits for the latency of the one before it, in which
+    additions to the other sums are free.
     """
     cdef Py_ssize_t i, l
     cdef double e
@@ -58,8 +57,8 @@ cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
     cdef double *squares = a.squares + block * d
     cdef double *mean = <double *> scratch
     cdef double *part = mean + d
-    cdef double *away = part + d  # of the chunk's mean from that of the rows before it
-    cdef double *next_mean = away + d
+    cdef double *mean_change = part + d  # mean of the rows before the chunk, less the chunk's mean
+    cdef double *next_mean = mean_change + d
     cdef const real *x = <const real *> a.rows.x
     cdef const real *part_of
     cdef const real *next_of
@@ -71,16 +70,16 @@ cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
         before = chunk - start
         count = end - chunk
         for l in range(d):
-            away[l] = (sums[l] - count * mean[l]) / before - mean[l] if before > 0 else 0
+            mean_change[l] = (sums[l] - count * mean[l]) / before - mean[l] if before > 0 else 0
         l = 0
         while l < d:
             part_of = x + chunk * d + l
             next_of = x + end * d + l
-            if d == 1:  # constant lengths, for the compiler to unroll
+            if d == 1:  # constant lengths, so that the compiler unrolls
                 add_moments(part_of, end - chunk, next_of, last - end, 1, 1, sums, mean, part,
                             next_mean)
                 l += 1
-            elif d == 2:  # gcc makes a slow thing of both at once
+            elif d == 2:  # gcc compiles two features at once to slow code
                 add_moments(part_of, end - chunk, next_of, last - end, 2, 1, sums + l, mean + l,
                             part + l, next_mean + l)
                 l += 1
@@ -95,7 +94,7 @@ cdef void moments(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
                 l += FEATURES
         for l in range(d):
             if before > 0:
-                part[l] += away[l] * away[l] * (before / (before + count)) * count
+                part[l] += mean_change[l] * mean_change[l] * (before / (before + count)) * count
             squares[l] += part[l]
         if end == stop:
             break

@@ -1,7 +1,7 @@
-"""One row against one center or one cluster's sum, in float64, in the order of the features.
+"""A row added to a cluster's sum, and its distance to a center: in float64, feature by feature.
 
-`x` below is the row less the origin. Dense rows and rows of CSR data (which have
-no origin) are told apart by rows.indptr.
+`x` below is the row less the origin. rows.indptr is NULL for dense rows; rows of CSR data
+have no origin.
 """
 
 from libc.stdint cimport int32_t, uint8_t
@@ -45,12 +45,12 @@ cdef inline void add_row(const Rows *rows, Py_ssize_t i, double *total) noexcept
 cdef inline void add_rows_unrolled(const Rows *rows, Py_ssize_t start, Py_ssize_t stop,
                                    const int32_t *labels, const uint8_t *wanted, double *sums,
                                    Py_ssize_t d) noexcept nogil:
-    """add_rows for a d that the compiler knows, so that it can unroll."""
+    """add_rows for a constant d, so that the compiler can unroll."""
     cdef const real *x = <const real *> rows.x
     cdef const real *origin = <const real *> rows.origin
     cdef const real *weights = <const real *> rows.weights
     cdef Py_ssize_t i = start
-    if d == 3 and weights == NULL and wanted == NULL:  # such as the colours of a picture
+    if d == 3 and weights == NULL and wanted == NULL:  # such as RGB pixels
         while i < min(stop, rows.n - 1):
             add_row_of_three(x + i * 3, origin, sums + labels[i] * 4)
             i += 1
@@ -81,19 +81,19 @@ cdef inline void add_rows(const Rows *rows, Py_ssize_t start, Py_ssize_t stop,
 
 cdef inline void move_row(const Rows *rows, Py_ssize_t i, double *sums, Py_ssize_t old,
                           Py_ssize_t new) noexcept nogil:
-    """Take a dense row of unit weight off sums[old] and add it to sums[new]."""
+    """Subtract a dense row of unit weight from sums[old] and add it to sums[new]."""
     cdef Py_ssize_t d = rows.d
     cdef const real *x = <const real *> rows.x + i * d
     cdef const real *origin = <const real *> rows.origin
     add_values(x, origin, d, -1.0, sums + old * (d + 1))
     add_values(x, origin, d, 1.0, sums + new * (d + 1))
-    if sums[old * (d + 1) + d] == 0:  # what is left is rounding
+    if sums[old * (d + 1) + d] == 0:  # an empty cluster: only rounding errors are left
         memset(sums + old * (d + 1), 0, d * sizeof(double))
 
 
 cdef inline void squared_distance(const Rows *rows, Py_ssize_t i, const double *center,
                                   double *squared, double *norm) noexcept nogil:
-    """|x_i - c|² and |x_i|², in lanes that are added up at the end. Costs 5·d flops."""
+    """|x_i - c|² and |x_i|², summed in DL lanes, then over these. Costs 5·d flops."""
     cdef const real *x = <const real *> rows.x + i * rows.d
     cdef const real *origin = <const real *> rows.origin
     cdef vdouble s = d_set1(0), q = d_set1(0), t, e

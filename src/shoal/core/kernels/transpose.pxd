@@ -10,9 +10,9 @@ cdef inline void transpose_rows(const real **rows, const real *origin, Py_ssize_
                                 real *tile) noexcept nogil:
     """tile[l, r] = rows[r][l] - origin[l] for the TILE_ROWS rows pointed to.
 
-    Columns are transposed TRANSPOSE_WIDTH at a time. Where every row is `followed` by as
-    many values more in memory, the last step may read them too; what it makes of them is
-    written beyond column d, where tile and origin have room, and never read.
+    Columns are transposed TRANSPOSE_WIDTH at a time. Where every row is `followed` by
+    as many more values in memory, as the origin always is, the last step may read them and
+    write beyond column d of the tile, which must have room; these values are never used.
     """
     cdef Py_ssize_t l = 0
     cdef int r, m
@@ -27,7 +27,7 @@ cdef inline void transpose_rows(const real **rows, const real *origin, Py_ssize_
 
 
 cdef inline void squared_norms(const real *tile, Py_ssize_t d, real *norms) noexcept nogil:
-    """norms[r] = |x_r|² of the rows of a tile, by stretches too."""
+    """norms[r] = |x_r|² of the rows of a tile, summed STRETCH features at a time."""
     cdef vreal norm[TILE_VECTORS]
     cdef vreal part[TILE_VECTORS]
     cdef vreal x

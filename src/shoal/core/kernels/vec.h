@@ -1,13 +1,12 @@
-/* Vectors of `real` for the hot kernels: one name for each operation, whatever
- * the instruction set.
+/* Vectors of `real`: one name for each operation, whatever the instruction set.
  *
- * `real` is float or double (the build gives SHOAL_REAL=4 or 8), `vreal` the
- * widest vector of it, VL its lanes. A kernel is written once against these
- * names and compiled once for each level of core/cpu.py.
+ * `real` is float or double (the build defines SHOAL_REAL=4 or 8), `vreal` the
+ * widest vector of it, VL its number of lanes. A kernel is written once with these
+ * names and compiled once for each instruction set of core/cpu.pyx.
  *
- * v_fma may round once or twice (SSE2 has no fused operation): what must have the
- * same bits everywhere uses the d_ names below, or plain C arithmetic, which the
- * build forbids to contract.
+ * v_fma rounds once or twice (SSE2 has no fused operation). Results that must have the
+ * same bits everywhere use d_fma below, or plain C arithmetic, which the build forbids to
+ * contract.
  */
 #ifndef SHOAL_VEC_H
 #define SHOAL_VEC_H
@@ -85,8 +84,8 @@ static inline vreal v_fma(vreal a, vreal b, vreal c) { return v_add(OP(mul)(a, b
 static inline vreal v_fma(vreal a, vreal b, vreal c) { return OP(fmadd)(a, b, c); }
 #endif
 
-/* The square root of what is finite and at least REAL_MIN, within an ulp: an estimate and
- * Newton's steps take half of the time that the divider takes for a wide vector. */
+/* The square root of finite values of at least REAL_MIN, within an ulp. For a wide vector an
+ * estimate and Newton's steps take half the time of the divider. */
 static inline vreal v_sqrt_newton(vreal a)
 {
 #if VBYTES == 64
@@ -103,7 +102,7 @@ static inline vreal v_sqrt_newton(vreal a)
 #endif
 }
 
-/* a < b ? x : y, lane by lane (false where either is NaN) */
+/* a < b ? x : y in each lane (y where a or b is NaN). */
 static inline vreal v_select_less(vreal a, vreal b, vreal x, vreal y)
 {
 #if VBYTES == 64 && SHOAL_REAL == 4
@@ -118,7 +117,7 @@ static inline vreal v_select_less(vreal a, vreal b, vreal x, vreal y)
 #endif
 }
 
-/* One vector of the 16-byte pieces at VBYTES / 16 addresses, `step` rows apart. */
+/* A vector of 16-byte parts from column l on of VBYTES / 16 rows, `step` rows apart. */
 static inline vreal v_load_16_byte_parts(const real *const *rows, int step, intptr_t l)
 {
 #if VBYTES == 64 && SHOAL_REAL == 4
@@ -141,7 +140,7 @@ static inline vreal v_load_16_byte_parts(const real *const *rows, int step, intp
 #endif
 }
 
-/* Columns l .. l + TRANSPOSE_WIDTH - 1 of VL rows, less `origin`, turned so that lane r of
+/* Transposes columns l .. l + TRANSPOSE_WIDTH - 1 of VL rows, less `origin`: lane r of
  * out + c * stride is row r of column l + c. */
 #if SHOAL_REAL == 4
 #define TRANSPOSE_WIDTH 4
@@ -168,7 +167,7 @@ static inline void v_transpose(const real *const *rows, const real *origin, intp
 }
 #endif
 
-#else /* not x86: four (two) lanes on 64-bit Arm, one lane anywhere else */
+#else /* not x86: 128-bit vectors on 64-bit Arm, one lane elsewhere */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 #define VBYTES 16
@@ -228,11 +227,11 @@ static inline void v_transpose(const real *const *rows, const real *origin, intp
 }
 #endif
 
-/* Vectors of double whatever `real` is, for the few sums that need the digits.
- * d_fma rounds once everywhere, d_multiply_add once or twice; d_less_mask gives a bit a lane,
- * d_select_less(a, b, x, y) x where a < b, else y;
- * d_round_to_real rounds to `real` and back; d_load_widened reads DL values of `real`; d_sum_lanes adds up
- * the lanes, halves first. */
+/* Vectors of DL doubles whatever `real` is, for sums that need the accuracy of float64.
+ * d_fma rounds once everywhere, d_multiply_add once or twice; d_less_mask has a bit for each
+ * lane; d_select_less(a, b, x, y) is x where a < b, else y; d_round_to_real rounds to `real`
+ * and back; d_load_widened converts DL values of `real`; d_sum_lanes adds the two halves, then
+ * their halves. */
 #if defined(PREFIX)
 #if VBYTES == 64
 typedef __m512d vdouble;
@@ -263,7 +262,10 @@ static inline vdouble d_fma(vdouble a, vdouble b, vdouble c)
 static inline vdouble d_fma(vdouble a, vdouble b, vdouble c) { return OPD(fmadd)(a, b, c); }
 #endif
 #if VBYTES == 16
-static inline vdouble d_multiply_add(vdouble a, vdouble b, vdouble c) { return d_add(d_mul(a, b), c); }
+static inline vdouble d_multiply_add(vdouble a, vdouble b, vdouble c)
+{
+    return d_add(d_mul(a, b), c);
+}
 #else
 static inline vdouble d_multiply_add(vdouble a, vdouble b, vdouble c) { return d_fma(a, b, c); }
 #endif
@@ -372,14 +374,17 @@ static inline vdouble d_max(vdouble a, vdouble b) { return a > b ? a : b; }
 static inline vdouble d_div(vdouble a, vdouble b) { return a / b; }
 static inline vdouble d_sqrt(vdouble a) { return sqrt(a); }
 static inline int d_less_mask(vdouble a, vdouble b) { return a < b; }
-static inline vdouble d_select_less(vdouble a, vdouble b, vdouble x, vdouble y) { return a < b ? x : y; }
+static inline vdouble d_select_less(vdouble a, vdouble b, vdouble x, vdouble y)
+{
+    return a < b ? x : y;
+}
 static inline vdouble d_round_to_real(vdouble a) { return (real)a; }
 static inline vdouble d_load_widened(const real *p) { return *p; }
 static inline double d_sum_lanes(vdouble a) { return a; }
 enum { DL = 1 };
 #endif
 
-/* total[0..2] += x - origin, total[3] += 1. May read x[3], which counts for nothing. */
+/* total[0..2] += x - origin, total[3] += 1. May read x[3], which is not used. */
 static inline void add_row_of_three(const real *x, const real *origin, double *total)
 {
 #if defined(PREFIX) && VBYTES >= 32
@@ -398,7 +403,7 @@ static inline void add_row_of_three(const real *x, const real *origin, double *t
 #endif
 }
 
-/* A bit for each lane where not a > b (so too where either is NaN). */
+/* A bit for each lane, set where not a > b, so also where either is NaN. */
 static inline unsigned v_not_greater_mask(vreal a, vreal b)
 {
 #if defined(PREFIX) && VBYTES == 64 && SHOAL_REAL == 4
@@ -420,13 +425,13 @@ static inline unsigned v_not_greater_mask(vreal a, vreal b)
 #endif
 }
 
-/* A bit for each lane where a < b (not where either is NaN). */
+/* A bit for each lane, set where a < b, so not where either is NaN. */
 static inline unsigned v_less_mask(vreal a, vreal b)
 {
     return v_not_greater_mask(b, a) ^ (unsigned)((1ull << (VBYTES / sizeof(real))) - 1);
 }
 
-/* Place of the lowest bit that is set. */
+/* Index of the lowest bit that is set. */
 static inline int lowest_bit(unsigned bits)
 {
 #if defined(__GNUC__)
@@ -453,11 +458,11 @@ static inline void v_prefetch(const real *p) { (void)p; }
 
 enum {
     VL = VBYTES / SHOAL_REAL, /* lanes of a vector */
-    LANES = 32,               /* centers that decide.pxd looks at together */
+    LANES = 32,               /* centers whose distances to a row are computed together */
     LANE_VECTORS = LANES / DL,
-    CANDIDATES = 8,           /* seeds that seeding.pyx tries together */
+    CANDIDATES = 8,           /* candidate seeds of k-means++ that are tried together */
     CANDIDATE_VECTORS = CANDIDATES / DL,
-    STRETCH = 128,            /* features summed in one chain */
+    STRETCH = 128,            /* features summed in one chain of additions */
     TILE_VECTORS = 2,         /* vectors of rows in a register tile */
     TILE_ROWS = TILE_VECTORS * VL,
 #if VBYTES == 64

@@ -1,21 +1,21 @@
-"""DBSCAN on the tree (Ester, Kriegel, Sander & Xu 1996), in O(n) memory.
+"""DBSCAN by a k-d tree (Ester, Kriegel, Sander & Xu 1996), in O(n) memory.
 
-    core:     enough neighbours, itself included, or enough weight
-    cluster:  a connected component of core samples that are neighbours
-    border:   takes the least number of a cluster among its core neighbours
+    core sample:   at least min_samples neighbours, itself included, or at least that weight
+    cluster:       a connected component of the graph of core samples that are neighbours
+    border point:  takes the least cluster label among its core neighbours
 
-First the cells: the greatest nodes whose box is so small that all their rows are neighbours
-(cliques), and the leaves that lie in none. A clique of enough rows is all core and one cluster
-without looking at a distance, as the cells of a grid are in Gan & Tao (2015), but fitted to
-the data. Elsewhere tile goes against tile (neighbors.pxd), near ones first, until every
-row has enough neighbours (`count_neighbors`); rows that have not after many tiles, as noise
-in many dimensions, are left for a second pass, in which two tiles meet once for both of them
-(`count_open`). Then core samples are joined within cells, then
-between them, where they are not known to be of one cluster already; of two cells that are one
-cluster each, the first pair of neighbours settles it (`join_cells`, `unite_cells`).
+The rows are divided into cells: the largest nodes whose bounding box is so small that all their
+rows are neighbours (cliques), and the leaves outside of them. A clique of min_samples rows
+consists of core samples of one cluster, and no distance is computed, as for the grid's cells in
+Gan & Tao (2015), but these cells are fitted to the data. The rows of other tiles are compared
+with near tiles first, until they have enough neighbours (`count_neighbors`). Rows that have too
+few after many tiles, such as noise in many dimensions, are left open for a second pass, which
+computes the distances of two open tiles once for both (`count_open_rows`). Then core samples
+are united within cells (`unite_within_cells`) and between them (`unite_between_cells`), except
+where they are known to be of one cluster; between connected cells, one pair is enough.
 
-Costs, for m tiles that are not far from a tile: at most 3·d·TILE·m flops a row in each pass,
-as a rule a small part of it.
+Costs, for m tiles that are not out of a tile's reach: at most 3·d·TILE·m flops a row in each
+pass, usually a small part of it.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -23,459 +23,475 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from shoal.core.kernels.atomic cimport atomic_load, atomic_store
 from shoal.core.kernels.vec cimport lowest_bit, real
-from shoal.density.kernels.count cimport (
-    count_pairs, count_rows, end_of, enough_rows, noted, parts, weigh_rows,
+from shoal.density.kernels.neighbor_counts cimport (
+    count_open_tile, find_core_rows, find_open_core_rows, find_weighted_core_rows, leaf_groups,
+    leaves_end, rows_with_neighbors_in,
 )
 from shoal.density.kernels.neighbors cimport (
-    Panel, add_exactly, apart, rows_near, tile_hits, valid, within,
+    Panel, add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors,
+    rows_near_box, valid_rows,
 )
-from shoal.density.kernels.structs cimport Density
+from shoal.density.kernels.structs cimport TreeClustering
 from shoal.space.kernels.structs cimport TILE, KDTree
-from shoal.space.kernels.union_find cimport find, unite
-from shoal.space.kernels.walk cimport Node, Walk, box_of, descend, pop, push, push_children
+from shoal.space.kernels.traversal cimport (
+    Node, Traversal, bounding_box, pop_node, push_children, push_node, start_from_leaf,
+)
+from shoal.space.kernels.union_find cimport find_root, unite
 
 cdef enum:
-    NONE = 0x7FFFFFFF  # greater than any number of a cluster
-    CHEAP = 3          # features
+    NO_CLUSTER = 0x7FFFFFFF  # greater than any cluster label
+    MAX_CHEAP_FEATURES = 3   # features up to which distances cost less than finding roots
 
 
-cdef void sum_weights(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                      void *scratch) noexcept nogil:
-    """Weight below each node, children first: preorder backwards. One block."""
-    cdef Density *a = <Density *> args
+cdef void sum_node_weights(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                           void *scratch) noexcept nogil:
+    """Weight of the rows of each node: those of leaves, then bottom-up. One block."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef KDTree *t = &a.tree
-    cdef Py_ssize_t leaf, p, size = t.leaf_tiles * TILE
+    cdef Py_ssize_t leaf, p, size = t.tiles_per_leaf * TILE
     cdef double *sum
     for leaf in range(t.n_leaves):
-        sum = a.sums + 2 * t.leaf_node[leaf]
+        sum = a.node_weights + 2 * t.leaf_node[leaf]
         sum[0] = sum[1] = 0
-        for p in range(leaf * size, end_of(t, leaf, 1)):
-            add_exactly(sum, a.weights[t.order[p]])
-    sum_children(a, 0, t.n_leaves)
+        for p in range(leaf * size, leaves_end(t, leaf, 1)):
+            add_double_double(sum, a.weights[t.order[p]])
+    sum_child_weights(a, 0, t.n_leaves)
 
 
-cdef void sum_children(Density *a, Py_ssize_t number, Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t left = (count + 1) // 2
-    cdef double *sum = a.sums + 2 * number
+cdef void sum_child_weights(TreeClustering *a, Py_ssize_t node, Py_ssize_t n_leaves) noexcept nogil:
+    cdef Py_ssize_t left = (n_leaves + 1) // 2
+    cdef double *sum = a.node_weights + 2 * node
     cdef double *other
-    if count == 1:
+    if n_leaves == 1:
         return
-    sum_children(a, number + 1, left)
-    sum_children(a, number + 2 * left, count - left)
-    other = a.sums + 2 * (number + 2 * left)
-    sum[0] = (a.sums + 2 * (number + 1))[0]
-    sum[1] = (a.sums + 2 * (number + 1))[1]
-    add_exactly(sum, other[0])
-    add_exactly(sum, other[1])
+    sum_child_weights(a, node + 1, left)
+    sum_child_weights(a, node + 2 * left, n_leaves - left)
+    other = a.node_weights + 2 * (node + 2 * left)
+    sum[0] = (a.node_weights + 2 * (node + 1))[0]
+    sum[1] = (a.node_weights + 2 * (node + 1))[1]
+    add_double_double(sum, other[0])
+    add_double_double(sum, other[1])
 
 
 cdef void find_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                      void *scratch) noexcept nogil:
-    """The cells, from left to right. One block."""
-    cdef Density *a = <Density *> args
+    """The cells, in the order of their positions. One block."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef KDTree *t = &a.tree
-    cdef Walk w
+    cdef Traversal w
     cdef Node node
     cdef int32_t *cell
     cdef bint clique
     a.n_cells[0] = 0
     w.depth = 0
-    push(&w, 0, 0, t.n_leaves)
+    push_node(&w, 0, 0, t.n_leaves)
     while w.depth > 0:
-        node = pop(&w)
-        clique = within(t, &a.metric, box_of(t, node.number), box_of(t, node.number))
-        a.clique[node.number] = clique
-        if not clique and node.count > 1:
+        node = pop_node(&w)
+        clique = boxes_all_neighbors(t, &a.metric, bounding_box(t, node.index),
+                                     bounding_box(t, node.index))
+        a.is_clique[node.index] = clique
+        if not clique and node.n_leaves > 1:
             push_children(&w, node)
             continue
         cell = a.cells + 3 * a.n_cells[0]
-        cell[0] = <int32_t> node.number
-        cell[1] = <int32_t> node.first
-        cell[2] = <int32_t> node.count
+        cell[0] = <int32_t> node.index
+        cell[1] = <int32_t> node.first_leaf
+        cell[2] = <int32_t> node.n_leaves
         a.n_cells[0] += 1
 
 
-cdef inline bint enough_together(const Density *a, const int32_t *cell) noexcept nogil:
-    """Whether a cell is a clique of core samples whatever lies around it."""
-    cdef Py_ssize_t first = cell[1]
-    if not a.clique[cell[0]]:
+cdef inline bint is_core_clique(const TreeClustering *a, const int32_t *cell) noexcept nogil:
+    """Whether a cell is a clique whose own rows are enough to make them all core samples."""
+    cdef Py_ssize_t first_leaf = cell[1]
+    if not a.is_clique[cell[0]]:
         return False
     if a.weights == NULL:
-        return (end_of(&a.tree, first, cell[2]) - first * a.tree.leaf_tiles * TILE) >= a.enough
-    return a.grows and a.sums[2 * cell[0]] >= a.enough_weight
+        return (leaves_end(&a.tree, first_leaf, cell[2])
+                - first_leaf * a.tree.tiles_per_leaf * TILE) >= a.min_samples
+    return a.weights_nonnegative and a.node_weights[2 * cell[0]] >= a.min_weight
 
 
 cdef void count_neighbors(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                           void *scratch) noexcept nogil:
-    """The core samples of cells start .. stop - 1."""
-    cdef Density *a = <Density *> args
+    """core_mask of the tiles of cells start .. stop - 1; open rows are not in it yet."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef KDTree *t = &a.tree
     cdef Panel panel
     cdef const int32_t *cell
     cdef Py_ssize_t i, tile
-    panel.rows = <real *> scratch
+    panel.values = <real *> scratch
     panel.tile = -1
     for i in range(start, stop):
         cell = a.cells + 3 * i
-        for tile in range(cell[1] * t.leaf_tiles,
-                          (end_of(t, cell[1], cell[2]) + TILE - 1) // TILE):
-            if enough_together(a, cell):
-                a.core[tile] = valid(t.n, tile)
+        for tile in range(cell[1] * t.tiles_per_leaf,
+                          (leaves_end(t, cell[1], cell[2]) + TILE - 1) // TILE):
+            if is_core_clique(a, cell):
+                a.core_mask[tile] = valid_rows(t.n, tile)
             elif a.weights == NULL:
-                a.core[tile] = count_rows(a, &panel, tile)
+                a.core_mask[tile] = find_core_rows(a, &panel, tile)
             else:
-                a.core[tile] = weigh_rows(a, &panel, tile)
+                a.core_mask[tile] = find_weighted_core_rows(a, &panel, tile)
 
 
-cdef void count_open(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                     void *scratch) noexcept nogil:
-    """Neighbours of the rows that count_neighbors left open in tiles start .. stop - 1."""
-    cdef Density *a = <Density *> args
+cdef void count_open_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                          void *scratch) noexcept nogil:
+    """Count the neighbours of the open rows of tiles start .. stop - 1."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef Panel panel
     cdef Py_ssize_t tile
-    panel.rows = <real *> scratch
+    panel.values = <real *> scratch
     panel.tile = -1
     for tile in range(start, stop):
-        if a.open[tile]:
-            count_pairs(a, &panel, tile)
+        if a.open_mask[tile]:
+            count_open_tile(a, &panel, tile)
 
 
-cdef void close_counts(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                       void *scratch) noexcept nogil:
-    """The core samples among the rows that were open."""
-    cdef Density *a = <Density *> args
+cdef void close_open_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                          void *scratch) noexcept nogil:
+    """Add the core samples among the open rows of tiles start .. stop - 1 to core_mask."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef Py_ssize_t tile
     for tile in range(start, stop):
-        if a.open[tile]:
-            a.core[tile] |= enough_rows(a, tile)
+        if a.open_mask[tile]:
+            a.core_mask[tile] |= find_open_core_rows(a, tile)
 
 
-cdef inline int32_t first_core(const Density *a, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
-    """The least position of a core sample in some leaves; -1: there is none."""
+cdef inline int32_t first_core_position(const TreeClustering *a, Py_ssize_t first,
+                                        Py_ssize_t count) noexcept nogil:
+    """The least position of a core sample in a range of leaves; -1: there is none."""
     cdef Py_ssize_t tile
-    for tile in range(first * a.tree.leaf_tiles, (first + count) * a.tree.leaf_tiles):
+    for tile in range(first * a.tree.tiles_per_leaf, (first + count) * a.tree.tiles_per_leaf):
         if tile * TILE >= a.tree.n:
             return -1
-        if a.core[tile]:
-            return <int32_t> (tile * TILE + lowest_bit(a.core[tile]))
+        if a.core_mask[tile]:
+            return <int32_t> (tile * TILE + lowest_bit(a.core_mask[tile]))
     return -1
 
 
-cdef inline bint is_whole(Density *a, Py_ssize_t leaf) noexcept nogil:
-    """Whether the core samples of a leaf are of one cluster by now."""
+cdef inline bint is_leaf_connected(TreeClustering *a, Py_ssize_t leaf) noexcept nogil:
+    """Whether the core samples of a leaf have been united into one set."""
     cdef Py_ssize_t tile
     cdef uint32_t rows
     cdef int32_t root
-    if atomic_load(a.whole + leaf):
+    if atomic_load(a.leaf_is_connected + leaf):
         return True
-    root = find(a.parent, first_core(a, leaf, 1))
-    for tile in range(leaf * a.tree.leaf_tiles, (end_of(&a.tree, leaf, 1) + TILE - 1) // TILE):
-        rows = a.core[tile]
+    root = find_root(a.parent, first_core_position(a, leaf, 1))
+    for tile in range(leaf * a.tree.tiles_per_leaf,
+                      (leaves_end(&a.tree, leaf, 1) + TILE - 1) // TILE):
+        rows = a.core_mask[tile]
         while rows:
-            if find(a.parent, <int32_t> (tile * TILE + lowest_bit(rows))) != root:
+            if find_root(a.parent, <int32_t> (tile * TILE + lowest_bit(rows))) != root:
                 return False
             rows &= rows - 1
-    atomic_store(a.whole + leaf, True)
+    atomic_store(a.leaf_is_connected + leaf, True)
     return True
 
 
-cdef inline uint32_t strangers(Density *a, Py_ssize_t tile, uint32_t rows,
-                               Py_ssize_t b) noexcept nogil:
-    """Those of some core samples of a tile that are not known to be one with all of tile b."""
-    cdef uint32_t others = a.core[b], found = 0
-    cdef int32_t root = find(a.parent, <int32_t> (b * TILE + lowest_bit(others)))
+cdef inline uint32_t rows_not_united_with(TreeClustering *a, Py_ssize_t tile, uint32_t rows,
+                                          Py_ssize_t b) noexcept nogil:
+    """Those of `rows`, core samples of a tile, that are not in one set with all those of tile b."""
+    cdef uint32_t others = a.core_mask[b], separate = 0
+    cdef int32_t root = find_root(a.parent, <int32_t> (b * TILE + lowest_bit(others)))
     while others:
-        if find(a.parent, <int32_t> (b * TILE + lowest_bit(others))) != root:
+        if find_root(a.parent, <int32_t> (b * TILE + lowest_bit(others))) != root:
             return rows
         others &= others - 1
     while rows:
-        if find(a.parent, <int32_t> (tile * TILE + lowest_bit(rows))) != root:
-            found |= 1u << lowest_bit(rows)
+        if find_root(a.parent, <int32_t> (tile * TILE + lowest_bit(rows))) != root:
+            separate |= 1u << lowest_bit(rows)
         rows &= rows - 1
-    return found
+    return separate
 
 
-cdef inline bint join_tiles(Density *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b, uint32_t near,
-                            bint one) noexcept nogil:
-    """Join core samples of two tiles that are neighbours; `one`: a single pair is enough.
+cdef inline bint unite_tiles(TreeClustering *a, Panel *panel, Py_ssize_t tile, Py_ssize_t b,
+                             uint32_t wanted, bint stop_at_first) noexcept nogil:
+    """Unite core samples of two tiles that are neighbours; gives whether there are any.
 
-    Whether there was one.
+    wanted: the core samples of `tile` to compare. stop_at_first: one pair is enough.
     """
     cdef uint32_t masks[TILE]
-    cdef uint32_t rows = near, others, some
+    cdef uint32_t rows = wanted, others, b_rows
     cdef int32_t p, q, root
-    cdef bint found = False
-    if a.tree.d > CHEAP and not one:  # where looking for roots takes less than looking at rows
-        near = rows = strangers(a, tile, rows, b)
-        if not near:
+    cdef bint has_neighbors = False
+    if a.tree.d > MAX_CHEAP_FEATURES and not stop_at_first:
+        wanted = rows = rows_not_united_with(a, tile, rows, b)
+        if not wanted:
             return False
-    some = tile_hits(&a.tree, &a.metric, panel, tile, a.core[tile], near, b, masks)
-    some &= a.core[b]
-    while rows and some:
+    b_rows = find_tile_neighbors(&a.tree, &a.metric, panel, tile, a.core_mask[tile], wanted, b,
+                                 masks)
+    b_rows &= a.core_mask[b]
+    while rows and b_rows:
         p = <int32_t> (tile * TILE + lowest_bit(rows))
-        others = masks[lowest_bit(rows)] & some
+        others = masks[lowest_bit(rows)] & b_rows
         rows &= rows - 1
         if not others:
             continue
-        found = True
-        root = find(a.parent, p)
+        has_neighbors = True
+        root = find_root(a.parent, p)
         while others:
             q = <int32_t> (b * TILE + lowest_bit(others))
             others &= others - 1
-            if find(a.parent, q) != root:
+            if find_root(a.parent, q) != root:
                 unite(a.parent, p, q)
-                root = find(a.parent, p)
-            if one:
+                root = find_root(a.parent, p)
+            if stop_at_first:
                 return True
-    return found
+    return has_neighbors
 
 
-cdef inline void join_rows(Density *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
-    """Join the core samples of a tile: each to the first that it is one with."""
+cdef inline void unite_within_tile(TreeClustering *a, Panel *panel, Py_ssize_t tile) noexcept nogil:
+    """Unite the core samples of a tile: each component by a search over masks."""
     cdef uint32_t masks[TILE]
-    cdef uint32_t left = a.core[tile], reached, ahead
+    cdef uint32_t remaining = a.core_mask[tile], component, frontier
     cdef int32_t p
-    tile_hits(&a.tree, &a.metric, panel, tile, left, left, tile, masks)
-    while left:
-        p = <int32_t> (tile * TILE + lowest_bit(left))
-        reached = ahead = left & (0 - left)
-        while ahead:
-            ahead = masks[lowest_bit(ahead)] & left & ~reached | ahead & (ahead - 1)
-            reached |= ahead
-        left &= ~reached
-        reached &= reached - 1
-        while reached:
-            unite(a.parent, p, <int32_t> (tile * TILE + lowest_bit(reached)))
-            reached &= reached - 1
+    find_tile_neighbors(&a.tree, &a.metric, panel, tile, remaining, remaining, tile, masks)
+    while remaining:
+        p = <int32_t> (tile * TILE + lowest_bit(remaining))
+        component = frontier = remaining & (0 - remaining)
+        while frontier:
+            frontier = (masks[lowest_bit(frontier)] & remaining & ~component
+                        | frontier & (frontier - 1))
+            component |= frontier
+        remaining &= ~component
+        component &= component - 1
+        while component:
+            unite(a.parent, p, <int32_t> (tile * TILE + lowest_bit(component)))
+            component &= component - 1
 
 
-cdef void join_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                     void *scratch) noexcept nogil:
-    """Join the core samples within each of cells start .. stop - 1."""
-    cdef Density *a = <Density *> args
+cdef void unite_within_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                             void *scratch) noexcept nogil:
+    """Unite the core samples within each of cells start .. stop - 1."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef KDTree *t = &a.tree
     cdef Panel panel
     cdef const int32_t *cell
     cdef Py_ssize_t i, tile, b, last
     cdef int32_t root
     cdef uint32_t rows
-    panel.rows = <real *> scratch
+    panel.values = <real *> scratch
     panel.tile = -1
     for i in range(start, stop):
         cell = a.cells + 3 * i
-        root = first_core(a, cell[1], cell[2])
-        last = (end_of(t, cell[1], cell[2]) + TILE - 1) // TILE
+        root = first_core_position(a, cell[1], cell[2])
+        last = (leaves_end(t, cell[1], cell[2]) + TILE - 1) // TILE
         if root < 0:
             continue
-        if not a.clique[cell[0]]:
-            for tile in range(cell[1] * t.leaf_tiles, last):
-                if not a.core[tile]:
+        if not a.is_clique[cell[0]]:
+            for tile in range(cell[1] * t.tiles_per_leaf, last):
+                if not a.core_mask[tile]:
                     continue
-                join_rows(a, &panel, tile)
+                unite_within_tile(a, &panel, tile)
                 for b in range(tile + 1, last):
-                    if a.core[b]:
-                        join_tiles(a, &panel, tile, b, a.core[tile], False)
-            is_whole(a, cell[1])
+                    if a.core_mask[b]:
+                        unite_tiles(a, &panel, tile, b, a.core_mask[tile], False)
+            is_leaf_connected(a, cell[1])
             continue
         for tile in range(root // TILE, last):
-            rows = a.core[tile]
+            rows = a.core_mask[tile]
             while rows:
                 a.parent[tile * TILE + lowest_bit(rows)] = root
                 rows &= rows - 1
         for b in range(cell[1], cell[1] + cell[2]):
-            a.whole[b] = True
+            a.leaf_is_connected[b] = True
 
 
-cdef inline bint touch(Density *a, Panel *panel, Py_ssize_t leaf, Node other,
-                       bint one) noexcept nogil:
-    """Join the core samples of a leaf and of a cell; `one`: a single pair is enough."""
+cdef inline bint unite_leaf_with_node(TreeClustering *a, Panel *panel, Py_ssize_t leaf, Node other,
+                                      bint stop_at_first) noexcept nogil:
+    """Unite core samples of a leaf with neighbours in a node; gives whether there are any."""
     cdef KDTree *t = &a.tree
     cdef Py_ssize_t own = t.leaf_node[leaf], tile, b
-    cdef Walk w
+    cdef Traversal w
     cdef Node node
     cdef uint32_t near
-    cdef bint found = False
+    cdef bint has_neighbors = False
     w.depth = 0
-    push(&w, other.number, other.first, other.count)
+    push_node(&w, other.index, other.first_leaf, other.n_leaves)
     while w.depth > 0:
-        node = pop(&w)
-        if a.low[node.number] == NONE or (
-            apart(t, &a.metric, box_of(t, own), box_of(t, node.number))
-        ):
+        node = pop_node(&w)
+        if a.min_label[node.index] == NO_CLUSTER or boxes_out_of_reach(
+                t, &a.metric, bounding_box(t, own), bounding_box(t, node.index)):
             continue
-        if node.count > 1:
+        if node.n_leaves > 1:
             push_children(&w, node)
             continue
-        for tile in range(leaf * t.leaf_tiles, (end_of(t, leaf, 1) + TILE - 1) // TILE):
-            if not a.core[tile]:
+        for tile in range(leaf * t.tiles_per_leaf, (leaves_end(t, leaf, 1) + TILE - 1) // TILE):
+            if not a.core_mask[tile]:
                 continue
-            near = rows_near(t, &a.metric, tile, box_of(t, node.number)) & a.core[tile]
+            near = rows_near_box(t, &a.metric, tile, bounding_box(t, node.index))
+            near &= a.core_mask[tile]
             if not near:
                 continue
-            for b in range(node.first * t.leaf_tiles,
-                           (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                if a.core[b] and join_tiles(a, panel, tile, b, near, one):
-                    found = True
-                    if one:
+            for b in range(node.first_leaf * t.tiles_per_leaf,
+                           (leaves_end(t, node.first_leaf, 1) + TILE - 1) // TILE):
+                if a.core_mask[b] and unite_tiles(a, panel, tile, b, near, stop_at_first):
+                    has_neighbors = True
+                    if stop_at_first:
                         return True
-    return found
+    return has_neighbors
 
 
-cdef void meet(Density *a, Panel *panel, const int32_t *cell, Node other) noexcept nogil:
-    """Join a cell and one further on, unless they are known to be of one cluster."""
+cdef void unite_cell_pair(TreeClustering *a, Panel *panel, const int32_t *cell,
+                          Node other) noexcept nogil:
+    """Unite the core samples of a cell and a later one, unless all are in one set already."""
     cdef KDTree *t = &a.tree
     cdef Py_ssize_t leaf
-    cdef bint one = (a.clique[cell[0]] or is_whole(a, cell[1])) and (
-        a.clique[other.number] or is_whole(a, other.first))
-    if one and (find(a.parent, first_core(a, cell[1], cell[2]))
-                == find(a.parent, first_core(a, other.first, other.count))):
+    cdef bint stop_at_first = (a.is_clique[cell[0]] or is_leaf_connected(a, cell[1])) and (
+        a.is_clique[other.index] or is_leaf_connected(a, other.first_leaf))
+    if stop_at_first and (find_root(a.parent, first_core_position(a, cell[1], cell[2]))
+                          == find_root(a.parent, first_core_position(a, other.first_leaf,
+                                                                     other.n_leaves))):
         return
     for leaf in range(cell[1], cell[1] + cell[2]):
-        if a.low[t.leaf_node[leaf]] == NONE:
+        if a.min_label[t.leaf_node[leaf]] == NO_CLUSTER:
             continue
-        if touch(a, panel, leaf, other, one) and one:
+        if unite_leaf_with_node(a, panel, leaf, other, stop_at_first) and stop_at_first:
             return
 
 
-cdef void unite_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                      void *scratch) noexcept nogil:
-    """Join cells start .. stop - 1 with those further on."""
-    cdef Density *a = <Density *> args
+cdef void unite_between_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                              void *scratch) noexcept nogil:
+    """Unite the core samples of cells start .. stop - 1 with those of later cells."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef KDTree *t = &a.tree
     cdef Panel panel
     cdef const int32_t *cell
-    cdef Walk w
+    cdef Traversal w
     cdef Node node
     cdef Py_ssize_t i
-    panel.rows = <real *> scratch
+    panel.values = <real *> scratch
     panel.tile = -1
     for i in range(start, stop):
         cell = a.cells + 3 * i
-        if a.low[cell[0]] == NONE:
+        if a.min_label[cell[0]] == NO_CLUSTER:
             continue
-        descend(&w, t.n_leaves, cell[1] + cell[2] - 1)
+        start_from_leaf(&w, t.n_leaves, cell[1] + cell[2] - 1)
         while w.depth > 0:
-            node = pop(&w)
-            if (node.first + node.count <= cell[1] + cell[2] or a.low[node.number] == NONE
-                    or apart(t, &a.metric, box_of(t, cell[0]), box_of(t, node.number))):
+            node = pop_node(&w)
+            if (node.first_leaf + node.n_leaves <= cell[1] + cell[2]
+                or a.min_label[node.index] == NO_CLUSTER
+                or boxes_out_of_reach(t, &a.metric, bounding_box(t, cell[0]),
+                                      bounding_box(t, node.index))):
                 continue
-            if node.count > 1 and not a.clique[node.number]:
+            if node.n_leaves > 1 and not a.is_clique[node.index]:
                 push_children(&w, node)
             else:
-                meet(a, &panel, cell, node)
+                unite_cell_pair(a, &panel, cell, node)
 
 
-cdef void find_lows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                    void *scratch) noexcept nogil:
-    """Least number of a cluster below each node, 0 until they are numbered. One block."""
-    cdef Density *a = <Density *> args
-    find_low(a, 0, 0, a.tree.n_leaves)
+cdef void find_min_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                          void *scratch) noexcept nogil:
+    """Least cluster label below each node, 0 for core samples without one yet. One block."""
+    cdef TreeClustering *a = <TreeClustering *> args
+    find_min_label(a, 0, 0, a.tree.n_leaves)
 
 
-cdef int32_t find_low(Density *a, Py_ssize_t number, Py_ssize_t first,
-                      Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t left = (count + 1) // 2, tile
-    cdef int32_t low = NONE, other
+cdef int32_t find_min_label(TreeClustering *a, Py_ssize_t node, Py_ssize_t first_leaf,
+                            Py_ssize_t n_leaves) noexcept nogil:
+    cdef Py_ssize_t left = (n_leaves + 1) // 2, tile
+    cdef int32_t least = NO_CLUSTER, other
     cdef uint32_t rows
-    if count > 1:
-        low = find_low(a, number + 1, first, left)
-        other = find_low(a, number + 2 * left, first + left, count - left)
-        low = other if other < low else low
+    if n_leaves > 1:
+        least = find_min_label(a, node + 1, first_leaf, left)
+        other = find_min_label(a, node + 2 * left, first_leaf + left, n_leaves - left)
+        least = other if other < least else least
     else:
-        for tile in range(first * a.tree.leaf_tiles,
-                          (end_of(&a.tree, first, 1) + TILE - 1) // TILE):
-            rows = a.core[tile]
+        for tile in range(first_leaf * a.tree.tiles_per_leaf,
+                          (leaves_end(&a.tree, first_leaf, 1) + TILE - 1) // TILE):
+            rows = a.core_mask[tile]
             while rows:
-                other = a.parent[tile * TILE + lowest_bit(rows)] if a.numbered else 0
-                low = other if other < low else low
+                other = a.parent[tile * TILE + lowest_bit(rows)] if a.parent_holds_labels else 0
+                least = other if other < least else least
                 rows &= rows - 1
-    a.low[number] = low
-    return low
+    a.min_label[node] = least
+    return least
 
 
-cdef void border_labels(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                        void *scratch) noexcept nogil:
-    """Labels of rows that are not core, in tiles start .. stop - 1."""
-    cdef Density *a = <Density *> args
+cdef void label_border_points(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                              void *scratch) noexcept nogil:
+    """Label the border points of tiles start .. stop - 1."""
+    cdef TreeClustering *a = <TreeClustering *> args
     cdef KDTree *t = &a.tree
     cdef Panel panel
-    cdef Walk w
+    cdef Traversal w
     cdef Node node
     cdef Py_ssize_t tile, b, own
     cdef uint32_t masks[TILE]
     cdef int32_t best[TILE]
-    cdef int32_t most
-    cdef uint32_t border, rows, near, some, found
-    cdef uint64_t where
+    cdef int32_t max_best
+    cdef uint32_t border, rows, near, b_rows, neighbors
+    cdef uint64_t groups
     cdef int r
-    panel.rows = <real *> scratch
+    panel.values = <real *> scratch
     panel.tile = -1
     for tile in range(start, stop):
-        border = valid(t.n, tile) & ~a.core[tile]
+        border = valid_rows(t.n, tile) & ~a.core_mask[tile]
         if not border:
             continue
         for r in range(TILE):
-            best[r] = NONE
-        most = NONE
-        where = 0
+            best[r] = NO_CLUSTER
+        max_best = NO_CLUSTER
+        groups = 0
         rows = border
         while rows:
-            where |= a.hits[tile * TILE + lowest_bit(rows)]
+            groups |= a.neighbor_groups[tile * TILE + lowest_bit(rows)]
             rows &= rows - 1
-        own = t.leaf_node[tile // t.leaf_tiles]
-        descend(&w, t.n_leaves, tile // t.leaf_tiles)
+        own = t.leaf_node[tile // t.tiles_per_leaf]
+        start_from_leaf(&w, t.n_leaves, tile // t.tiles_per_leaf)
         while w.depth > 0:
-            node = pop(&w)
-            if (a.low[node.number] >= most or not where & parts(t, node.first, node.count)
-                    or apart(t, &a.metric, box_of(t, own), box_of(t, node.number))):
+            node = pop_node(&w)
+            if (a.min_label[node.index] >= max_best
+                or not groups & leaf_groups(t, node.first_leaf, node.n_leaves)
+                or boxes_out_of_reach(t, &a.metric, bounding_box(t, own),
+                                      bounding_box(t, node.index))):
                 continue
-            if within(t, &a.metric, box_of(t, own), box_of(t, node.number)):
+            if boxes_all_neighbors(t, &a.metric, bounding_box(t, own), bounding_box(t, node.index)):
                 for r in range(TILE):
-                    best[r] = min(best[r], a.low[node.number])
-            elif node.count > 1:
+                    best[r] = min(best[r], a.min_label[node.index])
+            elif node.n_leaves > 1:
                 push_children(&w, node)
                 continue
             else:
-                near = noted(a, tile, border, parts(t, node.first, 1))
+                near = rows_with_neighbors_in(a, tile, border, leaf_groups(t, node.first_leaf, 1))
                 for r in range(TILE):
-                    if best[r] <= a.low[node.number]:
+                    if best[r] <= a.min_label[node.index]:
                         near &= ~(1u << r)
                 if near:
-                    near &= rows_near(t, &a.metric, tile, box_of(t, node.number))
+                    near &= rows_near_box(t, &a.metric, tile, bounding_box(t, node.index))
                 if not near:
                     continue
-                for b in range(node.first * t.leaf_tiles,
-                               (end_of(t, node.first, 1) + TILE - 1) // TILE):
-                    if not a.core[b]:
+                for b in range(node.first_leaf * t.tiles_per_leaf,
+                               (leaves_end(t, node.first_leaf, 1) + TILE - 1) // TILE):
+                    if not a.core_mask[b]:
                         continue
-                    some = tile_hits(t, &a.metric, &panel, tile, border, near, b, masks)
-                    some &= a.core[b]
-                    rows = near if some else 0
+                    b_rows = find_tile_neighbors(t, &a.metric, &panel, tile, border, near, b, masks)
+                    b_rows &= a.core_mask[b]
+                    rows = near if b_rows else 0
                     while rows:
                         r = lowest_bit(rows)
                         rows &= rows - 1
-                        found = masks[r] & some
-                        while found:
-                            best[r] = min(best[r], a.parent[b * TILE + lowest_bit(found)])
-                            found &= found - 1
-            most = 0
+                        neighbors = masks[r] & b_rows
+                        while neighbors:
+                            best[r] = min(best[r], a.parent[b * TILE + lowest_bit(neighbors)])
+                            neighbors &= neighbors - 1
+            max_best = 0
             for r in range(TILE):
                 if border >> r & 1:
-                    most = max(most, best[r])
+                    max_best = max(max_best, best[r])
         for r in range(TILE):
-            if border >> r & 1 and best[r] != NONE:
+            if border >> r & 1 and best[r] != NO_CLUSTER:
                 a.labels[t.order[tile * TILE + r]] = best[r]
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "sum_weights": PyCapsule_New(<void *> sum_weights, "shoal.kernel", NULL),
+    "sum_node_weights": PyCapsule_New(<void *> sum_node_weights, "shoal.kernel", NULL),
     "find_cells": PyCapsule_New(<void *> find_cells, "shoal.kernel", NULL),
     "count_neighbors": PyCapsule_New(<void *> count_neighbors, "shoal.kernel", NULL),
-    "count_open": PyCapsule_New(<void *> count_open, "shoal.kernel", NULL),
-    "close_counts": PyCapsule_New(<void *> close_counts, "shoal.kernel", NULL),
-    "join_cells": PyCapsule_New(<void *> join_cells, "shoal.kernel", NULL),
-    "unite_cells": PyCapsule_New(<void *> unite_cells, "shoal.kernel", NULL),
-    "find_lows": PyCapsule_New(<void *> find_lows, "shoal.kernel", NULL),
-    "border_labels": PyCapsule_New(<void *> border_labels, "shoal.kernel", NULL),
+    "count_open_rows": PyCapsule_New(<void *> count_open_rows, "shoal.kernel", NULL),
+    "close_open_rows": PyCapsule_New(<void *> close_open_rows, "shoal.kernel", NULL),
+    "unite_within_cells": PyCapsule_New(<void *> unite_within_cells, "shoal.kernel", NULL),
+    "unite_between_cells": PyCapsule_New(<void *> unite_between_cells, "shoal.kernel", NULL),
+    "find_min_labels": PyCapsule_New(<void *> find_min_labels, "shoal.kernel", NULL),
+    "label_border_points": PyCapsule_New(<void *> label_border_points, "shoal.kernel", NULL),
 }

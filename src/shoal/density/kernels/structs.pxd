@@ -5,79 +5,80 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from shoal.space.kernels.structs cimport KDTree
 
 cdef enum:
-    GROUPS = 64                # parts of all tiles: the bits of `hits`
+    TILE_GROUPS = 64                # parts of the sequence of tiles: the bits of neighbor_groups
 
-# How the differences of two rows are put together.
+# The distance that tiles and bounding boxes are compared by.
 cdef enum:
-    SQUARES = 0                # Σ (x - y)²
-    ABSOLUTES = 1              # Σ |x - y|
-    LARGEST = 2                # max |x - y|
+    SQEUCLIDEAN = 0                 # Σ (x - y)²
+    MANHATTAN = 1                   # Σ |x - y|
+    CHEBYSHEV = 2                   # max |x - y|
 
-# The rule for pairs of rows that lie between `inside` and `outside`.
+# How pairs of rows between accept_bound and reject_bound are decided, from the input rows.
 cdef enum:
-    NEVER = 0                  # there are none, what the tiles say is exact
-    PLAIN = 1                  # Σ (x - y)² <= limit
-    POWERS = 2                 # Σ |x - y|^power <= limit
-    SPHERE = 3                 # haversine: (latitude, longitude)
+    NO_REFINEMENT = 0               # there are none: distances of tiles are exact
+    REFINE_SQEUCLIDEAN = 1          # Σ (x - y)² <= limit
+    REFINE_MINKOWSKI = 2            # Σ |x - y|^power <= limit
+    REFINE_HAVERSINE = 3            # sin² of half the angle <= limit: (latitude, longitude)
 
 
 ctypedef struct Metric:
-    int kind
-    int rule
-    double inside              # what is not greater is a neighbour
-    double outside             # what is greater is none
-    double limit               # of the rule
+    # Filter by the distances of tiles, refinement by those of the input rows.
+    int tile_distance
+    int refinement
+    double accept_bound             # rows at this distance or less are neighbours
+    double reject_bound             # rows at a greater distance are not
+    double limit                    # eps in the units of the refinement
     double power
-    Py_ssize_t d               # of `source`
-    bint wide                  # `source` is double whatever the tiles are
-    const void *source         # real[n, d] or double[n, d]: the rows as given, for the rule
+    Py_ssize_t d                    # of input_rows
+    bint input_is_double            # whatever the type of the tiles
+    const void *input_rows          # real[n, d] or double[n, d]
 
 
-ctypedef struct Density:
+ctypedef struct TreeClustering:
     KDTree tree
     Metric metric
-    int64_t enough             # neighbours of a core sample
-    double enough_weight
-    bint grows                 # no weight is negative: a sum that is enough stays so
-    const double *weights      # [n], by row; NULL: all are 1
-    double *sums               # [2·n_leaves - 1, 2]: weight below each node, as hi + lo
-    uint8_t *clique            # [2·n_leaves - 1]: a greatest node whose rows are all neighbours
-    int32_t *cells             # [n_leaves, 3]: number, first leaf, leaves: cliques and other leaves
-    int64_t *n_cells           # [1]
-    uint32_t *core             # [n_tiles]: a bit for each core sample
-    uint32_t *open             # [n_tiles]: a bit for each row that counts in the second pass
-    int32_t *counts            # [n]: neighbours of such rows; later `numbers`
-    Py_ssize_t patience        # tiles that a row meets before it is left open
-    uint64_t *hits             # [n]: a bit for each GROUPS-th part of the tiles with neighbours
-    int32_t *parent            # [n]: a position of the same cluster, not greater; later its number
-    int32_t *whole             # [n_leaves]: all core samples are known to be of one cluster
-    int32_t *low               # [2·n_leaves - 1]: least number below each node; NONE: no core
-    int32_t *numbers           # [n]: of the cluster whose root is at a position
-    int64_t *labels            # [n], by row
-    bint numbered              # `parent` holds the numbers of clusters
+    int64_t min_samples             # neighbours of a core sample
+    double min_weight               # the same for weights
+    bint weights_nonnegative        # partial sums only grow
+    const double *weights           # [n], by row; NULL: all are 1
+    double *node_weights            # [2·n_leaves - 1, 2]: weight of each node's rows, as hi + lo
+    uint8_t *is_clique              # [2·n_leaves - 1]: a cell whose rows are all neighbours
+    int32_t *cells                  # [n_leaves, 3]: node, first leaf, number of leaves
+    int64_t *n_cells                # [1]
+    uint32_t *core_mask             # [n_tiles]: a bit for each core sample
+    uint32_t *open_mask             # [n_tiles]: a bit for each row left to the second pass
+    int32_t *neighbor_counts        # [n]: neighbours of open rows; the memory of root_label
+    Py_ssize_t first_pass_tiles     # tiles a row is compared with before it is left open
+    uint64_t *neighbor_groups       # [n]: the groups of tiles that a position has neighbours in
+    int32_t *parent                 # [n]: of union-find; later the cluster label
+    int32_t *leaf_is_connected      # [n_leaves]: its core samples are known to be of one cluster
+    int32_t *min_label              # [2·n_leaves - 1]: least label in a node; NO_CLUSTER: no core
+    int32_t *root_label             # [n]: label of the cluster whose root is at a position
+    int64_t *labels                 # [n], by row
+    bint parent_holds_labels
 
 
-ctypedef struct Nearest:
-    # Rows against the core samples of a fit.
+ctypedef struct NearestCore:
+    # Queries against the core samples of a fit.
     KDTree tree
     Metric metric
-    Py_ssize_t n
-    const void *x              # real[n, tree.d]
-    const void *source         # real[n, metric.d]
-    const int64_t *numbers     # [tree.n]: the cluster of each core sample
-    int64_t *labels            # [n]
+    Py_ssize_t n                    # queries
+    const void *queries             # real[n, tree.d], in the form of the tree's rows
+    const void *query_inputs        # real[n, metric.d], in the form of the input rows
+    const int64_t *core_labels      # [tree.n]
+    int64_t *labels                 # [n]
 
 
-ctypedef struct Graph:
-    # Neighbourhoods that need not be symmetric: a matrix of distances, or lists.
+ctypedef struct GraphClustering:
+    # A neighbourhood graph, which need not be symmetric: distances, or lists of neighbours.
     Py_ssize_t n
-    const void *distances      # real[n, n]; NULL: lists
-    double limit
-    const int64_t *starts      # [n + 1]
-    const int32_t *neighbors
-    const double *weights      # [n]; NULL: all are 1
-    double enough
-    uint8_t *core              # [n]
-    int64_t *labels            # [n]
-    int32_t *stack             # [n]
-    int64_t *state             # [4]: rows on the stack, next row, next number, rows to visit
+    const void *distances           # real[n, n]; NULL: lists
+    double limit                    # eps
+    const int64_t *indptr           # [n + 1]
+    const int32_t *neighbors        # those of row i: indptr[i] .. indptr[i + 1] - 1
+    const double *weights           # [n]; NULL: all are 1
+    double min_samples
+    uint8_t *is_core                # [n]
+    int64_t *labels                 # [n]
+    int32_t *stack                  # [n]
+    int64_t *search_state           # [4]: depth of the stack, next row, last label, rows to visit

@@ -1,12 +1,13 @@
 """From merges of points to a dendrogram: numbers of nodes, labels of leaves, Prim's order.
 
-- `name_nodes` numbers the clusters that merges join, by union and find with halved paths.
-- `paint` passes the labels of a cut down to the leaves.
-- `orient` turns the children of merges, three passes over n values. Prim's algorithm takes
-  all points of a node before it leaves them, since the edges that lead out are longer than
-  those within. So it takes the child it enters first and then the other one, which it
-  enters at the far end of the edge between them. Which child holds a point is told by its
-  place when the points of each node lie side by side: `count_points`, `lay_out`.
+- `number_nodes` numbers the clusters that merges join, by union and find with path halving.
+- `label_leaves` passes the labels of a cut down to the leaves.
+- `orient_children` orders the children of merges along the edges of a spanning tree, three
+  passes over n values. Prim's algorithm takes all points of a node before it leaves them,
+  since the edges that lead out are longer than those within. So it takes the child it enters
+  first and then the other one, which it enters at the far end of the edge between them. To find
+  the child that holds a point, leaves are ordered so that those of each node are a range:
+  `count_leaves`, `assign_leaf_ranges`.
 
 Cost: a few operations a merge, next to constant time for a find (Tarjan 1975).
 """
@@ -14,40 +15,40 @@ Cost: a few operations a merge, next to constant time for a find (Tarjan 1975).
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t
 
-from shoal.hierarchy.kernels.structs cimport Naming, Orient, Painting
+from shoal.hierarchy.kernels.structs cimport LeafLabels, NodeNumbers, Orientation
 
 
-cdef inline Py_ssize_t root(int32_t *parents, Py_ssize_t i) noexcept nogil:
-    """The node that i belongs to, halving the path."""
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = parents[i]
+cdef inline Py_ssize_t find_root(int32_t *parent, Py_ssize_t i) noexcept nogil:
+    """The topmost node so far above i, with path halving."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
     return i
 
 
-cdef void name_nodes(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                     void *scratch) noexcept nogil:
-    """Children of nodes n + start .. n + stop - 1: each merge joins what its points are in.
+cdef void number_nodes(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                       void *scratch) noexcept nogil:
+    """Children of nodes n + start .. n + stop - 1: the clusters of the two points of each merge.
 
     Blocks in order; next to constant time a merge (Tarjan 1975).
     """
-    cdef Naming *a = <Naming *> args
+    cdef NodeNumbers *a = <NodeNumbers *> args
     cdef Py_ssize_t k, x, y
     for k in range(start, stop):
-        x = root(a.parents, a.left[k])
-        y = root(a.parents, a.right[k])
-        if a.ordered and x > y:
+        x = find_root(a.parent, a.left[k])
+        y = find_root(a.parent, a.right[k])
+        if a.sorts_pairs and x > y:
             x, y = y, x
         a.children[2 * k] = x
         a.children[2 * k + 1] = y
-        a.parents[x] = <int32_t> (a.n + k)
-        a.parents[y] = <int32_t> (a.n + k)
+        a.parent[x] = <int32_t> (a.n + k)
+        a.parent[y] = <int32_t> (a.n + k)
 
 
-cdef void paint(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                void *scratch) noexcept nogil:
-    """Labels of the children of the start-th to the last but one of `stop` nodes from the top."""
-    cdef Painting *a = <Painting *> args
+cdef void label_leaves(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                       void *scratch) noexcept nogil:
+    """Labels of the children of nodes 2 n - 2 - k, k = start .. stop - 1: parents come first."""
+    cdef LeafLabels *a = <LeafLabels *> args
     cdef Py_ssize_t k, c
     for k in range(start, stop):
         for c in range(2):
@@ -55,55 +56,56 @@ cdef void paint(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                 a.labels[a.children[2 * (a.n - 2 - k) + c]] = a.labels[2 * a.n - 2 - k]
 
 
-cdef void count_points(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+cdef void count_leaves(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                        void *scratch) noexcept nogil:
-    """How many points there are in nodes n + start .. n + stop - 1, blocks in order."""
-    cdef Orient *a = <Orient *> args
+    """Numbers of leaves of nodes n + start .. n + stop - 1, blocks in order."""
+    cdef Orientation *a = <Orientation *> args
     cdef Py_ssize_t k
     for k in range(start, stop):
-        a.first[a.n + k] = a.first[a.children[2 * k]] + a.first[a.children[2 * k + 1]]
+        a.first_leaf[a.n + k] = (
+            a.first_leaf[a.children[2 * k]] + a.first_leaf[a.children[2 * k + 1]])
 
 
-cdef void lay_out(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                  void *scratch) noexcept nogil:
-    """From numbers of points to first places, of the children of nodes from the top."""
-    cdef Orient *a = <Orient *> args
+cdef void assign_leaf_ranges(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                             void *scratch) noexcept nogil:
+    """From numbers of leaves to starts of ranges, for the children of nodes from the top."""
+    cdef Orientation *a = <Orientation *> args
     cdef Py_ssize_t i, k
     cdef int32_t count
     for i in range(start, stop):
         k = a.n - 2 - i
-        count = a.first[a.children[2 * k]]
-        a.first[a.children[2 * k]] = a.first[a.n + k]
-        a.first[a.children[2 * k + 1]] = a.first[a.n + k] + count
+        count = a.first_leaf[a.children[2 * k]]
+        a.first_leaf[a.children[2 * k]] = a.first_leaf[a.n + k]
+        a.first_leaf[a.children[2 * k + 1]] = a.first_leaf[a.n + k] + count
 
 
-cdef void orient(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                 void *scratch) noexcept nogil:
-    """Put the child that Prim's algorithm enters first in its place, of nodes from the top."""
-    cdef Orient *a = <Orient *> args
+cdef void orient_children(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                          void *scratch) noexcept nogil:
+    """Put the child that Prim's algorithm enters first before the other, from the top."""
+    cdef Orientation *a = <Orientation *> args
     cdef Py_ssize_t i, k
-    cdef int64_t one, two
-    cdef int32_t begun
+    cdef int64_t first, second
+    cdef int32_t entry
     for i in range(start, stop):
         k = a.n - 2 - i
-        one = a.children[2 * k]
-        two = a.children[2 * k + 1]
-        begun = a.entered[a.n + k]
-        if a.first[begun] < a.first[two]:
-            a.entered[one] = begun
-            a.entered[two] = a.right[k]
+        first = a.children[2 * k]
+        second = a.children[2 * k + 1]
+        entry = a.entry[a.n + k]
+        if a.first_leaf[entry] < a.first_leaf[second]:
+            a.entry[first] = entry
+            a.entry[second] = a.right[k]
         else:
-            a.children[2 * k] = two
-            a.children[2 * k + 1] = one
-            a.entered[two] = begun
-            a.entered[one] = a.left[k]
+            a.children[2 * k] = second
+            a.children[2 * k + 1] = first
+            a.entry[second] = entry
+            a.entry[first] = a.left[k]
 
 
 # What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "name_nodes": PyCapsule_New(<void *> name_nodes, "shoal.kernel", NULL),
-    "paint": PyCapsule_New(<void *> paint, "shoal.kernel", NULL),
-    "count_points": PyCapsule_New(<void *> count_points, "shoal.kernel", NULL),
-    "lay_out": PyCapsule_New(<void *> lay_out, "shoal.kernel", NULL),
-    "orient": PyCapsule_New(<void *> orient, "shoal.kernel", NULL),
+    "number_nodes": PyCapsule_New(<void *> number_nodes, "shoal.kernel", NULL),
+    "label_leaves": PyCapsule_New(<void *> label_leaves, "shoal.kernel", NULL),
+    "count_leaves": PyCapsule_New(<void *> count_leaves, "shoal.kernel", NULL),
+    "assign_leaf_ranges": PyCapsule_New(<void *> assign_leaf_ranges, "shoal.kernel", NULL),
+    "orient_children": PyCapsule_New(<void *> orient_children, "shoal.kernel", NULL),
 }

@@ -1,7 +1,7 @@
-"""Complete, average and (for few rows) Ward's linkage on one triangle of distances.
+"""Complete, average and (for few rows) Ward's linkage on a condensed matrix of distances.
 
-The triangle holds d(i, j), i < j, row by row. With s(i) points in cluster i, the
-distance of a cluster i to the union of x and y is (Lance & Williams 1967)
+A condensed matrix (SciPy's word) holds d(i, j), i < j, row by row. With s(i) points in cluster
+i, the distance of a cluster i to the union of x and y is (Lance & Williams 1967)
 
     complete  max(d(i, x), d(i, y))
     average   (s(x) d(i, x) + s(y) d(i, y)) / (s(x) + s(y))
@@ -12,12 +12,13 @@ All three are reducible: a union is no nearer to i than the nearer of its parts.
 where no distances tie, every pair of mutual nearest neighbours is a merge of the
 dendrogram, in whatever order merges are done (Bruynooghe 1977; Murtagh 1983).
 
-- Rounds: `scan` finds all nearest neighbours in one pass over the triangle, `contract`
-  merges all mutual pairs in a second one and makes it smaller. Where a round merges a
-  part p of the clusters, all rounds together read 1 / (1 - (1 - p)²) triangles.
-- `chain` follows nearest neighbours to one mutual pair at a time, in the order and with
+- Rounds: `find_nearest_clusters` finds all nearest neighbours in one pass over the matrix,
+  `contract_distances` merges all mutual pairs in a second one and makes the matrix smaller.
+  Where a round merges a part p of the clusters, all rounds together read
+  1 / (1 - (1 - p)²) matrices.
+- `nn_chain` follows nearest neighbours to one mutual pair at a time, in the order and with
   the arithmetic of SciPy's linkage (scipy/cluster/_hierarchy.pyx, nn_chain; Müllner,
-  arXiv:1109.2378, section 3.2), so that ties fall as there: the lowest number wins, but
+  arXiv:1109.2378, section 3.2), so that ties are broken as there: the lowest number wins, but
   the previous element of the chain before it. Costs at most 3n passes over a row.
 
 Only plain operations, each of which rounds once: the bits are the same everywhere.
@@ -32,30 +33,33 @@ from shoal.core.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_div, v_load, v_max, v_min, v_mul, v_prefetch, v_select_less,
     v_set1, v_sqrt, v_store, v_sub, vreal,
 )
-from shoal.hierarchy.kernels.structs cimport AVERAGE, COMPLETE, Chain, Contraction, Pairs, Scan
+from shoal.hierarchy.kernels.structs cimport (
+    AVERAGE, CHAIN_LENGTH, COMPLETE, N_MERGES, N_TIES, CondensedDistances, Contraction, NNChain,
+    NearestClusters,
+)
 from shoal.space.kernels.structs cimport PANEL
 
 cdef enum:
-    ROWS = 4        # of one panel that are set against another together
+    ROWS = 4        # of one panel that are compared with another panel together
     VECTORS = 2     # of the other panel
-    AHEAD = 16      # rows whose part of a column is fetched early
+    AHEAD = 16      # rows by which the values of a column are prefetched
 
 
 cdef inline Py_ssize_t row_start(Py_ssize_t m, Py_ssize_t i) noexcept nogil:
-    """Where d(i, i + 1) lies."""
+    """Index of d(i, i + 1)."""
     return i * m - i * (i + 1) // 2
 
 
-cdef inline Py_ssize_t at(Py_ssize_t m, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    """Where d(i, j) lies."""
+cdef inline Py_ssize_t condensed_index(Py_ssize_t m, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """Index of d(i, j)."""
     if i > j:
         i, j = j, i
     return row_start(m, i) + j - i - 1
 
 
-cdef inline void panel_distances(const real *mine, const real *other, Py_ssize_t d, Py_ssize_t r,
-                                 real *out) noexcept nogil:
-    """out[q, j] = |x_{r + q} - y_j|, ROWS rows of one panel and all of another."""
+cdef inline void compute_panel_distances(const real *panel, const real *other, Py_ssize_t d,
+                                         Py_ssize_t r, real *out) noexcept nogil:
+    """out[q, j] = |x_{r + q} - y_j| for ROWS rows x of a panel and all rows y of another."""
     cdef vreal sums[ROWS][VECTORS]
     cdef vreal y[VECTORS]
     cdef vreal t
@@ -69,7 +73,7 @@ cdef inline void panel_distances(const real *mine, const real *other, Py_ssize_t
             for v in range(VECTORS):
                 y[v] = v_load(other + l * PANEL + first + v * VL)
             for q in range(ROWS):
-                t = v_set1(mine[l * PANEL + r + q])
+                t = v_set1(panel[l * PANEL + r + q])
                 for v in range(VECTORS):
                     # not fused: the bits are SciPy's
                     sums[q][v] = v_add(sums[q][v], v_mul(v_sub(t, y[v]), v_sub(t, y[v])))
@@ -79,10 +83,10 @@ cdef inline void panel_distances(const real *mine, const real *other, Py_ssize_t
         first += VECTORS * VL
 
 
-cdef void pair_distances(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                         void *scratch) noexcept nogil:
-    """Rows of panels start .. stop - 1 of a triangle: 3·d flops a pair, in SciPy's order."""
-    cdef Pairs *a = <Pairs *> args
+cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t start,
+                                      Py_ssize_t stop, void *scratch) noexcept nogil:
+    """Rows of panels start .. stop - 1 of the matrix: 3·d flops a pair, summed as SciPy does."""
+    cdef CondensedDistances *a = <CondensedDistances *> args
     cdef Py_ssize_t n = a.n, d = a.d, p, other, r, q, i, j, k, count
     cdef Py_ssize_t n_panels = (n + PANEL - 1) // PANEL
     cdef const real *panels = <const real *> a.panels
@@ -95,110 +99,113 @@ cdef void pair_distances(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
             count = min(<Py_ssize_t> PANEL, n - other * PANEL)
             r = 0
             while r < PANEL and p * PANEL + r < n:
-                panel_distances(panels + p * d * PANEL, panels + other * d * PANEL, d, r, out)
+                compute_panel_distances(panels + p * d * PANEL, panels + other * d * PANEL, d, r,
+                                        out)
                 for q in range(min(<Py_ssize_t> ROWS, n - p * PANEL - r)):
                     i = p * PANEL + r + q
                     j = max(i + 1, other * PANEL)  # the first of these beyond i
                     k = j - other * PANEL
                     if k < count:
-                        memcpy(values + at(n, i, j), out + q * PANEL + k,
+                        memcpy(values + condensed_index(n, i, j), out + q * PANEL + k,
                                (count - k) * sizeof(real))
                         while k < count:
-                            # also finds NaN, which no comparison is true for
+                            # true for NaN too
                             if not out[q * PANEL + k] <= largest:
                                 largest = out[q * PANEL + k]
                             k += 1
                 r += ROWS
-        a.largest[p] = largest
+        a.panel_max[p] = largest
 
 
-ctypedef struct Least:
-    real best
-    real second
-    real place
+ctypedef struct Nearest:
+    real distance
+    real second_distance
+    real neighbor
 
 
-cdef inline void note(Least *least, real value, real place) noexcept nogil:
-    """Bring `least` up to one more value; a tie keeps the first place."""
-    if value < least.best:
-        least.second = least.best
-        least.best = value
-        least.place = place
-    elif value < least.second:
-        least.second = value
+cdef inline void update_nearest(Nearest *nearest, real distance, real neighbor) noexcept nogil:
+    """Update `nearest` with one more distance; of equal ones the first stays."""
+    if distance < nearest.distance:
+        nearest.second_distance = nearest.distance
+        nearest.distance = distance
+        nearest.neighbor = neighbor
+    elif distance < nearest.second_distance:
+        nearest.second_distance = distance
 
 
-cdef void scan(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-               void *scratch) noexcept nogil:
-    """Least and second least of rows start .. stop - 1, and of each column over them.
+cdef void find_nearest_clusters(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                                void *scratch) noexcept nogil:
+    """Least and second least of rows start .. stop - 1, and of each column over these rows.
 
     One read of the rows; the results of the columns stay in cache.
     """
-    cdef Scan *a = <Scan *> args
+    cdef NearestClusters *a = <NearestClusters *> args
     cdef Py_ssize_t m = a.m, i, j, k
-    cdef real *best = <real *> a.best + block * m
-    cdef real *second = <real *> a.second + block * m
-    cdef real *place = <real *> a.place + block * m
+    cdef real *distance = <real *> a.distance + block * m
+    cdef real *second_distance = <real *> a.second_distance + block * m
+    cdef real *neighbor = <real *> a.neighbor + block * m
     cdef const real *row
-    cdef vreal v, b, s, rb, rs, rp, number, here, step = v_set1(<real> VL)
+    cdef vreal v, column_distance, column_second, row_distance, row_second, row_neighbor
+    cdef vreal row_number, column_number, step = v_set1(<real> VL)
     cdef real lanes[VL]
     cdef real values[VL]
-    cdef real places[VL]
-    cdef Least least
+    cdef real neighbors[VL]
+    cdef Nearest nearest
     for j in range(VL):
         lanes[j] = <real> j
     for j in range(m):
-        best[j] = REAL_INF
-        second[j] = REAL_INF
-        place[j] = -1
+        distance[j] = REAL_INF
+        second_distance[j] = REAL_INF
+        neighbor[j] = -1
     for i in range(start, stop):
         row = <const real *> a.values + row_start(m, i) - i - 1  # row[j] is d(i, j)
-        rb = v_set1(REAL_INF)
-        rs = rb
-        rp = v_set1(-1)
-        here = v_set1(<real> i)
-        number = v_add(v_load(lanes), v_set1(<real> (i + 1)))
+        row_distance = v_set1(REAL_INF)
+        row_second = row_distance
+        row_neighbor = v_set1(-1)
+        row_number = v_set1(<real> i)
+        column_number = v_add(v_load(lanes), v_set1(<real> (i + 1)))
         j = i + 1
         while j + VL <= m:
             v = v_load(row + j)
-            b = v_load(best + j)
-            s = v_load(second + j)
-            v_store(second + j, v_min(s, v_max(v, b)))
-            v_store(place + j, v_select_less(v, b, here, v_load(place + j)))
-            v_store(best + j, v_min(v, b))
-            rs = v_min(rs, v_max(v, rb))
-            rp = v_select_less(v, rb, number, rp)
-            rb = v_min(v, rb)
-            number = v_add(number, step)
+            column_distance = v_load(distance + j)
+            column_second = v_load(second_distance + j)
+            v_store(second_distance + j, v_min(column_second, v_max(v, column_distance)))
+            v_store(neighbor + j, v_select_less(v, column_distance, row_number,
+                                                v_load(neighbor + j)))
+            v_store(distance + j, v_min(v, column_distance))
+            row_second = v_min(row_second, v_max(v, row_distance))
+            row_neighbor = v_select_less(v, row_distance, column_number, row_neighbor)
+            row_distance = v_min(v, row_distance)
+            column_number = v_add(column_number, step)
             j += VL
-        # what earlier rows of the block have seen in column i, then this row
-        least.best = best[i]
-        least.second = second[i]
-        least.place = place[i]
-        v_store(values, rb)
-        v_store(places, rp)
+        # column i over the earlier rows of the block, then this row
+        nearest.distance = distance[i]
+        nearest.second_distance = second_distance[i]
+        nearest.neighbor = neighbor[i]
+        v_store(values, row_distance)
+        v_store(neighbors, row_neighbor)
         for k in range(VL):
-            note(&least, values[k], places[k])
-        v_store(values, rs)
+            update_nearest(&nearest, values[k], neighbors[k])
+        v_store(values, row_second)
         for k in range(VL):
-            least.second = min(least.second, values[k])
+            nearest.second_distance = min(nearest.second_distance, values[k])
         while j < m:
-            note(&least, row[j], <real> j)
-            if row[j] < best[j]:
-                second[j] = best[j]
-                best[j] = row[j]
-                place[j] = <real> i
-            elif row[j] < second[j]:
-                second[j] = row[j]
+            update_nearest(&nearest, row[j], <real> j)
+            if row[j] < distance[j]:
+                second_distance[j] = distance[j]
+                distance[j] = row[j]
+                neighbor[j] = <real> i
+            elif row[j] < second_distance[j]:
+                second_distance[j] = row[j]
             j += 1
-        best[i] = least.best
-        second[i] = least.second
-        place[i] = least.place
+        distance[i] = nearest.distance
+        second_distance[i] = nearest.second_distance
+        neighbor[i] = nearest.neighbor
 
 
-cdef inline real united(int method, real dx, real dy, real dxy, real nx, real ny,
-                        real ni) noexcept nogil:
-    """Distance to the union of x and y; see the module's text."""
+cdef inline real lance_williams(int method, real dx, real dy, real dxy, real nx, real ny,
+                                real ni) noexcept nogil:
+    """Distance d(i, x ∪ y), from d(i, x), d(i, y), d(x, y) and the sizes; see above."""
     cdef real t
     if method == COMPLETE:
         return dx if dx > dy else dy
@@ -208,9 +215,9 @@ cdef inline real united(int method, real dx, real dy, real dxy, real nx, real ny
     return sqrt((ni + nx) * t * dx * dx + (ni + ny) * t * dy * dy - ni * t * dxy * dxy)
 
 
-cdef inline void unite_rows(int method, real *x, const real *y, real nx, real ny,
-                            Py_ssize_t count) noexcept nogil:
-    """x[j] becomes the distance to the union, complete or average."""
+cdef inline void lance_williams_row(int method, real *x, const real *y, real nx, real ny,
+                                    Py_ssize_t count) noexcept nogil:
+    """x[j] = d(j, x ∪ y), for complete and average linkage."""
     cdef vreal total = v_set1(nx + ny), wx = v_set1(nx), wy = v_set1(ny)
     cdef Py_ssize_t j = 0
     if method == COMPLETE:
@@ -223,104 +230,106 @@ cdef inline void unite_rows(int method, real *x, const real *y, real nx, real ny
                                  total))
             j += VL
     while j < count:
-        x[j] = united(method, x[j], y[j], 0, nx, ny, 0)
+        x[j] = lance_williams(method, x[j], y[j], 0, nx, ny, 0)
         j += 1
 
 
-cdef void contract(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                   void *scratch) noexcept nogil:
-    """Rows start .. stop - 1 of the smaller triangle, blocks in order, in place.
+cdef void contract_distances(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                             void *scratch) noexcept nogil:
+    """Rows start .. stop - 1 of the smaller matrix, in place, blocks in order.
 
-    A new row begins before the old row of the same cluster and is no longer, so what
-    is still to be read was not yet written to. Reads the old triangle once, a part of it
-    by columns; scratch holds one old row.
+    A new row begins no later than the old row of the same cluster and is no longer, so no value
+    is overwritten before it is read. Reads the old matrix once, a part of it by columns;
+    scratch holds one old row.
     """
     cdef Contraction *a = <Contraction *> args
-    cdef Py_ssize_t m = a.m, kept = a.kept, i, j, f, o, count
+    cdef Py_ssize_t m = a.m, n_kept = a.n_kept, i, j, x, y, count
     cdef int method = a.method
     cdef real *values = <real *> a.values
     cdef const real *sizes = <const real *> a.sizes
     cdef real *row = <real *> scratch
     cdef real *out
     for i in range(start, stop):
-        f = a.first[i]
-        o = a.other[i]
-        count = m - f - 1
-        memcpy(row + f + 1, values + row_start(m, f), count * sizeof(real))
-        if o >= 0:
-            for j in range(f + 1, o):
-                if j + AHEAD < o:
-                    v_prefetch(values + at(m, j + AHEAD, o))
-                row[j] = united(method, row[j], values[at(m, j, o)], 0, sizes[f], sizes[o], 0)
-            unite_rows(method, row + o + 1, values + row_start(m, o), sizes[f], sizes[o],
-                       m - o - 1)
-        out = values + row_start(kept, i) - i - 1
-        for j in range(i + 1, kept):
-            f = a.first[j]
-            o = a.other[j]
-            if o < 0:
-                out[j] = row[f]
+        x = a.survivors[i]
+        y = a.absorbed[i]
+        count = m - x - 1
+        memcpy(row + x + 1, values + row_start(m, x), count * sizeof(real))
+        if y >= 0:
+            for j in range(x + 1, y):
+                if j + AHEAD < y:
+                    v_prefetch(values + condensed_index(m, j + AHEAD, y))
+                row[j] = lance_williams(method, row[j], values[condensed_index(m, j, y)], 0,
+                                        sizes[x], sizes[y], 0)
+            lance_williams_row(method, row + y + 1, values + row_start(m, y), sizes[x], sizes[y],
+                               m - y - 1)
+        out = values + row_start(n_kept, i) - i - 1
+        for j in range(i + 1, n_kept):
+            x = a.survivors[j]
+            y = a.absorbed[j]
+            if y < 0:
+                out[j] = row[x]
             else:
-                out[j] = united(method, row[f], row[o], 0, sizes[f], sizes[o], 0)
+                out[j] = lance_williams(method, row[x], row[y], 0, sizes[x], sizes[y], 0)
 
 
-cdef inline void row_least(const real *row, Py_ssize_t count, Py_ssize_t shift,
-                           Least *least) noexcept nogil:
-    """Bring `least` up to the values of a row, whose first has the number `shift`."""
-    cdef vreal best = v_set1(REAL_INF), other = v_set1(REAL_INF), second = v_set1(REAL_INF)
-    cdef vreal v, w
+cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize_t first,
+                                     Nearest *nearest) noexcept nogil:
+    """Update `nearest` with a row of distances, to clusters first, first + 1, ..."""
+    # of even and of odd vectors
+    cdef vreal distance = v_set1(REAL_INF), odd_distance = v_set1(REAL_INF)
+    cdef vreal second_distance = v_set1(REAL_INF), v, w
     cdef real values[3 * VL]
     cdef Py_ssize_t j = 0, k
-    cdef Least mine
-    mine.best = REAL_INF
-    mine.second = REAL_INF
-    mine.place = -1
+    cdef Nearest in_row
+    in_row.distance = REAL_INF
+    in_row.second_distance = REAL_INF
+    in_row.neighbor = -1
     while j + 2 * VL <= count:
         v = v_load(row + j)
         w = v_load(row + j + VL)
-        second = v_min(second, v_min(v_max(v, best), v_max(w, other)))
-        best = v_min(best, v)
-        other = v_min(other, w)
+        second_distance = v_min(second_distance, v_min(v_max(v, distance), v_max(w, odd_distance)))
+        distance = v_min(distance, v)
+        odd_distance = v_min(odd_distance, w)
         j += 2 * VL
-    v_store(values, best)
-    v_store(values + VL, other)
-    v_store(values + 2 * VL, second)
+    v_store(values, distance)
+    v_store(values + VL, odd_distance)
+    v_store(values + 2 * VL, second_distance)
     for k in range(3 * VL):
-        note(&mine, values[k], 0)
+        update_nearest(&in_row, values[k], 0)
     while j < count:
-        note(&mine, row[j], 0)
+        update_nearest(&in_row, row[j], 0)
         j += 1
-    if not mine.best < least.best:
-        least.second = min(least.second, mine.best)
+    if not in_row.distance < nearest.distance:
+        nearest.second_distance = min(nearest.second_distance, in_row.distance)
         return
     j = 0
-    while row[j] != mine.best:
+    while row[j] != in_row.distance:
         j += 1
-    least.second = min(least.best, mine.second)
-    least.best = mine.best
-    least.place = <real> (j + shift)
+    nearest.second_distance = min(nearest.distance, in_row.second_distance)
+    nearest.distance = in_row.distance
+    nearest.neighbor = <real> (j + first)
 
 
-cdef inline void nearest_of(Chain *a, Py_ssize_t x, Least *least) noexcept nogil:
-    """The nearest cluster of x: its part of a column, then its row."""
-    cdef Py_ssize_t m = a.m, i, where = x - 1
+cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x, Nearest *nearest) noexcept nogil:
+    """The nearest cluster to x: over its part of a column, then over its row."""
+    cdef Py_ssize_t m = a.m, i, index = x - 1
     cdef const real *values = <const real *> a.values
     cdef real v
-    least.best = REAL_INF
-    least.second = REAL_INF
-    least.place = -1
+    nearest.distance = REAL_INF
+    nearest.second_distance = REAL_INF
+    nearest.neighbor = -1
     for i in range(x):
         if i + AHEAD < x:
-            v_prefetch(values + where + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        v = values[where]
-        if v < least.second:
-            note(least, v, <real> i)
-        where += m - 2 - i
-    row_least(values + row_start(m, x), m - x - 1, x + 1, least)
+            v_prefetch(values + index + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
+        v = values[index]
+        if v < nearest.second_distance:
+            update_nearest(nearest, v, <real> i)
+        index += m - 2 - i
+    find_nearest_in_row(values + row_start(m, x), m - x - 1, x + 1, nearest)
 
 
-cdef inline void unite(Chain *a, Py_ssize_t x, Py_ssize_t y, real height) noexcept nogil:
-    """Cluster y, the higher number, becomes the union; x goes to infinity."""
+cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real height) noexcept nogil:
+    """Cluster y > x becomes the union; x is moved to infinity, and has size 0."""
     cdef Py_ssize_t m = a.m, i, step, wx = x - 1, wy = y - 1
     cdef int method = a.method
     cdef real *values = <real *> a.values
@@ -333,7 +342,7 @@ cdef inline void unite(Chain *a, Py_ssize_t x, Py_ssize_t y, real height) noexce
             step = AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2
             v_prefetch(values + wx + step)
             v_prefetch(values + wy + step)
-        values[wy] = united(method, values[wx], values[wy], height, nx, ny, sizes[i])
+        values[wy] = lance_williams(method, values[wx], values[wy], height, nx, ny, sizes[i])
         values[wx] = REAL_INF
         wx += m - 2 - i
         wy += m - 2 - i
@@ -341,25 +350,25 @@ cdef inline void unite(Chain *a, Py_ssize_t x, Py_ssize_t y, real height) noexce
     for i in range(x + 1, y):
         if i + AHEAD < y:
             v_prefetch(values + wy + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        values[wy] = united(method, rx[i], values[wy], height, nx, ny, sizes[i])
+        values[wy] = lance_williams(method, rx[i], values[wy], height, nx, ny, sizes[i])
         rx[i] = REAL_INF
         wy += m - 2 - i
     rx[y] = REAL_INF
     for i in range(y + 1, m):
-        ry[i] = united(method, rx[i], ry[i], height, nx, ny, sizes[i])
+        ry[i] = lance_williams(method, rx[i], ry[i], height, nx, ny, sizes[i])
         rx[i] = REAL_INF
     sizes[x] = 0
     sizes[y] = nx + ny
 
 
-cdef void chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                void *scratch) noexcept nogil:
-    """Merges start .. stop - 1, blocks in order."""
-    cdef Chain *a = <Chain *> args
+cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                   void *scratch) noexcept nogil:
+    """Merges start .. stop - 1 along the chain, blocks in order."""
+    cdef NNChain *a = <NNChain *> args
     cdef real *values = <real *> a.values
-    cdef Py_ssize_t length = a.state[0], k, x, y, back
-    cdef real to_back = 0
-    cdef Least least
+    cdef Py_ssize_t length = a.counts[CHAIN_LENGTH], k, x, y, previous
+    cdef real distance_to_previous = 0
+    cdef Nearest nearest
     for k in range(start, stop):
         if length == 0:
             x = 0
@@ -369,24 +378,24 @@ cdef void chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
             length = 1
         while True:
             x = a.chain[length - 1]
-            back = -1
+            previous = -1
             if length > 1:
-                back = a.chain[length - 2]
-                to_back = values[at(a.m, x, back)]
-                values[at(a.m, x, back)] = REAL_INF
-            nearest_of(a, x, &least)
-            if back >= 0:
-                values[at(a.m, x, back)] = to_back
-                if not least.best < to_back:
-                    least.second = least.best
-                    least.best = to_back
-                    least.place = <real> back
+                previous = a.chain[length - 2]
+                distance_to_previous = values[condensed_index(a.m, x, previous)]
+                values[condensed_index(a.m, x, previous)] = REAL_INF
+            find_nearest_cluster(a, x, &nearest)
+            if previous >= 0:
+                values[condensed_index(a.m, x, previous)] = distance_to_previous
+                if not nearest.distance < distance_to_previous:
+                    nearest.second_distance = nearest.distance
+                    nearest.distance = distance_to_previous
+                    nearest.neighbor = <real> previous
                 else:
-                    least.second = min(least.second, to_back)
-            y = <Py_ssize_t> least.place
-            if least.second <= least.best + least.best * a.margin:
-                a.state[2] += 1
-            if y == back:
+                    nearest.second_distance = min(nearest.second_distance, distance_to_previous)
+            y = <Py_ssize_t> nearest.neighbor
+            if nearest.second_distance <= nearest.distance + nearest.distance * a.margin:
+                a.counts[N_TIES] += 1
+            if y == previous:
                 break
             a.chain[length] = <int32_t> y
             length += 1
@@ -395,16 +404,17 @@ cdef void chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
             x, y = y, x
         a.left[k] = <int32_t> x
         a.right[k] = <int32_t> y
-        a.heights[k] = least.best
-        unite(a, x, y, least.best)
-    a.state[0] = length
-    a.state[1] = stop
+        a.heights[k] = nearest.distance
+        merge_clusters(a, x, y, nearest.distance)
+    a.counts[CHAIN_LENGTH] = length
+    a.counts[N_MERGES] = stop
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "pair_distances": PyCapsule_New(<void *> pair_distances, "shoal.kernel", NULL),
-    "scan_triangle": PyCapsule_New(<void *> scan, "shoal.kernel", NULL),
-    "contract": PyCapsule_New(<void *> contract, "shoal.kernel", NULL),
-    "chain": PyCapsule_New(<void *> chain, "shoal.kernel", NULL),
+    "compute_condensed_distances":
+        PyCapsule_New(<void *> compute_condensed_distances, "shoal.kernel", NULL),
+    "find_nearest_clusters": PyCapsule_New(<void *> find_nearest_clusters, "shoal.kernel", NULL),
+    "contract_distances": PyCapsule_New(<void *> contract_distances, "shoal.kernel", NULL),
+    "nn_chain": PyCapsule_New(<void *> nn_chain, "shoal.kernel", NULL),
 }

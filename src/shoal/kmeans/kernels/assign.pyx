@@ -3,7 +3,7 @@
     label_i = argmin_j |x_i - c_j|²,    sums_j = Σ_{label_i = j} w_i (x_i, 1)
 
 Cost a row: 2·k·d flops in the tile, one read of the row. See tile.pxd for the
-arithmetic and decide.pxd for the proof that labels are the canonical ones.
+arithmetic and decide.pxd for the proof that the labels are the canonical ones.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -20,7 +20,7 @@ from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                  void *scratch) noexcept nogil:
-    """Labels of rows start .. stop - 1; scratch holds one tile."""
+    """Labels of rows start .. stop - 1; scratch holds one transposed tile."""
     cdef Assignment *a = <Assignment *> args
     cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count
     cdef const real *x = <const real *> a.rows.x
@@ -28,19 +28,19 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef real *tile = <real *> scratch
     cdef const real *rows[TILE_ROWS]
     cdef Prefetch next_rows
-    cdef Prefetch *ahead
+    cdef Prefetch *prefetch
     cdef real best[TILE_ROWS]
     cdef real second[TILE_ROWS]
-    cdef real place[TILE_ROWS]
-    cdef real norms[TILE_ROWS]
-    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.radius[0]
-    cdef int32_t label[TILE_ROWS]
-    cdef int32_t doubt[TILE_ROWS]
-    cdef int32_t doubts, moved
+    cdef real index[TILE_ROWS]
+    cdef real x_squared_norms[TILE_ROWS]
+    cdef real margin = <real> tie_margin(d), max_squared_norm = <real> a.centers.max_squared_norm[0]
+    cdef int32_t new_label[TILE_ROWS]
+    cdef int32_t near_tie[TILE_ROWS]
+    cdef int32_t any_near_tie, n_changed
     cdef int32_t *labels = a.labels
     cdef double *sums = NULL
-    cdef bint fresh = begin_sums(a, block, a.rows.weights != NULL)
-    cdef Py_ssize_t changed = 0, ties = 0, strange = 0
+    cdef bint recompute = begin_sums(a, block, a.rows.weights != NULL)
+    cdef Py_ssize_t changed = 0, near_ties = 0, non_finite = 0
     if a.sums != NULL:
         sums = a.sums + block * k * (d + 1)
     i = start
@@ -49,55 +49,56 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         for r in range(TILE_ROWS):  # a short tile repeats its last row
             rows[r] = x + (i + min(r, count - 1)) * d
         transpose_rows(rows, origin, d, i + TILE_ROWS + TRANSPOSE_WIDTH <= a.rows.n, tile)
-        squared_norms(tile, d, norms)
-        ahead = NULL
+        squared_norms(tile, d, x_squared_norms)
+        prefetch = NULL
         if d >= 16 and i + 2 * TILE_ROWS <= stop:
             for r in range(TILE_ROWS):
                 next_rows.rows[r] = rows[r] + TILE_ROWS * d
-            ahead = start_prefetch(&next_rows, d, a.centers.group_panels[1])
-        find_nearest(tile, d, &a.centers, 0, ahead, best, second, place)
-        doubts = 0
+            prefetch = start_prefetch(&next_rows, d, a.centers.group_panels[1])
+        find_nearest(tile, d, &a.centers, 0, prefetch, best, second, index)
+        any_near_tie = 0
         for r in range(TILE_ROWS):
-            label[r] = <int32_t> place[r]  # one group, so places are centers
-            doubt[r] = is_near_tie(best[r], second[r], norms[r], margin, radius)
-            doubts |= doubt[r]
-        if doubts:
+            new_label[r] = <int32_t> index[r]  # one group: its indices are the centers'
+            near_tie[r] = is_near_tie(best[r], second[r], x_squared_norms[r], margin,
+                                      max_squared_norm)
+            any_near_tie |= near_tie[r]
+        if any_near_tie:
             for r in range(count):
-                ties += doubt[r]
-                if doubt[r]:
-                    strange += not norms[r] < REAL_INF
-                    label[r] = decide_label(rows[r], origin, d, &a.centers, a.elkan,
-                                            -1 if a.first else labels[i + r])
-        moved = 0
+                near_ties += near_tie[r]
+                if near_tie[r]:
+                    non_finite += not x_squared_norms[r] < REAL_INF
+                    new_label[r] = decide_label(rows[r], origin, d, &a.centers, a.elkan,
+                                                -1 if a.is_first_pass else labels[i + r])
+        n_changed = 0
         for r in range(count):
-            moved += label[r] != labels[i + r]
-        if moved and sums != NULL and not fresh:
+            n_changed += new_label[r] != labels[i + r]
+        if n_changed and sums != NULL and not recompute:
             for r in range(count):
-                if label[r] != labels[i + r]:
-                    move_row(&a.rows, i + r, sums, labels[i + r], label[r])
+                if new_label[r] != labels[i + r]:
+                    move_row(&a.rows, i + r, sums, labels[i + r], new_label[r])
         for r in range(count):
-            labels[i + r] = label[r]
-        changed += moved
-        if sums != NULL and fresh:
+            labels[i + r] = new_label[r]
+        changed += n_changed
+        if sums != NULL and recompute:
             add_rows(&a.rows, i, i + count, labels, NULL, sums)
         i += TILE_ROWS
-    if sums != NULL and a.fresh != NULL and a.rows.weights == NULL:
-        finish_sums(a, block, start, stop, fresh, changed)
+    if sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:
+        finish_sums(a, block, start, stop, recompute, changed)
     a.counts[4 * block] = changed
     a.counts[4 * block + 1] = stop - start
-    a.counts[4 * block + 2] = ties
-    a.counts[4 * block + 3] = strange
+    a.counts[4 * block + 2] = near_ties
+    a.counts[4 * block + 3] = non_finite
 
 
 cdef void sum_block(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                     void *scratch) noexcept nogil:
-    """The sums of a block from its labels, taken anew."""
+    """The sums of a block, recomputed from its labels."""
     cdef Assignment *a = <Assignment *> args
     begin_sums(a, block, True)
     add_rows(&a.rows, start, stop, a.labels, NULL, a.sums + block * a.centers.k * (a.rows.d + 1))
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign": PyCapsule_New(<void *> assign, "shoal.kernel", NULL),
     "sum_block": PyCapsule_New(<void *> sum_block, "shoal.kernel", NULL),

@@ -1,8 +1,9 @@
-"""Rows of CSR data against centers kept feature by feature.
+"""Rows of CSR data against transposed centers.
 
-Every stored value is one multiple of a row of `columns` added over the centers,
-which lie in lanes: no gather, and 2·nnz·k flops. All of it in float64 and in one
-order, so the values are the canonical ones at once and no tie needs a second look.
+Each stored value multiplies one row of `transposed` (a feature of all centers), with
+centers in lanes: no gather, and 2·nnz·k flops. Everything is computed in float64 and in
+one order, so the values are the canonical ones of decide.pxd and near-ties need no
+second computation.
 """
 
 from libc.math cimport sqrt
@@ -18,7 +19,7 @@ cdef inline void lloyd_scores_csr(const Rows *rows, Py_ssize_t i, const Centers 
                                   Py_ssize_t first, double *values) noexcept nogil:
     """values[j] = |c_j|² - 2 x_i·c_j for LANES centers."""
     cdef const real *x = <const real *> rows.x
-    cdef const double *column
+    cdef const double *feature
     cdef vdouble acc[LANE_VECTORS]
     cdef vdouble t
     cdef Py_ssize_t l
@@ -27,11 +28,11 @@ cdef inline void lloyd_scores_csr(const Rows *rows, Py_ssize_t i, const Centers 
         acc[j] = d_set1(0)
     for l in range(rows.indptr[i], rows.indptr[i + 1]):
         t = d_set1(<double> x[l])
-        column = c.columns + rows.indices[l] * c.padded + first
+        feature = c.transposed + rows.indices[l] * c.padded_k + first
         for j in range(LANE_VECTORS):
-            acc[j] = d_add(acc[j], d_mul(d_load(column + j * DL), t))
+            acc[j] = d_add(acc[j], d_mul(d_load(feature + j * DL), t))
     for j in range(LANE_VECTORS):
-        d_store(values + j * DL, d_sub(d_load(c.norms + first + j * DL),
+        d_store(values + j * DL, d_sub(d_load(c.squared_norms + first + j * DL),
                                        d_mul(d_set1(2), acc[j])))
 
 
@@ -39,7 +40,7 @@ cdef inline void elkan_distances_csr(const Rows *rows, Py_ssize_t i, const Cente
                                      Py_ssize_t first, double *values) noexcept nogil:
     """values[j] = |x_i - c_j|, summed as scikit-learn does: Σ ((x - c)² - c²) + |c|²."""
     cdef const real *x = <const real *> rows.x
-    cdef const double *column
+    cdef const double *feature
     cdef vdouble acc[LANE_VECTORS]
     cdef vdouble t, e, center
     cdef Py_ssize_t l
@@ -48,12 +49,12 @@ cdef inline void elkan_distances_csr(const Rows *rows, Py_ssize_t i, const Cente
         acc[j] = d_set1(0)
     for l in range(rows.indptr[i], rows.indptr[i + 1]):
         t = d_set1(<double> x[l])
-        column = c.columns + rows.indices[l] * c.padded + first
+        feature = c.transposed + rows.indices[l] * c.padded_k + first
         for j in range(LANE_VECTORS):
-            center = d_load(column + j * DL)
+            center = d_load(feature + j * DL)
             e = d_sub(t, center)
             acc[j] = d_add(acc[j], d_sub(d_mul(e, e), d_mul(center, center)))
     for j in range(LANE_VECTORS):
-        d_store(values + j * DL, d_add(acc[j], d_load(c.norms + first + j * DL)))
+        d_store(values + j * DL, d_add(acc[j], d_load(c.squared_norms + first + j * DL)))
     for j in range(LANES):
         values[j] = sqrt(values[j]) if values[j] > 0 else 0

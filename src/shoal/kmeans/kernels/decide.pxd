@@ -1,11 +1,11 @@
-"""The canonical answer for one row: what every near-tie is decided by.
+"""The canonical label of one row, by which every near-tie is decided.
 
-In float64 whatever the data's type, in one order of summation, and fused only
-where written so: the bits are the same under every instruction set. Two rules,
+Computed in float64 whatever the data's type, in one order of summation, and fused only
+where written so: the bits are the same under every instruction set. The two rules are
 scikit-learn's (sklearn/cluster/_k_means_lloyd.pyx, _k_means_elkan.pyx):
 
 - lloyd: least |c_j|² - 2 x·c_j, a chain of fused steps as in the BLAS kernels that
-  scikit-learn calls, so that exact ties of small data fall alike; the lowest index
+  scikit-learn calls, so that exact ties of small data are resolved alike; the lowest index
   wins a tie.
 - elkan: least √Σ(x - c_j)², summed in fours; the current label wins a tie, else
   the lowest index.
@@ -14,7 +14,7 @@ When is it needed? The tile's v_j errs by at most e_j = (D + 5)·u·(|c_j|² + 2
 with u the unit roundoff and D the longest chain of additions (tile.pxd cuts the
 features into stretches): D fused steps, the roundings of x, c and |c|², and of the
 products where nothing is fused. Two centers can change places only where
-v_second - v_best <= 2 max e_j. Both of these bound that:
+v_second - v_best <= 2 max e_j. Each of these bounds e_j:
 
 - |c_j|² + 2|x||c_j| <= 2 r² + |x|² with r the largest |c_j|;
 - |c_j|² + 2|x||c_j| <= (2|x| + d_j)² <= 8|x|² + 2 d_j² with d_j² = |x|² + v_j, which
@@ -37,30 +37,32 @@ from shoal.kmeans.kernels.structs cimport Centers
 
 
 cdef inline double tie_margin(Py_ssize_t d) noexcept nogil:
-    """K of the module's text, and 3·u more for the tests themselves."""
+    """K of the header, with 3 steps more for the rounding of the comparisons."""
     cdef Py_ssize_t depth = min(d, <Py_ssize_t> STRETCH) + d // STRETCH
     if sizeof(real) == 4:
         return 2.0 * (depth + 8) * REAL_EPS
     return 2.0 * (depth + 8 + d + 8) * REAL_EPS  # the canonical chain has no stretches
 
 
-cdef inline real underflow(real margin) noexcept nogil:
+cdef inline real underflow_error(real margin) noexcept nogil:
     """What underflow adds to the error of a difference of two v_j."""
     return margin * <real> (2 * REAL_MIN / REAL_EPS)
 
 
-cdef inline bint is_near_tie(real best, real second, real norm, real margin,
-                             real radius) noexcept nogil:
-    """Whether rounding could change which center is best; so where sums could overflow.
+cdef inline bint is_near_tie(real best, real second, real x_squared_norm, real margin,
+                             real max_squared_norm) noexcept nogil:
+    """Whether rounding could change which center is nearest, or sums could overflow.
 
-    `norm` is |x|², `radius` the largest |c_j|².
+    `x_squared_norm` is |x|², `max_squared_norm` the largest |c_j|².
     """
-    # constants as `real`: a number in Cython is a double, and so would be the arithmetic
-    cdef real least = underflow(margin), most = radius + radius + norm  # >= |x|² + 2|x||c| + |c|²/2
-    cdef real less = <real> (1 - margin), five = <real> (5 * margin), half = <real> (margin / 2)
-    return not (((second * less - best > five * norm + least)
-                 | (second - best > half * most + least))
-                & (most < <real> (REAL_MAX / 8)))
+    cdef real underflow = underflow_error(margin)
+    cdef real bound = max_squared_norm + max_squared_norm + x_squared_norm  # >= |c|² + 2|x||c|
+    # cast, because literals in Cython are double and would make the arithmetic so
+    cdef real one_minus_margin = <real> (1 - margin), five_margins = <real> (5 * margin)
+    cdef real half_margin = <real> (margin / 2)
+    return not (((second * one_minus_margin - best > five_margins * x_squared_norm + underflow)
+                 | (second - best > half_margin * bound + underflow))
+                & (bound < <real> (REAL_MAX / 8)))
 
 
 cdef inline void lloyd_scores(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
@@ -70,28 +72,28 @@ cdef inline void lloyd_scores(const real *x, const real *origin, Py_ssize_t d, c
     cdef vdouble t
     cdef Py_ssize_t l
     cdef int j
-    cdef const double *column = c.columns + first
+    cdef const double *feature = c.transposed + first
     for j in range(LANE_VECTORS):
         acc[j] = d_set1(0)
     for l in range(d):
         t = d_set1(<double> x[l] - <double> origin[l])
         for j in range(LANE_VECTORS):
-            acc[j] = d_fma(t, d_load(column + j * DL), acc[j])
-        column += c.padded
+            acc[j] = d_fma(t, d_load(feature + j * DL), acc[j])
+        feature += c.padded_k
     for j in range(LANE_VECTORS):
-        d_store(values + j * DL, d_sub(d_load(c.norms + first + j * DL),
+        d_store(values + j * DL, d_sub(d_load(c.squared_norms + first + j * DL),
                                        d_mul(d_set1(2), acc[j])))
 
 
 cdef inline void elkan_distances(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
                                  Py_ssize_t first, double *values) noexcept nogil:
-    """values[j] = √Σ(x - c_j)² for LANES centers, the squares added in fours."""
+    """values[j] = √Σ(x - c_j)² for LANES centers, four squares summed before they are added."""
     cdef vdouble acc[LANE_VECTORS]
     cdef vdouble t[4]
     cdef vdouble e, four
     cdef Py_ssize_t l = 0, m, width
     cdef int j
-    cdef const double *column = c.columns + first
+    cdef const double *feature = c.transposed + first
     for j in range(LANE_VECTORS):
         acc[j] = d_set1(0)
     while l < d:
@@ -99,13 +101,13 @@ cdef inline void elkan_distances(const real *x, const real *origin, Py_ssize_t d
         for m in range(width):
             t[m] = d_set1(<double> x[l + m] - <double> origin[l + m])
         for j in range(LANE_VECTORS):
-            e = d_sub(t[0], d_load(column + j * DL))
+            e = d_sub(t[0], d_load(feature + j * DL))
             four = d_mul(e, e)
             for m in range(1, width):
-                e = d_sub(t[m], d_load(column + m * c.padded + j * DL))
+                e = d_sub(t[m], d_load(feature + m * c.padded_k + j * DL))
                 four = d_add(four, d_mul(e, e))
             acc[j] = d_add(acc[j], four)
-        column += width * c.padded
+        feature += width * c.padded_k
         l += width
     for j in range(LANE_VECTORS):
         d_store(values + j * DL, acc[j])
@@ -115,7 +117,7 @@ cdef inline void elkan_distances(const real *x, const real *origin, Py_ssize_t d
 
 cdef inline int32_t update_label(const double *values, Py_ssize_t first, Py_ssize_t m,
                                  int32_t current, int32_t winner, double *best) noexcept nogil:
-    """Carry the running winner over centers first .. first + m - 1."""
+    """The winner so far, updated with centers first .. first + m - 1."""
     cdef Py_ssize_t j
     for j in range(m):
         if values[j] < best[0] or (values[j] == best[0] and first + j == current):

@@ -1,9 +1,9 @@
-"""Squared distances written out or added up: inertia, transform.
+"""Distances of rows to centers: inertia, transform.
 
     inertia = Σ_i w_i |x_i - c_label(i)|²,   out_ij = |x_i - c_j|
 
-computed directly in float64: the form |x|² - 2 x·c + |c|² of the tile would
-cancel. Cost: 3·d flops a row (inertia), 3·k·d (transform), one read of the rows.
+computed directly in float64: the form |x|² - 2 x·c + |c|² of the tile would suffer from
+cancellation. Cost: 3·d flops a row (inertia), 3·k·d (transform), one read of the rows.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -24,10 +24,10 @@ cdef void inertia(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t sto
     for i in range(start, stop):
         j = a.labels[i]
         if a.rows.indptr != NULL:
-            squared = squared_distance_csr(&a.rows, i, a.centers.rows + j * a.rows.d,
-                                           a.centers.norms[j])
+            squared = squared_distance_csr(&a.rows, i, a.centers.values + j * a.rows.d,
+                                           a.centers.squared_norms[j])
         else:
-            squared_distance(&a.rows, i, a.centers.rows + j * a.rows.d, &squared, &norm)
+            squared_distance(&a.rows, i, a.centers.values + j * a.rows.d, &squared, &norm)
         total += weight(&a.rows, i) * squared
         if a.out != NULL:
             (<real *> a.out)[i] = <real> squared
@@ -56,7 +56,7 @@ cdef void transform(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t s
             first += LANES
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "inertia": PyCapsule_New(<void *> inertia, "shoal.kernel", NULL),
     "transform": PyCapsule_New(<void *> transform, "shoal.kernel", NULL),

@@ -3,12 +3,13 @@
     label_i = argmin_j |x_i - c_j|²
     c_j <- (W_j c_j + Σ_{label_i = j} w_i x_i) / (W_j + Σ w_i),    W_j <- W_j + Σ w_i
 
-The rows of a batch are read where they lie, through the indices that were drawn.
-Centers and weights are kept in the data's own type, and every sum runs over the rows
-in the order of the batch and is rounded as scikit-learn's is: what a batch adds to a
-center depends on the rounding of all batches before it.
+W_j (`weight_sums`; Sculley's v[c]) is the weight of all rows of which center j is the mean.
+Rows are read in place, through the indices of the batch. Centers and W are kept in the
+data's type, and every sum runs over the rows in the order of the batch and is rounded as
+scikit-learn's is: what a batch adds to a center depends on the rounding of all batches
+before it.
 
-Cost a row: 2·k·d flops in the tile, 5·d for the inertia, 2·d for the sums; it is read
+Cost of a row: 2·k·d flops in the tile, 5·d for the inertia, 2·d for the sums; it is read
 from memory once and then from cache.
 """
 
@@ -24,12 +25,12 @@ from shoal.kmeans.kernels.structs cimport Batch
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 cdef extern from *:
-    ctypedef real *Own "real *restrict"  # overlaps no row
+    ctypedef real *RestrictReal "real *restrict"  # overlaps no row
 
 
-cdef inline Py_ssize_t row_at(const Batch *a, Py_ssize_t i) noexcept nogil:
-    """Where in the data the i-th row of the batch stands."""
-    return i if a.drawn == NULL else <Py_ssize_t> a.drawn[i]
+cdef inline Py_ssize_t batch_row(const Batch *a, Py_ssize_t i) noexcept nogil:
+    """Index in the data of the i-th row of the batch."""
+    return i if a.batch_indices == NULL else <Py_ssize_t> a.batch_indices[i]
 
 
 cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -47,21 +48,21 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef real second[TILE_ROWS]
     cdef real place[TILE_ROWS]
     cdef real norms[TILE_ROWS]
-    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.radius[0]
+    cdef real margin = <real> tie_margin(d), radius = <real> a.centers.max_squared_norm[0]
     cdef double squared, norm, inertia = 0
     cdef int32_t label
     while i < stop:
         count = min(<Py_ssize_t> TILE_ROWS, stop - i)
         last = 0
         for r in range(TILE_ROWS):  # a short tile repeats its last row
-            rows[r] = x + row_at(a, i + min(r, count - 1)) * d
-            last = max(last, row_at(a, i + min(r, count - 1)))
+            rows[r] = x + batch_row(a, i + min(r, count - 1)) * d
+            last = max(last, batch_row(a, i + min(r, count - 1)))
         transpose_rows(rows, origin, d, last + TRANSPOSE_WIDTH < a.rows.n, tile)
         squared_norms(tile, d, norms)
         ahead = NULL
         if i + 2 * TILE_ROWS <= stop:
             for r in range(TILE_ROWS):
-                next_rows.rows[r] = x + row_at(a, i + TILE_ROWS + r) * d
+                next_rows.rows[r] = x + batch_row(a, i + TILE_ROWS + r) * d
             ahead = start_prefetch(&next_rows, d, a.centers.group_panels[1])
         find_nearest(tile, d, &a.centers, 0, ahead, best, second, place)
         for r in range(count):
@@ -69,54 +70,58 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
             if is_near_tie(best[r], second[r], norms[r], margin, radius):
                 label = decide_label(rows[r], origin, d, &a.centers, False, -1)
             a.labels[i + r] = label
-            squared_distance(&a.rows, row_at(a, i + r), a.centers.rows + label * d, &squared, &norm)
-            inertia += weight(&a.rows, row_at(a, i + r)) * squared
+            squared_distance(&a.rows, batch_row(a, i + r), a.centers.values + label * d, &squared,
+                             &norm)
+            inertia += weight(&a.rows, batch_row(a, i + r)) * squared
         i += TILE_ROWS
-    a.inertias[block] = inertia
+    a.block_inertia[block] = inertia
 
 
-cdef inline void add_scaled(const real *x, real w, Py_ssize_t count, Own total) noexcept nogil:
+cdef inline void add_scaled(const real *x, real w, Py_ssize_t count,
+                            RestrictReal total) noexcept nogil:
     cdef Py_ssize_t l
     for l in range(count):
         total[l] += x[l] * w
 
 
-cdef void step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-               void *scratch) noexcept nogil:
+cdef void update_centers_minibatch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                                   void *scratch) noexcept nogil:
     """Features start .. stop - 1 of the new centers; all of them at once for CSR rows."""
     cdef Batch *a = <Batch *> args
     cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, j, l, row
     cdef const real *x = <const real *> a.rows.x
     cdef const real *weights = <const real *> a.rows.weights
-    cdef const real *old = <const real *> a.old
-    cdef const real *seen = <const real *> a.weights
-    cdef real *new = <real *> a.new
-    cdef real *gain = <real *> scratch  # [k]: weight of the batch's rows in each cluster
+    cdef const real *old_centers = <const real *> a.old_centers
+    cdef const real *weight_sums = <const real *> a.old_weight_sums
+    cdef real *new_centers = <real *> a.new_centers
+    cdef real *batch_weights = <real *> scratch  # [k]: weight of the batch's rows in each cluster
     cdef real scale
-    memset(gain, 0, k * sizeof(real))
+    memset(batch_weights, 0, k * sizeof(real))
     for j in range(k):
         for l in range(j * d + start, j * d + stop):
-            new[l] = old[l] * seen[j]
-    for i in range(a.count):
+            new_centers[l] = old_centers[l] * weight_sums[j]
+    for i in range(a.batch_size):
         j = a.labels[i]
-        row = row_at(a, i)
+        row = batch_row(a, i)
         scale = 1 if weights == NULL else weights[row]
-        gain[j] += scale
+        batch_weights[j] += scale
         if a.rows.indptr == NULL:
-            add_scaled(x + row * d + start, scale, stop - start, new + j * d + start)
+            add_scaled(x + row * d + start, scale, stop - start, new_centers + j * d + start)
         else:
             for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
-                new[j * d + a.rows.indices[l]] += x[l] * scale
+                new_centers[j * d + a.rows.indices[l]] += x[l] * scale
     for j in range(k):
-        scale = 1 / <real> (seen[j] + gain[j])
+        scale = 1 / <real> (weight_sums[j] + batch_weights[j])
         for l in range(j * d + start, j * d + stop):
-            new[l] = new[l] * scale if gain[j] > 0 else old[l]
+            new_centers[l] = new_centers[l] * scale if batch_weights[j] > 0 else old_centers[l]
         if block == 0:
-            (<real *> a.new_weights)[j] = seen[j] + gain[j] if gain[j] > 0 else seen[j]
+            (<real *> a.new_weight_sums)[j] = (
+                weight_sums[j] + batch_weights[j] if batch_weights[j] > 0 else weight_sums[j])
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign_batch": PyCapsule_New(<void *> assign_batch, "shoal.kernel", NULL),
-    "step": PyCapsule_New(<void *> step, "shoal.kernel", NULL),
+    "update_centers_minibatch": PyCapsule_New(<void *> update_centers_minibatch, "shoal.kernel",
+                                              NULL),
 }

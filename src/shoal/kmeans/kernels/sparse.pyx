@@ -1,6 +1,7 @@
 """The pass of assign.pyx for CSR data: labels and sums of each cluster.
 
-Cost a row: 2·nnz·k flops (elkan: 4·nnz·k); reads the centers once a stored value.
+Cost a row: 2·nnz·k flops (elkan: 4·nnz·k); for each stored value, reads one feature of all
+centers.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -30,7 +31,7 @@ cdef void assign_sparse(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     for i in range(start, stop):
         best = INFINITY
         label = 0
-        current = a.labels[i] if a.elkan and not a.first else -1
+        current = a.labels[i] if a.elkan and not a.is_first_pass else -1
         first = 0
         while first < k:
             m = min(<Py_ssize_t> LANES, k - first)
@@ -50,7 +51,7 @@ cdef void assign_sparse(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     a.counts[4 * block + 3] = 0
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
     "assign_sparse": PyCapsule_New(<void *> assign_sparse, "shoal.kernel", NULL),
 }

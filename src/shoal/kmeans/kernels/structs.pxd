@@ -6,24 +6,24 @@ from shoal.core.kernels.structs cimport Rows
 
 
 ctypedef struct Centers:
-    # The same centers, less the origin, in each form that a kernel reads.
+    # The same centers, less the origin, in each layout that a kernel reads.
     Py_ssize_t k
-    Py_ssize_t padded          # k rounded up, the length of a row of `columns`
+    Py_ssize_t padded_k        # k rounded up, the length of a row of `transposed`
     Py_ssize_t n_groups
-    const double *radius       # one value: the largest |c|²
-    const double *rows         # [k, d]
-    const double *columns      # [d, padded]
-    const double *norms        # [padded]: |c|²
+    const double *max_squared_norm    # one value: the largest |c|²
+    const double *values       # [k, d]
+    const double *transposed   # [d, padded_k]
+    const double *squared_norms       # [padded_k]: |c|²
     const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
-    const void *panel_norms    # real[n_panels, TILE_CENTERS]
-    const int32_t *place_center    # [n_panels * TILE_CENTERS]: center at a place
-    const int32_t *group_panels    # [n_groups + 1]: where the panels of a group begin
-    const int32_t *group_sizes     # [n_groups]
-    const int32_t *center_group    # [k]
+    const void *panel_squared_norms   # real[n_panels, TILE_CENTERS]
+    const int32_t *panel_centers      # [n_panels, TILE_CENTERS]: which center; -1: none
+    const int32_t *group_panels       # [n_groups + 1]: first panel of each group
+    const int32_t *group_sizes        # [n_groups]
+    const int32_t *center_group       # [k]
 
 
 cdef enum:
-    BUCKETS = 8  # of rows by their distance: see gap.pxd
+    BUCKETS = 8  # of rows, by the distance to their center: see bounds.pyx
 
 
 ctypedef struct Assignment:
@@ -31,35 +31,35 @@ ctypedef struct Assignment:
     Rows rows
     Centers centers
     bint elkan                 # ties keep the current label (else: lowest index)
-    bint first                 # no labels and no bounds yet
+    bint is_first_pass         # no labels and no bounds yet
     int32_t *labels            # [n]
     double *sums               # [n_blocks, k, d + 1]: Σ w x and Σ w; NULL: not wanted
-    float *gap                 # [n] bounds of bounds.pyx; NULL: none kept
-    float *lower               # [n, n_groups]; NULL: no distance is made tight
-    const float *fall          # [k, BUCKETS]: what gaps of each label have lost so far
-    const float *sink          # [n_groups, k, BUCKETS]: what `lower` has
-    const float *apart         # [k]: |center - nearest other center|, rounded down
+    float *bound_gap           # [n]: see bounds.pyx; NULL: no bounds are kept
+    float *lower_bounds        # [n, n_groups]; NULL: upper bounds are not tightened
+    const float *gap_drift     # [k, BUCKETS]: cumulative drift of the gaps of each label
+    const float *lower_drift   # [n_groups, k, BUCKETS]: the same of the lower bounds
+    const float *nearest_center_distance  # [k]: to the nearest other center, rounded down
     uint8_t *dirty             # [n_blocks, k]: clusters that gained or lost a row
-    uint8_t *fresh             # [n_blocks]: sum all rows anew in this pass
-    int64_t *moved             # [n_blocks]: rows that moved since then
+    uint8_t *recompute_sums    # [n_blocks]: sum all rows of the block in this pass
+    int64_t *n_moved           # [n_blocks]: rows moved between sums since they were recomputed
     int64_t *counts            # [n_blocks, 4]: labels changed, rows examined, near-ties, and
-    # norms that are not finite (where assign.pyx takes them)
+    # squared norms that are not finite (counted by assign.pyx alone)
 
 
-ctypedef struct Following:
-    # The bounds after a step of the centers.
+ctypedef struct BoundUpdate:
+    # From a step of the centers to the drift of the bounds: see drift.pyx.
     Centers centers
     Py_ssize_t d
-    bint local                 # tell near centers from others
-    bint everything            # every row was examined in the last pass
-    const double *shifts       # [k]: |new - old|
-    const void *drift          # real[n_groups, padded]: rounded up; 0 in other groups
-    double *reach              # [k, BUCKETS]
-    double *fallen             # [k, BUCKETS]
-    double *sunk               # [n_groups, k, BUCKETS]
-    float *fall                # the same, rounded up
-    float *sink
-    float *apart               # [k]
+    bint neighbors_only        # only the shifts of near centers count
+    bint all_examined          # every row was examined in the last pass
+    const double *center_shift    # [k]: |new - old|
+    const void *group_shift    # real[n_groups, padded_k]: rounded up; 0 in other groups
+    double *max_upper_bound    # [k, BUCKETS]: of the rows of each label and bucket
+    double *gap_drift_f64      # [k, BUCKETS]
+    double *lower_drift_f64    # [n_groups, k, BUCKETS]
+    float *gap_drift           # the same, rounded up
+    float *lower_drift
+    float *nearest_center_distance    # [k]
 
 
 ctypedef struct Reduction:
@@ -69,37 +69,37 @@ ctypedef struct Reduction:
     Py_ssize_t n_blocks
     const double *sums         # [n_blocks, k, d + 1]
     const uint8_t *dirty       # [n_blocks, k]
-    bint everything            # every cluster anew, dirty or not
-    const uint8_t *wanted      # [k]: clusters to sum; of add_in_order only
+    bint all_clusters          # recompute every cluster, dirty or not
+    const uint8_t *wanted      # [k]: clusters to sum; of sum_clusters_in_order only
     const int32_t *labels      # [n]
     double *totals             # [k, d + 1]
 
 
-ctypedef struct Update:
-    # From the sums of each cluster to centers in every form.
+ctypedef struct CenterUpdate:
+    # From the sums of each cluster to its new center.
     Py_ssize_t k
     Py_ssize_t d
     const double *totals       # [k, d + 1]
-    const double *old          # [k, d]
-    double *rows               # [k, d]
-    double *shifts             # [k]: |new - old|
+    const double *old_centers  # [k, d]
+    double *new_centers        # [k, d]
+    double *center_shift       # [k]: |new - old|
 
 
 ctypedef struct Packing:
-    # The writable side of Centers, filled from its `rows` and `norms`.
+    # The writable side of Centers, filled from its `values` and `squared_norms`.
     Py_ssize_t k
     Py_ssize_t d
-    Py_ssize_t padded
-    const double *rows
-    const double *norms
-    double *columns
+    Py_ssize_t padded_k
+    const double *values
+    const double *squared_norms
+    double *transposed
     void *panels
-    void *panel_norms
-    const int32_t *place_center
+    void *panel_squared_norms
+    const int32_t *panel_centers
 
 
 ctypedef struct Measure:
-    # What rows and centers have to say of each other, beyond the nearest.
+    # Distances of rows to the center of their label, or to every center.
     Rows rows
     Centers centers
     bint elkan
@@ -109,47 +109,48 @@ ctypedef struct Measure:
 
 
 ctypedef struct Seeding:
-    # One step of k-means++: candidates against every row.
+    # One step of greedy k-means++: candidates against every row. D² is a row's squared
+    # distance to its nearest seed (Arthur & Vassilvitskii 2007).
     Rows rows
     Py_ssize_t n_candidates    # at most CANDIDATES
-    Py_ssize_t chosen          # the candidate that becomes a seed
-    int32_t seed               # its number
-    bint rounded               # rows less the origin, and distances, are rounded to real
-    const double *points       # [n_candidates, d], less the origin
-    void *panel                # real[d, CANDIDATES]: -2 candidate, for dense rows
+    Py_ssize_t accepted        # the candidate that becomes a seed
+    int32_t seed_index         # and which seed it becomes
+    bint in_data_type          # rows less the origin, and distances, are rounded to real
+    const double *points       # [n_candidates, d]: the candidates less the origin
+    void *panel                # real[d, CANDIDATES]: -2 candidate; for dense rows
     void *panel_norms          # real[CANDIDATES]: |candidate|²; infinite beyond the last
-    double *candidates         # [d, CANDIDATES], for sparse rows
-    double *norms              # [CANDIDATES]: |candidate|²
-    double *closest            # [n]: squared distance to the nearest seed
-    int32_t *nearest           # [n]: which seed that is; -1: none yet
-    const double *reach        # [k]: rows closer to this seed than that are settled
-    uint8_t *nearer            # [n]: bit j: candidate j is nearer than any seed
+    double *transposed         # [d, CANDIDATES]: candidates; for CSR rows
+    double *squared_norms      # [CANDIDATES]: |candidate|²; for CSR rows
+    double *closest_squared    # [n]: D²
+    int32_t *nearest_seed      # [n]: -1: none yet
+    const double *prune_radius_squared  # [k]: rows with D² up to that of their seed are skipped
+    uint8_t *nearer_mask       # [n]: bit j: candidate j is nearer than any seed
     double *gains              # [n_blocks, CANDIDATES]
-    double *left               # [n_blocks]: Σ w·closest after `accept`
-    void *columns              # real[n_candidates, n]: min(closest, distance); NULL: not wanted
+    double *block_potential    # [n_blocks]: Σ w·D² after accept_candidate
+    void *candidate_closest    # real[n_candidates, n]: D² if that candidate were accepted; or NULL
 
 
 ctypedef struct Search:
-    # Where a running sum of w·closest reaches each of some ascending targets.
+    # Where the running sum of w·D² reaches each of some ascending targets.
     Py_ssize_t n_blocks
     Py_ssize_t n_targets
-    bint rounded               # the sum is taken in the data's type
-    const double *closest      # [n]
+    bint in_data_type          # the sum is taken in the data's type
+    const double *closest_squared  # [n]: D²
     const void *weights        # real[n] or NULL
-    const double *before       # [n_blocks + 1]: the sum where each block begins, and the last ends
+    const double *cumulative   # [n_blocks + 1]: the sum before each block, and after the last
     const double *targets      # [n_targets]
-    int64_t *found             # [n_targets]
+    int64_t *indices           # [n_targets]: rows
 
 
 ctypedef struct Batch:
-    # One step of mini-batch k-means: rows that were drawn, and centers in the data's type.
+    # One step of mini-batch k-means; centers and their weights are in the data's type.
     Rows rows
-    Centers centers
-    Py_ssize_t count           # rows of the batch
-    const int64_t *drawn       # [count]: which rows they are; NULL: all, in their order
-    int32_t *labels            # [count]
-    double *inertias           # [n_blocks]: Σ w |x - c|²
-    const void *old            # real[k, d]: centers
-    const void *weights        # real[k]: weight that each has seen
-    void *new                  # real[k, d]
-    void *new_weights          # real[k]
+    Centers centers            # the old ones
+    Py_ssize_t batch_size
+    const int64_t *batch_indices  # [batch_size]: rows of the batch; NULL: all, in their order
+    int32_t *labels            # [batch_size]
+    double *block_inertia      # [n_blocks]: Σ w |x - c|²
+    const void *old_centers    # real[k, d]
+    const void *old_weight_sums  # real[k]: weight of all rows that each center has averaged
+    void *new_centers          # real[k, d]
+    void *new_weight_sums      # real[k]

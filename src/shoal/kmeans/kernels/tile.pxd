@@ -1,18 +1,19 @@
 """The register tile: rows in lanes, centers broadcast.
 
-A tile is TILE_ROWS rows less the origin, turned so that one vector holds one
-feature of VL rows. Against it, TILE_CENTERS centers at a time,
+A tile is TILE_ROWS rows less the origin, transposed so that one vector holds one
+feature of VL rows. For TILE_CENTERS centers at a time (a micro-kernel in the sense of
+Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication") the scores
 
     v_j = |c_j|² - 2 x·c_j = |x - c_j|² - |x|²
 
-is summed in registers, by stretches of STRETCH features so that rounding errors of
-long rows stay small, and the least value, its place and the second least are kept
+are accumulated in registers, in stretches of STRETCH features so that the rounding
+errors of long rows stay small. The least score, its index and the second least are kept
 for each lane, so no distance is ever stored. Costs 2·d flops a pair, and
 5 more operations on a vector of VL pairs; reads each row once and the centers
 (k·d values, in cache) once a tile.
 
-A panel is TILE_CENTERS centers, feature by feature, already times -2. Places
-beyond the last center have norm infinity.
+A panel is TILE_CENTERS centers, feature by feature, already times -2. Positions
+after a group's last center have norm infinity.
 """
 
 from shoal.core.kernels.vec cimport (
@@ -27,47 +28,47 @@ ctypedef struct Scores:
 
 
 ctypedef struct Prefetch:
-    # The rows of the next tile. Memory has time to bring them while this one is worked on,
-    # if it is asked for a line now and then: a burst would wait for itself.
+    # The rows of the next tile, prefetched while this one is computed. Requests are spread
+    # out, since a burst would exhaust the line fill buffers and stall.
     const real *rows[TILE_ROWS]
     Py_ssize_t lines           # of 64 bytes, in all rows
     Py_ssize_t requested
     int lines_per_feature
 
 
-cdef inline Prefetch *start_prefetch(Prefetch *ahead, Py_ssize_t d,
+cdef inline Prefetch *start_prefetch(Prefetch *prefetch, Py_ssize_t d,
                                      Py_ssize_t n_panels) noexcept nogil:
-    """Spread the lines over the first two panels; short rows are asked for at once."""
+    """Spread the requests over the first two panels; request short rows at once."""
     cdef int r
-    ahead.lines = TILE_ROWS * d // (64 // sizeof(real))
-    ahead.requested = 0
-    ahead.lines_per_feature = 1 if n_panels > 1 else 2
+    prefetch.lines = TILE_ROWS * d // (64 // sizeof(real))
+    prefetch.requested = 0
+    prefetch.lines_per_feature = 1 if n_panels > 1 else 2
     if d >= 16:
-        return ahead
+        return prefetch
     for r in range(TILE_ROWS):
-        v_prefetch(ahead.rows[r])
+        v_prefetch(prefetch.rows[r])
     return NULL
 
 
-cdef inline void prefetch_lines(Prefetch *ahead) noexcept nogil:
-    """Ask for the next lines: one of each row, then the second of each, and so on."""
-    cdef Py_ssize_t stop = min(ahead.requested + ahead.lines_per_feature, ahead.lines)
-    while ahead.requested < stop:
-        v_prefetch(ahead.rows[ahead.requested % TILE_ROWS]
-                   + ahead.requested // TILE_ROWS * (64 // sizeof(real)))
-        ahead.requested += 1
+cdef inline void prefetch_lines(Prefetch *prefetch) noexcept nogil:
+    """Request the next lines: the first of every row, then the second of every row, and so on."""
+    cdef Py_ssize_t stop = min(prefetch.requested + prefetch.lines_per_feature, prefetch.lines)
+    while prefetch.requested < stop:
+        v_prefetch(prefetch.rows[prefetch.requested % TILE_ROWS]
+                   + prefetch.requested // TILE_ROWS * (64 // sizeof(real)))
+        prefetch.requested += 1
 
 
 cdef inline void accumulate_products(const real *tile, Py_ssize_t l, Py_ssize_t end,
                                      const real *panel, Py_ssize_t stride, int width,
-                                     Prefetch *ahead, Scores *v) noexcept nogil:
+                                     Prefetch *prefetch, Scores *v) noexcept nogil:
     """Add the products of features l .. end - 1."""
     cdef vreal x[TILE_VECTORS]
     cdef vreal c
     cdef int m, j
     while l < end:
-        if ahead != NULL:
-            prefetch_lines(ahead)
+        if prefetch != NULL:
+            prefetch_lines(prefetch)
         for m in range(TILE_VECTORS):
             x[m] = v_load(tile + l * TILE_ROWS + m * VL)
         for j in range(width):
@@ -78,85 +79,86 @@ cdef inline void accumulate_products(const real *tile, Py_ssize_t l, Py_ssize_t 
 
 
 cdef inline void compute_scores(const real *tile, Py_ssize_t d, const real *panel,
-                                Py_ssize_t stride, const real *norms, int width, Prefetch *ahead,
+                                Py_ssize_t stride, const real *norms, int width, Prefetch *prefetch,
                                 Scores *v) noexcept nogil:
-    """v_j of `width` centers, a constant where inlined; `stride` is a panel's."""
-    cdef Scores done
+    """v_j of the first `width` centers (a constant where inlined) of a panel `stride` wide."""
+    cdef Scores subtotal
     cdef Py_ssize_t l = STRETCH
     cdef int m, j
     for j in range(width):
         for m in range(TILE_VECTORS):
             v.value[j][m] = v_set1(norms[j])
-    accumulate_products(tile, 0, min(d, <Py_ssize_t> STRETCH), panel, stride, width, ahead, v)
+    accumulate_products(tile, 0, min(d, <Py_ssize_t> STRETCH), panel, stride, width, prefetch, v)
     while l < d:
         for j in range(width):
             for m in range(TILE_VECTORS):
-                done.value[j][m] = v.value[j][m]
+                subtotal.value[j][m] = v.value[j][m]
                 v.value[j][m] = v_set1(0)
-        accumulate_products(tile, l, min(d, l + STRETCH), panel, stride, width, ahead, v)
+        accumulate_products(tile, l, min(d, l + STRETCH), panel, stride, width, prefetch, v)
         for j in range(width):
             for m in range(TILE_VECTORS):
-                v.value[j][m] = v_add(v.value[j][m], done.value[j][m])
+                v.value[j][m] = v_add(v.value[j][m], subtotal.value[j][m])
         l += STRETCH
 
 
 ctypedef struct Nearest:
-    # The best so far of each row of a tile.
+    # Least score so far, second least, and index of the least, of each row of a tile.
     vreal best[TILE_VECTORS]
     vreal second[TILE_VECTORS]
-    vreal place[TILE_VECTORS]
+    vreal index[TILE_VECTORS]
 
 
 cdef inline void update_nearest(const real *tile, Py_ssize_t d, const real *panel,
-                                const real *norms, int width, Prefetch *ahead, vreal *number,
+                                const real *norms, int width, Prefetch *prefetch, vreal *next_index,
                                 Nearest *nearest) noexcept nogil:
-    """Bring `least` up to the first `width` centers of a panel; a constant where inlined."""
+    """Include the first `width` centers (a constant where inlined) of a panel in `nearest`."""
     cdef Scores v
     cdef int m, j
-    compute_scores(tile, d, panel, TILE_CENTERS, norms, width, ahead, &v)
+    compute_scores(tile, d, panel, TILE_CENTERS, norms, width, prefetch, &v)
     for j in range(width):
         for m in range(TILE_VECTORS):
             nearest.second[m] = v_min(nearest.second[m], v_max(v.value[j][m], nearest.best[m]))
-            nearest.place[m] = v_select_less(v.value[j][m], nearest.best[m], number[0],
-                                             nearest.place[m])
+            nearest.index[m] = v_select_less(v.value[j][m], nearest.best[m], next_index[0],
+                                             nearest.index[m])
             nearest.best[m] = v_min(v.value[j][m], nearest.best[m])
-        number[0] = v_add(number[0], v_set1(1))
+        next_index[0] = v_add(next_index[0], v_set1(1))
 
 
 cdef inline void find_nearest(const real *tile, Py_ssize_t d, const Centers *c, Py_ssize_t group,
-                              Prefetch *ahead, real *best, real *second,
-                              real *place) noexcept nogil:
-    """Least v_j, second least, and the place of the least, over the centers of a group.
+                              Prefetch *prefetch, real *best, real *second,
+                              real *index) noexcept nogil:
+    """Least v_j, second least, and the index of the least, over the centers of a group.
 
-    `place` counts from the group's first center. Equal values keep the first place;
-    where every value is NaN it is 0. `ahead` may be NULL.
+    Indices count from the group's first center. Of equal values the first index is kept;
+    where every value is NaN it is 0. `prefetch` may be NULL.
     """
     cdef Nearest nearest
-    cdef vreal number = v_set1(0)
+    cdef vreal next_index = v_set1(0)
     cdef Py_ssize_t p = c.group_panels[group], last = c.group_panels[group + 1] - 1
-    cdef Py_ssize_t rest = c.group_sizes[group] - (last - p) * TILE_CENTERS
+    cdef Py_ssize_t n_last = c.group_sizes[group] - (last - p) * TILE_CENTERS
     cdef const real *panel = <const real *> c.panels + p * TILE_CENTERS * d
-    cdef const real *norms = <const real *> c.panel_norms + p * TILE_CENTERS
+    cdef const real *norms = <const real *> c.panel_squared_norms + p * TILE_CENTERS
     cdef int m
     for m in range(TILE_VECTORS):
         nearest.best[m] = v_set1(REAL_INF)
         nearest.second[m] = v_set1(REAL_INF)
-        nearest.place[m] = v_set1(0)
+        nearest.index[m] = v_set1(0)
     while p < last:
-        if ahead != NULL and ahead.requested < ahead.lines:
-            update_nearest(tile, d, panel, norms, TILE_CENTERS, ahead, &number, &nearest)
+        if prefetch != NULL and prefetch.requested < prefetch.lines:
+            update_nearest(tile, d, panel, norms, TILE_CENTERS, prefetch, &next_index, &nearest)
         else:
-            update_nearest(tile, d, panel, norms, TILE_CENTERS, NULL, &number, &nearest)
+            update_nearest(tile, d, panel, norms, TILE_CENTERS, NULL, &next_index, &nearest)
         panel += TILE_CENTERS * d
         norms += TILE_CENTERS
         p += 1
-    if rest <= TILE_CENTERS // 3:
-        update_nearest(tile, d, panel, norms, TILE_CENTERS // 3, ahead, &number, &nearest)
-    elif rest <= 2 * (TILE_CENTERS // 3):
-        update_nearest(tile, d, panel, norms, 2 * (TILE_CENTERS // 3), ahead, &number, &nearest)
+    if n_last <= TILE_CENTERS // 3:
+        update_nearest(tile, d, panel, norms, TILE_CENTERS // 3, prefetch, &next_index, &nearest)
+    elif n_last <= 2 * (TILE_CENTERS // 3):
+        update_nearest(tile, d, panel, norms, 2 * (TILE_CENTERS // 3), prefetch, &next_index,
+                       &nearest)
     else:
-        update_nearest(tile, d, panel, norms, TILE_CENTERS, ahead, &number, &nearest)
+        update_nearest(tile, d, panel, norms, TILE_CENTERS, prefetch, &next_index, &nearest)
     for m in range(TILE_VECTORS):
         v_store(best + m * VL, nearest.best[m])
         v_store(second + m * VL, nearest.second[m])
-        v_store(place + m * VL, nearest.place[m])
+        v_store(index + m * VL, nearest.index[m])

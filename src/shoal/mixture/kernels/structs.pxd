@@ -1,48 +1,52 @@
-"""The arguments of the kernels of mixtures: see structs.pxd."""
+"""The arguments of the kernels of mixtures.
+
+Symbols: π, μ, Σ a component's weight, mean and covariance, U the factor of its precision
+Σ⁻¹ = U Uᵀ; w a row's weight, r its responsibilities (Bishop 2006, chapter 9).
+"""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.kernels.structs cimport Rows
 
 
-ctypedef struct Exact:
-    # The components in float64, for rows that two of them suit equally well; NULL: not needed.
+ctypedef struct ExactComponents:
+    # The components in float64, which decide near-ties between them.
     const double *means        # [k, d]
-    const double *factors      # as GaussianMixture.precisions_cholesky_, over √2
-    Py_ssize_t step            # from one component's factors to the next one's; 0: all alike
-    bint diagonal              # factors are [k, d], not [k, d, d]
+    const double *factors      # U / √2: [k, d, d], [d, d] where tied, [k, d] where diagonal
+    Py_ssize_t factor_stride   # from one component's factor to the next one's; 0: they share one
+    bint is_diagonal           # factors are [k, d]
     const double *constants    # [k]
     const double *center       # [d]: any point amid the means
-    double reach               # the largest |mean - center|
-    double size                # the largest Frobenius norm of a component's factors
-    double largest             # of the constants
-    double height              # the largest magnitude of a constant
+    double radius              # max |mean - center|
+    double max_factor_norm     # the largest Frobenius norm of a component's factor
+    double max_constant
+    double max_abs_constant
 
 
-ctypedef struct Mixture:
-    # One pass of EM: densities, responsibilities, and the partial sums of the M-step.
+ctypedef struct EStep:
+    # One pass over the rows: log probabilities, responsibilities, and moments for the M-step.
     #
     # log (π_j N(x; μ_j, Σ_j)) = constant_j - |(x - reference_j) F_j - shift_j|², where F_j is
-    # the factor of the precision over √2, and shift_j what the reference, which is the mean
-    # as the data's type can hold it, still lacks.
+    # U_j / √2, reference_j the mean rounded to the data's type or any other point, and shift_j
+    # = (μ_j - reference_j) F_j.
     Rows rows
-    bint narrow                # rows and weights are float32, to be widened as they are taken
+    bint widens_rows           # rows and weights are float32, `real` is double
     Py_ssize_t k
-    Py_ssize_t chunk           # rows whose responsibilities are held together: whole tiles
-    const void *reference      # real[k, d + 8]
-    const void *factors        # real[k, n_factors], in the order that the kernel reads
-    Py_ssize_t n_factors
+    Py_ssize_t chunk_rows      # rows whose responsibilities are held at a time: whole tiles
+    const void *reference      # real[k, d + 8]: the moments are about these points
+    const void *factors        # real[k, factor_size], in the order that the kernel reads
+    Py_ssize_t factor_size
     const void *shifts         # real[k, d]
     const void *constants      # real[k]
-    const int32_t *labels      # [n]: responsibilities are 1 here, 0 elsewhere; NULL: as above
-    const void *given          # real[n, k]: responsibilities; NULL: as above
+    const int32_t *given_labels  # [n]: responsibilities are 1 here, 0 elsewhere; NULL: as above
+    const void *given_resp     # real[n, k]: responsibilities; NULL: as above
     double *moments            # [n_blocks, k, n_moments]; NULL: not wanted
     Py_ssize_t n_moments
-    double *totals             # [n_blocks, 4]: Σ w log p(x), Σ w r log r, and two of no use
-    void *log_norm             # real[n]: log p(x); NULL: not wanted
-    void *posterior            # real[n, k]: responsibilities; NULL: not wanted
-    int64_t *assigned          # [n]: the likeliest component; NULL: not wanted
-    Exact exact
+    double *totals             # [n_blocks, 4]: Σ w log p(x), Σ w r log r, and two unused
+    void *log_prob_norm        # real[n]: log p(x); NULL: not wanted
+    void *resp                 # real[n, k]: responsibilities; NULL: not wanted
+    int64_t *labels            # [n]: the component with the largest one; NULL: not wanted
+    ExactComponents exact      # for `labels` only
 
 
 ctypedef struct Elementwise:
@@ -52,28 +56,28 @@ ctypedef struct Elementwise:
     Py_ssize_t n
 
 
-ctypedef struct Estimation:
-    # From moments about references to means and to moments about these.
+ctypedef struct MStep:
+    # From moments about reference points to means and to moments about these.
     Py_ssize_t d
-    bint diagonal              # second moments are [k, d], not [k, d, d]
-    bint divide                # they become covariances, with `added` to variances
+    bint is_diagonal           # second moments are [k, d], not [k, d, d]
+    bint divides_by_nk         # second moments become covariances, with reg_covar added
     double eps                 # added to weights
-    double added
-    double rounding            # of a mean: what it makes of a constant feature is no variance
-    double digits              # how much of a variance may be cancelled before digits are lost
-    const double *weight       # [k]
-    const double *first        # [k, d]
-    double *second             # NULL: not taken
+    double reg_covar           # added to variances
+    double mean_rounding       # relative; a deviation of so little of the mean counts as none
+    double max_cancellation    # N delta² / variance beyond which digits count as lost
+    const double *weight       # [k]: Σ w r
+    const double *first        # [k, d]: Σ w r t
+    double *second             # Σ w r t tᵀ; NULL: not taken
     const double *reference    # [k, d]
     double *nk                 # [k]
     double *delta              # [k, d]: mean - reference
     double *means              # [k, d]
-    uint8_t *lost              # [k]: whether digits were lost
+    uint8_t *lost_digits       # [k]: whether too many were lost
 
 
-ctypedef struct Factors:
-    # From covariances to upper triangular factors of their inverses.
+ctypedef struct Cholesky:
+    # From covariances to the upper triangular factors U of their inverses U Uᵀ.
     Py_ssize_t d
     const double *covariances  # [k, d, d]
     double *factors            # [k, d, d]
-    uint8_t *definite          # [k]: whether a covariance is positive definite
+    uint8_t *is_definite       # [k]: whether the covariance is positive definite

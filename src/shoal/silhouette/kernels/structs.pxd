@@ -1,53 +1,54 @@
 """The arguments of the kernels of silhouettes.
 
-Pointers to the data's own type are `void *`, as in structs.pxd.
+Pointers to the data's own type are `void *`, as in core/kernels/structs.pxd.
 """
 
 from libc.stdint cimport int32_t, int64_t
 
 from shoal.core.kernels.structs cimport Rows
-from shoal.space.kernels.structs cimport Packed
+from shoal.space.kernels.structs cimport PackedTiles
 
 
 ctypedef struct Clusters:
-    # Rows sorted by cluster: places starts[c] .. starts[c + 1] - 1 are those of cluster c.
+    # Rows sorted by cluster: positions starts[c] .. starts[c + 1] - 1 are those of cluster c.
     Py_ssize_t n
     Py_ssize_t k
-    const int64_t *starts      # [k + 1]
-    const int32_t *labels      # [n], by row
-    const int64_t *order       # [n]: row of each place
-    const double *weights      # [n], by row; NULL where all are 1
-    const double *totals       # [k]: sum of the weights of a cluster
-    double *out                # [n]: silhouette of each row
+    const int64_t *starts          # [k + 1]
+    const int32_t *labels          # [n], by row
+    const int64_t *order           # [n]: the row at each position
+    const double *weights          # [n], by row; NULL where all are 1
+    const double *cluster_weights  # [k]: sum of the weights of a cluster
+    double *silhouettes            # [n], by row
 
 
-ctypedef struct Pairs:
+ctypedef struct PairwiseSums:
+    # Distances of all pairs, summed by row and cluster.
     Clusters clusters
-    Packed packed
-    const int32_t *place_labels    # [n]
-    const void *place_weights      # real[tiles, TILE_ROWS]
-    Py_ssize_t chunk           # places that are met by others together, a multiple of TILE_ROWS
+    PackedTiles tiles
+    const int32_t *sorted_labels   # [n], by position
+    const void *sorted_weights     # real[n_tiles, TILE_ROWS], by position
+    Py_ssize_t chunk_rows          # a multiple of TILE_ROWS
     Py_ssize_t n_chunks
-    Py_ssize_t turn            # which chunks meet: see silhouette.pyx
-    double *sums               # [n, k], by place: weighted distances to each cluster
+    Py_ssize_t round               # decides which chunks are paired: see silhouette.pyx
+    double *sums                   # [n, k], by position: weighted distances to each cluster
 
 
-ctypedef struct Means:
-    # Clusters by their means: all that sums of squared distances need.
+ctypedef struct ClusterMeans:
+    # Means and inertias: all that sums of squared distances to a cluster need.
     Rows rows
     Clusters clusters
-    bint cosine                # rows are divided by their length
-    double scale               # a power of two, of the rows less the origin
-    Py_ssize_t width           # features of a mean: d, or d + 1 where cosine
-    Py_ssize_t padded          # k, rounded up to LANES
-    double *columns            # [width, padded]
-    double *spreads            # [k]: Σ w |x - mean|²
-    double *zeros              # [k]: weight of rows of zeros
+    bint cosine                    # rows are divided by their length
+    double scale                   # a power of two, of the rows less the origin
+    Py_ssize_t width               # features of a mean: d, or d + 1 where cosine
+    Py_ssize_t padded_k            # k, rounded up to LANES
+    double *means                  # [width, padded_k]
+    double *inertias               # [k]: Σ w |x - mean|²
+    double *zero_row_weights       # [k]: sum of the weights of rows of zeros
 
 
-ctypedef struct Distances:
-    # Distances of some rows to all: dense, or the nonzeros of CSR data.
+ctypedef struct DistanceChunk:
+    # Given distances of some rows to all rows: dense, or the stored values of CSR data.
     Rows rows
     Clusters clusters
-    Py_ssize_t first           # the row that they begin with
-    double *least              # [n_blocks]: the least distance; NaN: one may not be finite
+    Py_ssize_t first_row           # the row whose distances come first
+    double *min_distances          # [n_blocks]: NaN where a distance may not be finite

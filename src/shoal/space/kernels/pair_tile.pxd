@@ -1,61 +1,65 @@
-"""Distances of a tile of rows in lanes to rows broadcast, both from the same packed copy.
+"""Distances between the rows of a tile, one in each lane, and rows broadcast to all lanes.
 
-Rows are packed TILE_ROWS together, feature by feature, so that one vector holds one
-feature of VL rows; a row is broadcast out of the same place. Four forms:
+Both come from one packed copy (pack_tiles.pyx): TILE_ROWS rows to a tile, feature by feature,
+so that a vector holds one feature of VL rows. A register block of TILE_VECTORS vectors of the
+tile and `width` broadcast rows accumulates
 
     Σ (x - y)²   (EUCLIDEAN, then its root; SQEUCLIDEAN)        3 flops a feature and pair
     Σ |x - y|    (MANHATTAN)                                    3
     max |x - y|  (CHEBYSHEV)                                    3
-    |x|² + |y|² - 2 x·y, where `products` is set                2
+    |x|² + |y|² - 2 x·y, where `uses_dot_products` is set       2
 
-The first three lose nothing to where the rows lie: a difference of two values is
-rounded once, and everything added is positive. The last cancels. Its error is at
-most 2 (D + 4) u (|x|² + |y|²), with u the unit roundoff and D the longest chain of
-additions (features are summed in stretches), and about √D of that in the mean; where
-the value is below CLOSE (|x|² + |y|²), the pair is computed again by the first form.
-So its relative error stays below 2 (D + 4) u / CLOSE: 1e-10 (float64), and in float32
-3e-4 at the worst and 2e-5 in the mean, where d is thousands.
+The accuracy of the first three does not depend on where the rows lie: a difference of two
+values is rounded once, and all terms are positive. The last cancels. Its error is at most
+2 (D + 4) u (|x|² + |y|²), with u the unit roundoff and D the longest chain of additions
+(features are summed STRETCH at a time), and about √D of that in the mean; where the value is
+below c (|x|² + |y|²), c = SHOAL_CANCELLATION, the pair is computed again by differences. So
+its relative error stays below 2 (D + 4) u / c: 1e-10 (float64), and in float32 3e-4 at the
+worst and 2e-5 in the mean, where d is thousands. Rows are packed less their mean o then, which
+rounds each value by at most u |x - o|.
 
-Both orders of a pair have the same bits: each operation is symmetric, and what is
-computed again is chosen pair by pair.
+d(x, y) and d(y, x) have the same bits: each operation is symmetric, and whether a pair is
+computed again depends on that pair alone.
 """
 
 from shoal.core.kernels.vec cimport (
     REAL_MIN, STRETCH, TILE_ROWS, TILE_VECTORS, VL, real, v_abs, v_add, v_fma, v_less_mask, v_load,
     v_max, v_min, v_mul, v_select_less, v_set1, v_sqrt, v_sqrt_newton, v_sub, vreal,
 )
-from shoal.space.kernels.structs cimport CHEBYSHEV, EUCLIDEAN, MANHATTAN, Packed
+from shoal.space.kernels.structs cimport CHEBYSHEV, EUCLIDEAN, MANHATTAN, PackedTiles
 
 cdef extern from *:
     """
     #include "vec.h"
     enum {
     #if VBYTES == 64
-        PAIRS = 8 /* rows broadcast together: 16 of 32 registers add up */
+        BROADCAST_ROWS = 8 /* rows of a register block: 16 of 32 registers accumulate */
     #elif VBYTES == SHOAL_REAL
-        PAIRS = 2 /* no vectors: a tile has two rows */
+        BROADCAST_ROWS = 2 /* no vectors: a tile has two rows */
     #else
-        PAIRS = 4
+        BROADCAST_ROWS = 4
     #endif
     };
     #if SHOAL_REAL == 4
-    #define SHOAL_CLOSE 0.0625f
+    #define SHOAL_CANCELLATION 0.0625f
     #else
-    #define SHOAL_CLOSE 1e-3
+    #define SHOAL_CANCELLATION 1e-3
     #endif
     """
     enum:
-        PAIRS
-    real SHOAL_CLOSE
+        BROADCAST_ROWS
+    real SHOAL_CANCELLATION
 
 
-ctypedef struct Distance:
-    vreal of[PAIRS][TILE_VECTORS]
+ctypedef struct DistanceBlock:
+    # A register block: value [j][m] belongs to broadcast row j and vector m of the tile.
+    vreal values[BROADCAST_ROWS][TILE_VECTORS]
 
 
-cdef inline void differences(const real *tile, Py_ssize_t l, Py_ssize_t end, const real *others,
-                             int width, int form, Distance *v) noexcept nogil:
-    """Add (x - y)² or |x - y| of features l .. end - 1, or find the largest |x - y|."""
+cdef inline void accumulate_differences(const real *tile, Py_ssize_t l, Py_ssize_t end,
+                                        const real *broadcast, int width, int metric,
+                                        DistanceBlock *acc) noexcept nogil:
+    """Add (x - y)² or |x - y| of features l .. end - 1, or take the largest |x - y|."""
     cdef vreal x[TILE_VECTORS]
     cdef vreal y, e
     cdef int m, j
@@ -63,20 +67,21 @@ cdef inline void differences(const real *tile, Py_ssize_t l, Py_ssize_t end, con
         for m in range(TILE_VECTORS):
             x[m] = v_load(tile + l * TILE_ROWS + m * VL)
         for j in range(width):
-            y = v_set1(others[l * TILE_ROWS + j])
+            y = v_set1(broadcast[l * TILE_ROWS + j])
             for m in range(TILE_VECTORS):
                 e = v_sub(x[m], y)
-                if form == MANHATTAN:
-                    v.of[j][m] = v_add(v.of[j][m], v_abs(e))
-                elif form == CHEBYSHEV:
-                    v.of[j][m] = v_max(v.of[j][m], v_abs(e))
+                if metric == MANHATTAN:
+                    acc.values[j][m] = v_add(acc.values[j][m], v_abs(e))
+                elif metric == CHEBYSHEV:
+                    acc.values[j][m] = v_max(acc.values[j][m], v_abs(e))
                 else:
-                    v.of[j][m] = v_fma(e, e, v.of[j][m])
+                    acc.values[j][m] = v_fma(e, e, acc.values[j][m])
         l += 1
 
 
-cdef inline void dot_products(const real *tile, Py_ssize_t l, Py_ssize_t end, const real *others,
-                              int width, Distance *v) noexcept nogil:
+cdef inline void accumulate_dot_products(const real *tile, Py_ssize_t l, Py_ssize_t end,
+                                         const real *broadcast, int width,
+                                         DistanceBlock *acc) noexcept nogil:
     """Add x·y over features l .. end - 1."""
     cdef vreal x[TILE_VECTORS]
     cdef vreal y
@@ -85,109 +90,118 @@ cdef inline void dot_products(const real *tile, Py_ssize_t l, Py_ssize_t end, co
         for m in range(TILE_VECTORS):
             x[m] = v_load(tile + l * TILE_ROWS + m * VL)
         for j in range(width):
-            y = v_set1(others[l * TILE_ROWS + j])
+            y = v_set1(broadcast[l * TILE_ROWS + j])
             for m in range(TILE_VECTORS):
-                v.of[j][m] = v_fma(x[m], y, v.of[j][m])
+                acc.values[j][m] = v_fma(x[m], y, acc.values[j][m])
         l += 1
 
 
-cdef inline void add_up(const real *tile, Py_ssize_t d, const real *others, int width, int form,
-                        bint products, Distance *v) noexcept nogil:
-    """All features, by stretches; `width`, `form` and `products` are constants where inlined."""
-    cdef Distance done
+cdef inline void accumulate_features(const real *tile, Py_ssize_t d, const real *broadcast,
+                                     int width, int metric, bint uses_dot_products,
+                                     DistanceBlock *acc) noexcept nogil:
+    """Sums over all features, STRETCH at a time.
+
+    `width`, `metric` and `uses_dot_products` are constants where this is inlined.
+    """
+    cdef DistanceBlock previous
     cdef Py_ssize_t l = STRETCH, end
     cdef int m, j
     for j in range(width):
         for m in range(TILE_VECTORS):
-            v.of[j][m] = v_set1(0)
+            acc.values[j][m] = v_set1(0)
     end = min(d, <Py_ssize_t> STRETCH)
-    if products:
-        dot_products(tile, 0, end, others, width, v)
+    if uses_dot_products:
+        accumulate_dot_products(tile, 0, end, broadcast, width, acc)
     else:
-        differences(tile, 0, end, others, width, form, v)
+        accumulate_differences(tile, 0, end, broadcast, width, metric, acc)
     while l < d:
         end = min(d, l + STRETCH)
         for j in range(width):
             for m in range(TILE_VECTORS):
-                done.of[j][m] = v.of[j][m]
-                v.of[j][m] = v_set1(0)
-        if products:
-            dot_products(tile, l, end, others, width, v)
+                previous.values[j][m] = acc.values[j][m]
+                acc.values[j][m] = v_set1(0)
+        if uses_dot_products:
+            accumulate_dot_products(tile, l, end, broadcast, width, acc)
         else:
-            differences(tile, l, end, others, width, form, v)
+            accumulate_differences(tile, l, end, broadcast, width, metric, acc)
         for j in range(width):
             for m in range(TILE_VECTORS):
-                v.of[j][m] = v_add(v.of[j][m], done.of[j][m])
+                acc.values[j][m] = v_add(acc.values[j][m], previous.values[j][m])
         l += STRETCH
 
 
-cdef inline void from_products(const Packed *p, Py_ssize_t t, Py_ssize_t place, int width,
-                               const real *tile, const real *others, Distance *v) noexcept nogil:
-    """|x - y|² of x·y, by differences where that would cancel."""
-    cdef const real *norms = <const real *> p.norms
-    cdef Distance direct
-    cdef Distance both
-    cdef vreal close = v_set1(SHOAL_CLOSE), two = v_set1(-2)
-    cdef unsigned near = 0
+cdef inline void convert_dot_products(const PackedTiles *p, Py_ssize_t t, Py_ssize_t position,
+                                      int width, const real *tile, const real *broadcast,
+                                      DistanceBlock *acc) noexcept nogil:
+    """acc = |x - y|² where it was x·y; computed by differences where that would cancel."""
+    cdef const real *norms = <const real *> p.squared_norms
+    cdef DistanceBlock by_differences
+    cdef DistanceBlock norm_sums
+    cdef vreal threshold = v_set1(SHOAL_CANCELLATION), minus_two = v_set1(-2)
+    cdef unsigned cancelled = 0
     cdef int m, j
     for j in range(width):
         for m in range(TILE_VECTORS):
-            both.of[j][m] = v_add(v_load(norms + t * TILE_ROWS + m * VL),
-                                  v_set1(norms[place + j]))
-            v.of[j][m] = v_fma(two, v.of[j][m], both.of[j][m])
-            near |= v_less_mask(v.of[j][m], v_mul(close, both.of[j][m]))
-    if near:
-        add_up(tile, p.d, others, width, EUCLIDEAN, False, &direct)
+            norm_sums.values[j][m] = v_add(v_load(norms + t * TILE_ROWS + m * VL),
+                                           v_set1(norms[position + j]))
+            acc.values[j][m] = v_fma(minus_two, acc.values[j][m], norm_sums.values[j][m])
+            cancelled |= v_less_mask(acc.values[j][m], v_mul(threshold, norm_sums.values[j][m]))
+    if cancelled:
+        accumulate_features(tile, p.d, broadcast, width, EUCLIDEAN, False, &by_differences)
         for j in range(width):
             for m in range(TILE_VECTORS):
-                v.of[j][m] = v_select_less(v.of[j][m], v_mul(close, both.of[j][m]),
-                                           direct.of[j][m], v.of[j][m])
+                acc.values[j][m] = v_select_less(
+                    acc.values[j][m], v_mul(threshold, norm_sums.values[j][m]),
+                    by_differences.values[j][m], acc.values[j][m])
 
 
-cdef inline void roots(int width, Distance *v) noexcept nogil:
-    cdef vreal least = v.of[0][0]
+cdef inline void take_square_roots(int width, DistanceBlock *acc) noexcept nogil:
+    """Roots by Newton's steps where all values are normal, else by the divider."""
+    cdef vreal smallest = acc.values[0][0]
     cdef int m, j
     for j in range(width):
         for m in range(TILE_VECTORS):
-            least = v_min(least, v.of[j][m])
-    if v_less_mask(least, v_set1(REAL_MIN)):
+            smallest = v_min(smallest, acc.values[j][m])
+    if v_less_mask(smallest, v_set1(REAL_MIN)):
         for j in range(width):
             for m in range(TILE_VECTORS):
-                v.of[j][m] = v_sqrt(v.of[j][m])
+                acc.values[j][m] = v_sqrt(acc.values[j][m])
     else:
         for j in range(width):
             for m in range(TILE_VECTORS):
-                v.of[j][m] = v_sqrt_newton(v.of[j][m])
+                acc.values[j][m] = v_sqrt_newton(acc.values[j][m])
 
 
-cdef inline void measure(const Packed *p, Py_ssize_t t, Py_ssize_t place, int width,
-                         Distance *v) noexcept nogil:
-    """Distances of the rows of tile t to those at `place` .. place + width - 1, all in one tile.
+cdef inline void compute_distances(const PackedTiles *p, Py_ssize_t t, Py_ssize_t position,
+                                   int width, DistanceBlock *acc) noexcept nogil:
+    """Distances of the rows of tile t to those at position .. position + width - 1.
 
-    `width` is PAIRS or 1.
+    The latter lie in one tile; `width` is BROADCAST_ROWS or 1.
     """
-    cdef const real *tile = <const real *> p.x + t * p.d * TILE_ROWS
-    cdef const real *others = (<const real *> p.x + place // TILE_ROWS * p.d * TILE_ROWS
-                               + place % TILE_ROWS)
+    cdef const real *tile = <const real *> p.tiles + t * p.d * TILE_ROWS
+    cdef const real *broadcast = (<const real *> p.tiles
+                                  + position // TILE_ROWS * p.d * TILE_ROWS
+                                  + position % TILE_ROWS)
     cdef int m, j
-    if p.form == MANHATTAN:
-        add_up(tile, p.d, others, width, MANHATTAN, False, v)
+    if p.metric == MANHATTAN:
+        accumulate_features(tile, p.d, broadcast, width, MANHATTAN, False, acc)
         return
-    if p.form == CHEBYSHEV:
+    if p.metric == CHEBYSHEV:
         for j in range(width):
             for m in range(TILE_VECTORS):
-                v.of[j][m] = v_set1(0)
-        differences(tile, 0, p.d, others, width, CHEBYSHEV, v)
+                acc.values[j][m] = v_set1(0)
+        accumulate_differences(tile, 0, p.d, broadcast, width, CHEBYSHEV, acc)
         return
-    if p.products:
-        add_up(tile, p.d, others, width, EUCLIDEAN, True, v)
-        from_products(p, t, place, width, tile, others, v)
+    if p.uses_dot_products:
+        accumulate_features(tile, p.d, broadcast, width, EUCLIDEAN, True, acc)
+        convert_dot_products(p, t, position, width, tile, broadcast, acc)
     else:
-        add_up(tile, p.d, others, width, EUCLIDEAN, False, v)
-    if p.form == EUCLIDEAN:
-        roots(width, v)
+        accumulate_features(tile, p.d, broadcast, width, EUCLIDEAN, False, acc)
+    if p.metric == EUCLIDEAN:
+        take_square_roots(width, acc)
 
 
-cdef inline int together(Py_ssize_t place, Py_ssize_t stop) noexcept nogil:
-    """How many rows from `place` on can be broadcast together: PAIRS in one tile, or 1."""
-    return PAIRS if place + PAIRS <= stop and place % TILE_ROWS + PAIRS <= TILE_ROWS else 1
+cdef inline int choose_width(Py_ssize_t position, Py_ssize_t stop) noexcept nogil:
+    """Rows to broadcast from `position` on: BROADCAST_ROWS if they lie in one tile, else 1."""
+    return (BROADCAST_ROWS if position + BROADCAST_ROWS <= stop
+            and position % TILE_ROWS + BROADCAST_ROWS <= TILE_ROWS else 1)

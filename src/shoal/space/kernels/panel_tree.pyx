@@ -1,23 +1,25 @@
 """The nearest cluster, or the nearest point of another component, by a tree of panels.
 
-For a point q, the least of
+For a query point q, the least of
 
     d(q, p) = |q - p|² · 2 s(q) s(p) / (s(q) + s(p))   (Ward)      or      |q - p|²
 
-over all points p of another owner. With the lightness a = 1 / (2 s), or a(q) = 1 and
-a(p) = 0, d(q, p) <= r where |q - p|² <= r (a(q) + a(p)).
+over all points p of another component, a single cluster of s points for Ward's criterion.
+With a factor a(q) = 1 / (2 s(q)), or a(q) = 1 and a(p) = 0 for squared distances,
+d(q, p) <= r where |q - p|² <= r (a(q) + a(p)).
 
-Points lie in the leaves of a balanced tree, PANEL in each; a leaf is set against a leaf,
-ROWS points of one against vectors of the other, unless the boxes around them are too far
-apart, or all their points have one owner. So it costs at most 3·n·d flops a point, and
-where the dimension is low far less (Bentley 1975).
+Points lie in the leaves of a balanced tree (Bentley 1975), PANEL in each. The search goes over
+pairs of leaves: a leaf of query points descends the tree, the nearer child first, and is
+compared with another leaf, ROWS points with vectors of the other's, unless their bounding boxes
+are too far apart, or all their points are of one component (as in the dual-tree algorithm of
+March, Ram & Gray 2010). So it costs at most 3·n·d flops a point, and in low dimensions far less.
 
 |q - p|² is summed feature by feature with plain operations, each of which rounds once:
 it has the same bits everywhere, those of scikit-learn's distances. So have the squared
 distances of boxes, and rounding is monotone: a box is never nearer than its points, and
-no margin is needed. Only Ward's factor is applied in another way while searching: REACH
-covers its few roundings. What lies beyond a bound by less than LOOSE is found too, so that
-ties with it are seen.
+no margin is needed. Only Ward's factor is applied in another way while searching:
+ROUNDING_MARGIN covers its few roundings. Points beyond a bound by less than TIE_MARGIN are
+found too, so that ties with it are seen.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -28,7 +30,7 @@ from shoal.core.kernels.vec cimport (
     REAL_INF, VL, lowest_bit, real, v_abs, v_add, v_load, v_max, v_min, v_mul, v_not_greater_mask,
     v_select_less, v_set1, v_store, v_sub, vreal,
 )
-from shoal.space.kernels.select cimport part
+from shoal.space.kernels.select cimport select_kth
 from shoal.space.kernels.structs cimport PANEL, NearestOther, PanelTree
 
 cdef extern from *:
@@ -39,309 +41,317 @@ cdef extern from *:
         VECTORS
 
 cdef enum:
-    ROWS = 4       # points of a leaf that are set against another leaf together
-    MANY = 3       # points within reach of which the nearest is sought first
-    SOME = 8       # features between two looks whether any pair is within reach
-    DEEPEST = 64   # levels of a tree
+    ROWS = 4            # query points that are compared with another leaf together
+    TIGHTEN_ABOVE = 3   # points within the bound, of which the least distance lowers it first
+    CHECK_EVERY = 8     # features between two checks whether any pair is within its bound
+    MAX_DEPTH = 64      # levels of a tree
 
-cdef double REACH = 1 + 2.0**-46
-cdef double LOOSE = 1 + 2.0**-48
-cdef double FURTHER = 1.5  # times a bound: who has found somebody there looks less often later
-cdef double LEAST = 2.0**-1074  # so that what lies at a bound of zero is within it
+cdef double ROUNDING_MARGIN = 1 + 2.0**-46
+cdef double TIE_MARGIN = 1 + 2.0**-48
+cdef double BOUND_SLACK = 1.5  # times a component's bound: what is found spares later searches
+cdef double SMALLEST = 2.0**-1074  # so that points at a bound of zero are within it
 
 
-cdef inline Py_ssize_t begins(const PanelTree *t, Py_ssize_t node, Py_ssize_t width) noexcept nogil:
+cdef inline Py_ssize_t node_start(const PanelTree *t, Py_ssize_t node,
+                                  Py_ssize_t width) noexcept nogil:
     """The first point of a node of the level that is `width` nodes wide.
 
-    Panels are dealt out, not points: a leaf has one or none, and only the last is not full.
+    Whole panels are distributed: a leaf has one or none, and only the last may not be full.
     """
     return min(t.n, node * ((t.n + PANEL - 1) // PANEL) // width * PANEL)
 
 
-cdef void split(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                void *scratch) noexcept nogil:
+cdef void split_panel_nodes(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                            void *scratch) noexcept nogil:
     """Halve the points of nodes start .. stop - 1 of a level along their widest feature.
 
-    Costs 2·d flops a point for the box, about 3 swaps for the median. Scratch: the box, and
-    as many numbers as a node has points.
+    Costs 2·d flops a point for the bounding box, about 3 swaps for the median. Scratch: the
+    box, and as many numbers as a node has points.
     """
     cdef PanelTree *t = <PanelTree *> args
     cdef Py_ssize_t d = t.d, width = <Py_ssize_t> 1 << t.level, node, i, l, widest
     cdef Py_ssize_t low, half, high
     cdef const double *x
-    cdef double *lows = <double *> scratch
-    cdef double *highs = lows + d
-    cdef double *keys = highs + d
+    cdef double *lower = <double *> scratch
+    cdef double *upper = lower + d
+    cdef double *keys = upper + d
     for node in range(start, stop):
-        low = begins(t, node, width)
-        high = begins(t, node + 1, width)
-        half = begins(t, 2 * node + 1, 2 * width)
+        low = node_start(t, node, width)
+        high = node_start(t, node + 1, width)
+        half = node_start(t, 2 * node + 1, 2 * width)
         if not low < half < high:
             continue
         for l in range(d):
-            lows[l] = REAL_INF
-            highs[l] = -REAL_INF
+            lower[l] = REAL_INF
+            upper[l] = -REAL_INF
         for i in range(low, high):
             x = t.x + t.order[i] * d
             for l in range(d):
-                lows[l] = min(lows[l], x[l])
-                highs[l] = max(highs[l], x[l])
+                lower[l] = min(lower[l], x[l])
+                upper[l] = max(upper[l], x[l])
         widest = 0
         for l in range(1, d):
-            if highs[l] - lows[l] > highs[widest] - lows[widest]:
+            if upper[l] - lower[l] > upper[widest] - lower[widest]:
                 widest = l
         for i in range(low, high):
             keys[i - low] = t.x[t.order[i] * d + widest]
-        part(keys, t.order + low, high - low, half - low)
+        select_kth(keys, t.order + low, high - low, half - low)
 
 
-cdef inline void combine(PanelTree *t, Py_ssize_t node) noexcept nogil:
-    """A node from its two children."""
+cdef inline void update_inner_node(PanelTree *t, Py_ssize_t node) noexcept nogil:
+    """Bounding box, factor and component of a node from its two children."""
     cdef Py_ssize_t d = t.d, l, a = 2 * node, b = 2 * node + 1
     for l in range(d):
-        t.lows[node * d + l] = min(t.lows[a * d + l], t.lows[b * d + l])
-        t.highs[node * d + l] = max(t.highs[a * d + l], t.highs[b * d + l])
-    t.lightest[node] = max(t.lightest[a], t.lightest[b])
-    # -2: no points at all
-    if t.only[a] == t.only[b] or t.only[b] == -2:
-        t.only[node] = t.only[a]
+        t.box_lower[node * d + l] = min(t.box_lower[a * d + l], t.box_lower[b * d + l])
+        t.box_upper[node * d + l] = max(t.box_upper[a * d + l], t.box_upper[b * d + l])
+    t.max_half_inverse_size[node] = max(t.max_half_inverse_size[a], t.max_half_inverse_size[b])
+    # -2: no point
+    if t.node_component[a] == t.node_component[b] or t.node_component[b] == -2:
+        t.node_component[node] = t.node_component[a]
     else:
-        t.only[node] = t.only[b] if t.only[a] == -2 else -1
+        t.node_component[node] = t.node_component[b] if t.node_component[a] == -2 else -1
 
 
-cdef void enclose(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                  void *scratch) noexcept nogil:
-    """Boxes, lightness and owner of leaves start .. stop - 1: one read of their panels."""
+cdef void compute_leaf_boxes(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                             void *scratch) noexcept nogil:
+    """Boxes, factors and components of leaves start .. stop - 1: one read of their panels."""
     cdef PanelTree *t = <PanelTree *> args
     cdef Py_ssize_t d = t.d, leaf, node, l, i
     cdef const double *panel
-    cdef const double *owners
-    cdef double low, high, lightest
-    cdef int32_t only
+    cdef const double *components
+    cdef double low, high, max_factor
+    cdef int32_t component
     for leaf in range(start, stop):
         node = t.leaves + leaf
-        owners = t.owners + leaf * PANEL
-        only = -2
-        lightest = 0
+        components = t.components + leaf * PANEL
+        component = -2
+        max_factor = 0
         for i in range(PANEL):
-            if owners[i] >= 0:
-                lightest = max(lightest, t.lightness[leaf * PANEL + i])
-                if only == -2:
-                    only = <int32_t> owners[i]
-                elif only != owners[i]:
-                    only = -1
-        t.only[node] = only
-        t.lightest[node] = lightest
+            if components[i] >= 0:
+                max_factor = max(max_factor, t.half_inverse_size[leaf * PANEL + i])
+                if component == -2:
+                    component = <int32_t> components[i]
+                elif component != components[i]:
+                    component = -1
+        t.node_component[node] = component
+        t.max_half_inverse_size[node] = max_factor
         for l in range(d):
             panel = t.panels + (leaf * d + l) * PANEL
             low = REAL_INF
             high = -REAL_INF
             for i in range(PANEL):
-                if owners[i] >= 0:
+                if components[i] >= 0:
                     low = min(low, panel[i])
                     high = max(high, panel[i])
-            t.lows[node * d + l] = low
-            t.highs[node * d + l] = high
+            t.box_lower[node * d + l] = low
+            t.box_upper[node * d + l] = high
 
 
-cdef void enclose_nodes(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                        void *scratch) noexcept nogil:
-    """The same of the start-th to the last but one of `stop` inner nodes, from the last."""
+cdef void compute_inner_boxes(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                              void *scratch) noexcept nogil:
+    """The same for the inner nodes leaves - 1 - i, i = start .. stop - 1: children come first."""
     cdef PanelTree *t = <PanelTree *> args
     cdef Py_ssize_t i
     for i in range(start, stop):
-        combine(t, t.leaves - 1 - i)
+        update_inner_node(t, t.leaves - 1 - i)
 
 
-cdef inline double gap(const double *low, const double *high, const double *other_low,
-                       const double *other_high, Py_ssize_t d, double enough) noexcept nogil:
-    """Squared distance of two boxes, or what it comes to when it is beyond `enough`."""
+cdef inline double squared_box_distance(const double *low, const double *high,
+                                        const double *other_low, const double *other_high,
+                                        Py_ssize_t d, double cutoff) noexcept nogil:
+    """Squared distance of two boxes; a partial sum once that is beyond `cutoff`."""
     cdef double total = 0, t
     cdef Py_ssize_t l
     for l in range(d):
         t = max(other_low[l] - high[l], low[l] - other_high[l])
         if t > 0:
             total += t * t
-            if total > enough:
+            if total > cutoff:
                 break
     return total
 
 
-ctypedef struct Query:
-    # The points of a leaf that look for a neighbour.
-    real reach[PANEL]          # a distance, times REACH; below zero where none looks
-    real cap[PANEL]            # infinity, or -1 where none looks
-    real lightness[PANEL]
-    double most                # the largest reach, and the largest reach times lightness
-    double most_light
-    real limit[PANEL]          # how far to look by the owner's bounds that were seen
-    int32_t only               # the owner of all points of the leaf; -1: several
-    bint anew                  # something was found since the last measure
+ctypedef struct QueryLeaf:
+    # The query points of a leaf: those whose nearest neighbour is searched.
+    real bound[PANEL]          # r times ROUNDING_MARGIN, within which to search; < 0: no query
+    real cap[PANEL]            # infinity; -1: no query
+    real factor[PANEL]         # a(q)
+    double max_bound           # the largest bound, and the largest bound times a(q)
+    double max_scaled_bound
+    real component_bound[PANEL]  # BOUND_SLACK times the bound that was last read of a component
+    int32_t component          # of all points of the leaf; -1: several
+    bint has_new_neighbor      # found since update_bounds
 
 
-cdef inline double largest(vreal a) noexcept nogil:
+cdef inline double max_of_lanes(vreal a) noexcept nogil:
     cdef real values[VL]
-    cdef double found
+    cdef double result
     cdef int j
     v_store(values, a)
-    found = values[0]
+    result = values[0]
     for j in range(1, VL):
-        found = max(found, <double> values[j])
-    return found
+        result = max(result, <double> values[j])
+    return result
 
 
-cdef inline void measure(NearestOther *a, Py_ssize_t leaf, Query *q) noexcept nogil:
-    """How far the points of a leaf still look."""
-    cdef const real *best = <const real *> a.best + leaf * PANEL
-    cdef const double *owners = a.tree.owners + leaf * PANEL
-    cdef vreal reach, most = v_set1(0), light = v_set1(0)
+cdef inline void update_bounds(NearestOther *a, Py_ssize_t leaf, QueryLeaf *q) noexcept nogil:
+    """Lower the bounds to the distances found and to what is known of the components."""
+    cdef const real *distance = <const real *> a.distance + leaf * PANEL
+    cdef const double *components = a.tree.components + leaf * PANEL
+    cdef vreal bound, max_bound = v_set1(0), max_scaled = v_set1(0)
     cdef int i, j = 0
-    if a.bounds != NULL:
+    if a.component_bounds != NULL:
         for i in range(PANEL):
             if q.cap[i] > 0:
-                q.limit[i] = min(q.limit[i], <real> (FURTHER * atomic_load_double(
-                    a.bounds + <Py_ssize_t> owners[i])))
+                q.component_bound[i] = min(
+                    q.component_bound[i], <real> (BOUND_SLACK * atomic_load_double(
+                        a.component_bounds + <Py_ssize_t> components[i])))
     while j < PANEL:
-        reach = v_mul(v_min(v_min(v_load(best + j), v_load(q.limit + j)), v_load(q.cap + j)),
-                      v_set1(<real> REACH))
-        v_store(q.reach + j, reach)
-        most = v_max(most, reach)
-        light = v_max(light, v_mul(reach, v_load(q.lightness + j)))
+        bound = v_mul(v_min(v_min(v_load(distance + j), v_load(q.component_bound + j)),
+                            v_load(q.cap + j)), v_set1(<real> ROUNDING_MARGIN))
+        v_store(q.bound + j, bound)
+        max_bound = v_max(max_bound, bound)
+        max_scaled = v_max(max_scaled, v_mul(bound, v_load(q.factor + j)))
         j += VL
-    q.most = largest(most)
-    q.most_light = largest(light)
-    q.anew = False
+    q.max_bound = max_of_lanes(max_bound)
+    q.max_scaled_bound = max_of_lanes(max_scaled)
+    q.has_new_neighbor = False
 
 
-cdef inline bint nearer(const NearestOther *a, Py_ssize_t p, double value,
-                        Py_ssize_t here) noexcept nogil:
-    """Whether p, at a distance of `value`, comes before the nearest of `here` so far.
+cdef inline bint is_nearer(const NearestOther *a, Py_ssize_t p, double value,
+                           Py_ssize_t query) noexcept nogil:
+    """Whether point p, at a distance of `value`, comes before the nearest found so far.
 
-    Of points at the same distance, the one whose number differs from that of `here` in the
-    lowest bits: many duplicates then make many mutual pairs, and there is always one.
+    Of points at the same distance, the nearest is the one with the least exclusive or of its
+    number and that of the query: so many duplicates make many mutual pairs, and at least one.
     """
     cdef const int32_t *points = a.tree.points
-    cdef int32_t old = a.place[here]
-    if value != a.best[here]:
-        return value < a.best[here]
-    return old >= 0 and (points[p] ^ points[here]) < (points[old] ^ points[here])
+    cdef int32_t old = a.neighbor[query]
+    if value != a.distance[query]:
+        return value < a.distance[query]
+    return old >= 0 and (points[p] ^ points[query]) < (points[old] ^ points[query])
 
 
-cdef inline void found(NearestOther *a, Py_ssize_t here, Py_ssize_t p, double square,
-                       Query *q) noexcept nogil:
-    """Point p lies within reach of the point at `here`."""
-    cdef double value = square, mine, other
+cdef inline void record_neighbor(NearestOther *a, Py_ssize_t query, Py_ssize_t p, double square,
+                                 QueryLeaf *q) noexcept nogil:
+    """Take point p, at squared distance `square`, as nearest or second nearest of a query."""
+    cdef double value = square, query_size, size
     if a.ward:
-        mine = a.sizes[here]
-        other = a.sizes[p]
-        value = square * (2 * (mine * other) / (mine + other))
-    q.anew = True
-    if nearer(a, p, value, here):
-        a.second[here] = a.best[here]
-        a.best[here] = value
-        a.place[here] = <int32_t> p
-        if a.bounds != NULL:
-            # both owners have an edge so short
-            atomic_min_double(a.bounds + <Py_ssize_t> a.tree.owners[here], value)
-            atomic_min_double(a.bounds + <Py_ssize_t> a.tree.owners[p], value)
-    elif value < a.second[here]:
-        a.second[here] = value
-    q.reach[here % PANEL] = <real> (min(a.best[here], <double> q.limit[here % PANEL]) * REACH)
+        query_size = a.sizes[query]
+        size = a.sizes[p]
+        value = square * (2 * (query_size * size) / (query_size + size))
+    q.has_new_neighbor = True
+    if is_nearer(a, p, value, query):
+        a.second_distance[query] = a.distance[query]
+        a.distance[query] = value
+        a.neighbor[query] = <int32_t> p
+        if a.component_bounds != NULL:
+            # the edge leads out of both components
+            atomic_min_double(a.component_bounds + <Py_ssize_t> a.tree.components[query], value)
+            atomic_min_double(a.component_bounds + <Py_ssize_t> a.tree.components[p], value)
+    elif value < a.second_distance[query]:
+        a.second_distance[query] = value
+    q.bound[query % PANEL] = <real> (
+        min(a.distance[query], <double> q.component_bound[query % PANEL]) * ROUNDING_MARGIN)
 
 
-cdef inline unsigned within(const Query *q, int i, const real *lightness,
-                            const vreal *sums) noexcept nogil:
-    """Which of the next points of a leaf lie within reach of point i."""
-    cdef vreal reach
+cdef inline unsigned mask_within_bound(const QueryLeaf *q, int i, const real *factors,
+                                       const vreal *sums) noexcept nogil:
+    """Which of the VECTORS · VL points at squared distances `sums` are within i's bound."""
+    cdef vreal bound
     cdef unsigned bits = 0
     cdef int v
     for v in range(VECTORS):
-        reach = v_mul(v_set1(q.reach[i]),
-                      v_add(v_set1(q.lightness[i]), v_load(lightness + v * VL)))
-        bits |= <unsigned> v_not_greater_mask(sums[v], reach) << (v * VL)
+        bound = v_mul(v_set1(q.bound[i]),
+                      v_add(v_set1(q.factor[i]), v_load(factors + v * VL)))
+        bits |= <unsigned> v_not_greater_mask(sums[v], bound) << (v * VL)
     return bits
 
 
-cdef inline double least(const vreal *sums) noexcept nogil:
-    cdef vreal found = sums[0]
+cdef inline double min_of_lanes(const vreal *sums) noexcept nogil:
+    cdef vreal result = sums[0]
     cdef int v
     for v in range(1, VECTORS):
-        found = v_min(found, sums[v])
-    return -largest(v_sub(v_set1(0), found))
+        result = v_min(result, sums[v])
+    return -max_of_lanes(v_sub(v_set1(0), result))
 
 
-cdef inline void compare(NearestOther *a, Py_ssize_t leaf, Query *q, const int *rows, int count,
-                         Py_ssize_t other) noexcept nogil:
-    """Up to ROWS points of a leaf against all points of another."""
+cdef inline void compare_rows_with_leaf(NearestOther *a, Py_ssize_t leaf, QueryLeaf *q,
+                                        const int *rows, int count,
+                                        Py_ssize_t other) noexcept nogil:
+    """Compare `count` <= ROWS query points of a leaf with all points of another leaf."""
     cdef PanelTree *t = &a.tree
-    cdef Py_ssize_t d = t.d, l, end, first = 0, here
-    cdef const real *mine = <const real *> t.panels + leaf * d * PANEL
+    cdef Py_ssize_t d = t.d, l, end, first = 0, query
+    cdef const real *query_panel = <const real *> t.panels + leaf * d * PANEL
     cdef const real *panel = <const real *> t.panels + other * d * PANEL
-    cdef const real *owners = <const real *> t.owners
-    cdef const real *lightness = <const real *> t.lightness + other * PANEL
+    cdef const real *components = <const real *> t.components
+    cdef const real *factors = <const real *> t.half_inverse_size + other * PANEL
     cdef vreal sums[ROWS][VECTORS]
     cdef vreal y[VECTORS]
-    cdef vreal x, away
+    cdef vreal x, difference
     cdef real values[VECTORS * VL]
-    cdef int place[ROWS]
+    cdef int row[ROWS]
     cdef int r, v, j
     cdef unsigned bits
     for r in range(ROWS):
-        place[r] = rows[min(r, count - 1)]
+        row[r] = rows[min(r, count - 1)]
     while first < PANEL:
         for r in range(ROWS):
             for v in range(VECTORS):
                 sums[r][v] = v_set1(0)
         l = 0
         while l < d:
-            # sums only grow: a part of them may settle that none is within reach
-            end = d if d - l < 2 * SOME else max(l + SOME, d // 2)
+            # sums only grow: partial ones may show that no pair is within its bound
+            end = d if d - l < 2 * CHECK_EVERY else max(l + CHECK_EVERY, d // 2)
             while l < end:
                 for v in range(VECTORS):
                     y[v] = v_load(panel + l * PANEL + first + v * VL)
                 for r in range(ROWS):
-                    x = v_set1(mine[l * PANEL + place[r]])
+                    x = v_set1(query_panel[l * PANEL + row[r]])
                     for v in range(VECTORS):
                         # not fused: see the module's text
                         sums[r][v] = v_add(sums[r][v], v_mul(v_sub(x, y[v]), v_sub(x, y[v])))
                 l += 1
             bits = l == d
             for r in range(0 if bits else count):
-                bits |= within(q, place[r], lightness + first, sums[r])
+                bits |= mask_within_bound(q, row[r], factors + first, sums[r])
             if not bits:
                 break
         for r in range(count if l == d else 0):
-            bits = within(q, place[r], lightness + first, sums[r])
+            bits = mask_within_bound(q, row[r], factors + first, sums[r])
             if not bits:
                 continue
-            here = leaf * PANEL + place[r]
+            query = leaf * PANEL + row[r]
             for v in range(VECTORS):
-                away = v_abs(v_sub(v_load(owners + other * PANEL + first + v * VL),
-                                   v_set1(owners[here])))
-                sums[r][v] = v_select_less(away, v_set1(<real> 0.5), v_set1(REAL_INF), sums[r][v])
+                difference = v_abs(v_sub(v_load(components + other * PANEL + first + v * VL),
+                                         v_set1(components[query])))
+                sums[r][v] = v_select_less(difference, v_set1(<real> 0.5), v_set1(REAL_INF),
+                                           sums[r][v])
                 v_store(values + v * VL, sums[r][v])
-            if popcount(bits) > MANY and not a.ward:
-                q.reach[place[r]] = min(q.reach[place[r]], <real> (least(sums[r]) * REACH))
-            bits = within(q, place[r], lightness + first, sums[r])
+            if popcount(bits) > TIGHTEN_ABOVE and not a.ward:
+                q.bound[row[r]] = min(q.bound[row[r]],
+                                      <real> (min_of_lanes(sums[r]) * ROUNDING_MARGIN))
+            bits = mask_within_bound(q, row[r], factors + first, sums[r])
             while bits:
                 j = lowest_bit(bits)
                 bits &= bits - 1
-                # what was found last may be nearer
-                if values[j] <= q.reach[place[r]] * (
-                        q.lightness[place[r]] + lightness[first + j]) and values[j] < REAL_INF:
-                    found(a, here, other * PANEL + first + j, values[j], q)
+                # the point before may have lowered the bound
+                if values[j] <= q.bound[row[r]] * (
+                        q.factor[row[r]] + factors[first + j]) and values[j] < REAL_INF:
+                    record_neighbor(a, query, other * PANEL + first + j, values[j], q)
         first += VECTORS * VL
 
 
-cdef inline void visit(NearestOther *a, Py_ssize_t leaf, Query *q, Py_ssize_t other) noexcept nogil:
-    """Set a leaf against another: those of its points that may have a neighbour there."""
+cdef inline void search_leaf(NearestOther *a, Py_ssize_t leaf, QueryLeaf *q,
+                             Py_ssize_t other) noexcept nogil:
+    """Search another leaf for those query points whose bound its box intersects."""
     cdef PanelTree *t = &a.tree
     cdef Py_ssize_t d = t.d, l, node = t.leaves + other
     cdef const real *panel = <const real *> t.panels + leaf * d * PANEL
-    cdef const real *low = <const real *> t.lows + node * d
-    cdef const real *high = <const real *> t.highs + node * d
-    cdef vreal lightest = v_set1(<real> t.lightest[node])
-    cdef vreal total, far, x
+    cdef const real *low = <const real *> t.box_lower + node * d
+    cdef const real *high = <const real *> t.box_upper + node * d
+    cdef vreal max_factor = v_set1(<real> t.max_half_inverse_size[node])
+    cdef vreal total, gap, x
     cdef int rows[PANEL + ROWS]
     cdef int count = 0, j = 0
     cdef unsigned bits
@@ -349,126 +359,132 @@ cdef inline void visit(NearestOther *a, Py_ssize_t leaf, Query *q, Py_ssize_t ot
         total = v_set1(0)
         for l in range(d):
             x = v_load(panel + l * PANEL + j)
-            far = v_max(v_max(v_sub(v_set1(low[l]), x), v_sub(x, v_set1(high[l]))), v_set1(0))
-            total = v_add(total, v_mul(far, far))
-        bits = v_not_greater_mask(total, v_mul(v_load(q.reach + j),
-                                               v_add(v_load(q.lightness + j), lightest)))
+            gap = v_max(v_max(v_sub(v_set1(low[l]), x), v_sub(x, v_set1(high[l]))), v_set1(0))
+            total = v_add(total, v_mul(gap, gap))
+        bits = v_not_greater_mask(total, v_mul(v_load(q.bound + j),
+                                               v_add(v_load(q.factor + j), max_factor)))
         while bits:
             rows[count] = j + lowest_bit(bits)
             bits &= bits - 1
-            # places without a point lie at infinity, and nothing compares with what is no number
+            # positions without a point lie at infinity, where NaN makes all comparisons false
             count += q.cap[rows[count]] > 0
         j += VL
     j = 0
     while j < count:
-        compare(a, leaf, q, rows + j, min(<int> ROWS, count - j), other)
+        compare_rows_with_leaf(a, leaf, q, rows + j, min(<int> ROWS, count - j), other)
         j += ROWS
-    if q.anew:
-        measure(a, leaf, q)
+    if q.has_new_neighbor:
+        update_bounds(a, leaf, q)
 
 
-cdef inline void search(NearestOther *a, Py_ssize_t leaf, Query *q) noexcept nogil:
-    """Down the tree to all leaves within reach, the nearer child first."""
+cdef inline void search_tree(NearestOther *a, Py_ssize_t leaf, QueryLeaf *q) noexcept nogil:
+    """Search all leaves within the largest bound, depth first, the nearer child first."""
     cdef PanelTree *t = &a.tree
     cdef Py_ssize_t d = t.d, node, left, right, depth = 0
-    cdef const double *low = t.lows + (t.leaves + leaf) * d
-    cdef const double *high = t.highs + (t.leaves + leaf) * d
-    cdef double to_left, to_right, enough
-    cdef Py_ssize_t waiting[DEEPEST]
-    cdef double distance[DEEPEST]
-    waiting[0] = 1
-    distance[0] = 0
+    cdef const double *low = t.box_lower + (t.leaves + leaf) * d
+    cdef const double *high = t.box_upper + (t.leaves + leaf) * d
+    cdef double left_distance, right_distance, cutoff
+    cdef Py_ssize_t stack[MAX_DEPTH]
+    cdef double node_distance[MAX_DEPTH]
+    stack[0] = 1
+    node_distance[0] = 0
     depth = 1
     while depth:
         depth -= 1
-        node = waiting[depth]
-        if t.only[node] == -2 or (q.only >= 0 and t.only[node] == q.only):
+        node = stack[depth]
+        if t.node_component[node] == -2 or (
+                q.component >= 0 and t.node_component[node] == q.component):
             continue
-        enough = q.most_light
+        cutoff = q.max_scaled_bound
         if a.ward:
-            enough += q.most * t.lightest[node]
-        if distance[depth] > enough:
+            cutoff += q.max_bound * t.max_half_inverse_size[node]
+        if node_distance[depth] > cutoff:
             continue
         if node >= t.leaves:
-            visit(a, leaf, q, node - t.leaves)
+            search_leaf(a, leaf, q, node - t.leaves)
             continue
         left = 2 * node
         right = left + 1
-        to_left = gap(low, high, t.lows + left * d, t.highs + left * d, d, enough)
-        to_right = gap(low, high, t.lows + right * d, t.highs + right * d, d, enough)
-        # between equals, towards the leaf itself
-        if to_left < to_right or (to_left == to_right and not on_path(t.leaves + leaf, right)):
-            waiting[depth] = right
-            distance[depth] = to_right
-            waiting[depth + 1] = left
-            distance[depth + 1] = to_left
+        left_distance = squared_box_distance(low, high, t.box_lower + left * d,
+                                             t.box_upper + left * d, d, cutoff)
+        right_distance = squared_box_distance(low, high, t.box_lower + right * d,
+                                              t.box_upper + right * d, d, cutoff)
+        # of two at the same distance, the one that holds the leaf itself comes first
+        if left_distance < right_distance or (
+                left_distance == right_distance and not lies_below(t.leaves + leaf, right)):
+            stack[depth] = right
+            node_distance[depth] = right_distance
+            stack[depth + 1] = left
+            node_distance[depth + 1] = left_distance
         else:
-            waiting[depth] = left
-            distance[depth] = to_left
-            waiting[depth + 1] = right
-            distance[depth + 1] = to_right
+            stack[depth] = left
+            node_distance[depth] = left_distance
+            stack[depth + 1] = right
+            node_distance[depth + 1] = right_distance
         depth += 2
 
 
-cdef inline bint on_path(Py_ssize_t node, Py_ssize_t above) noexcept nogil:
-    """Whether `above` is an ancestor of the node, or the node itself."""
-    while node > above:
+cdef inline bint lies_below(Py_ssize_t node, Py_ssize_t root) noexcept nogil:
+    """Whether a node lies in the subtree of `root`."""
+    while node > root:
         node >>= 1
-    return node == above
+    return node == root
 
 
-cdef void nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                        void *scratch) noexcept nogil:
-    """Nearest point of another owner for the active points of leaves start .. stop - 1.
+cdef void find_nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                             void *scratch) noexcept nogil:
+    """Nearest point of another component for the active points of leaves start .. stop - 1.
 
-    With bounds only the nearest of all points of an owner is wanted, and only within its
-    bound: what one of them finds is a bound for the others, in whatever thread. A point's
-    best says at the start how near it may find somebody: if beyond the bound, it doesn't
-    look. One that finds nobody gets how far it looked, and no place. So which points find
-    nobody may depend on who comes first, but not who finds the nearest.
+    With bounds only the nearest neighbour of each whole component is wanted, and only within
+    its bound: a distance found for one of its points bounds the others, in whatever thread. At
+    the start `distance` is a lower bound: a point for which it exceeds the component's bound is
+    not searched. A point without a neighbour gets no position, and as distance the bound of its
+    search. So which points have no neighbour may depend on the order of threads, but not which
+    pair of points is a component's nearest.
     """
     cdef NearestOther *a = <NearestOther *> args
     cdef PanelTree *t = &a.tree
-    cdef Py_ssize_t leaf, here
+    cdef Py_ssize_t leaf, query
     cdef int i
-    cdef bint looks
+    cdef bint has_query
     cdef double limit
-    cdef Query q
+    cdef QueryLeaf q
     for leaf in range(start, stop):
-        looks = False
+        has_query = False
         for i in range(PANEL):
-            here = leaf * PANEL + i
+            query = leaf * PANEL + i
             q.cap[i] = -1
-            q.limit[i] = REAL_INF
-            q.lightness[i] = <real> t.lightness[here] if a.ward else 1
-            if a.active[here]:
-                if a.bounds != NULL:
-                    limit = atomic_load_double(a.bounds + <Py_ssize_t> t.owners[here])
-                    if a.best[here] > limit * LOOSE:
+            q.component_bound[i] = REAL_INF
+            q.factor[i] = <real> t.half_inverse_size[query] if a.ward else 1
+            if a.active[query]:
+                if a.component_bounds != NULL:
+                    limit = atomic_load_double(
+                        a.component_bounds + <Py_ssize_t> t.components[query])
+                    if a.distance[query] > limit * TIE_MARGIN:
                         continue
-                    q.limit[i] = <real> (FURTHER * limit)
-                looks = True
+                    q.component_bound[i] = <real> (BOUND_SLACK * limit)
+                has_query = True
                 q.cap[i] = REAL_INF
-                a.best[here] = q.limit[i] * LOOSE + LEAST
-                a.second[here] = REAL_INF
-                a.place[here] = -1
-        if not looks:
+                a.distance[query] = q.component_bound[i] * TIE_MARGIN + SMALLEST
+                a.second_distance[query] = REAL_INF
+                a.neighbor[query] = -1
+        if not has_query:
             continue
-        q.only = t.only[t.leaves + leaf]
-        measure(a, leaf, &q)
-        search(a, leaf, &q)
+        q.component = t.node_component[t.leaves + leaf]
+        update_bounds(a, leaf, &q)
+        search_tree(a, leaf, &q)
         for i in range(PANEL):
-            here = leaf * PANEL + i
-            if q.cap[i] > 0 and a.best[here] > q.limit[i] * LOOSE:
-                # nothing that is nearer than the limit was missed
-                a.best[here] = q.limit[i]
-                a.place[here] = -1
+            query = leaf * PANEL + i
+            if q.cap[i] > 0 and a.distance[query] > q.component_bound[i] * TIE_MARGIN:
+                # there is no point within the bound
+                a.distance[query] = q.component_bound[i]
+                a.neighbor[query] = -1
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "split": PyCapsule_New(<void *> split, "shoal.kernel", NULL),
-    "enclose": PyCapsule_New(<void *> enclose, "shoal.kernel", NULL),
-    "enclose_nodes": PyCapsule_New(<void *> enclose_nodes, "shoal.kernel", NULL),
-    "nearest_other": PyCapsule_New(<void *> nearest_other, "shoal.kernel", NULL),
+    "split_panel_nodes": PyCapsule_New(<void *> split_panel_nodes, "shoal.kernel", NULL),
+    "compute_leaf_boxes": PyCapsule_New(<void *> compute_leaf_boxes, "shoal.kernel", NULL),
+    "compute_inner_boxes": PyCapsule_New(<void *> compute_inner_boxes, "shoal.kernel", NULL),
+    "find_nearest_other": PyCapsule_New(<void *> find_nearest_other, "shoal.kernel", NULL),
 }

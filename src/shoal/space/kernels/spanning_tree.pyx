@@ -1,20 +1,22 @@
-"""Euclidean minimum spanning trees: Borůvka's steps, and Prim's algorithm.
+"""Euclidean minimum spanning trees: steps of Borůvka's algorithm, and Prim's algorithm.
 
 Where no two edges that matter tie, the tree is unique, so that it may be found by any
 algorithm.
 
-- `unite_components` is one step of Borůvka (1926): every component chooses its shortest
-  edge to another one, from what `nearest_other` has found. A point looks again only where
-  what it found has become part of its own component, and if it may lie nearer to another
-  one than that is known to lie: what it found then is a lower bound ever after.
+- `boruvka_step` is one step of Borůvka (1926): every component adds its shortest edge to
+  another one, from what `find_nearest_other` has found for its points. A point is searched
+  again only if its nearest neighbour has become part of its own component, and only if it may
+  be nearer to another component than that component's shortest known edge: the distance of its
+  last neighbour stays a lower bound.
 
 A tie is an edge that is as short as a component's shortest. If no component ever has one,
-every edge chosen is in every minimum spanning tree. Squared distances that differ by less
-than SAME count as ties, since roots of both may be the same number.
+every edge added is in every minimum spanning tree. Squared distances that differ by less
+than TIE_TOLERANCE count as ties, since their roots may be the same number.
 
-- `prim` is Prim's algorithm, 3·d flops a pair and one read of all points a step. Among
-  points equally near to the tree the lowest comes first (sklearn/cluster/
-  _hierarchical_fast.pyx, mst_linkage_core), near by the root: that is what decides.
+- `prim` is Prim's algorithm (1957), 3·d flops a pair and one read of all points a step. Among
+  points equally near to the tree the lowest number comes first (sklearn/cluster/
+  _hierarchical_fast.pyx, mst_linkage_core). Distances are compared after the square root there,
+  so points count as equally near where the roots are equal.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -24,135 +26,141 @@ from libc.stdint cimport int32_t
 from shoal.core.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_load, v_min, v_mul, v_set1, v_store, v_sub, vreal,
 )
-from shoal.space.kernels.structs cimport PANEL, Prim, Union
+from shoal.space.kernels.structs cimport N_COMPONENTS, N_EDGES, N_TIES, PANEL, BoruvkaStep, Prim
 
 cdef enum:
-    VECTORS = 2
+    VECTORS = 2    # of a panel, summed together
 
-cdef double SAME = 1 + 2.0**-50
+cdef double TIE_TOLERANCE = 1 + 2.0**-50
 
 
-cdef inline int32_t root(int32_t *parents, int32_t i) noexcept nogil:
-    """The component that i belongs to, halving the path."""
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = parents[i]
+cdef inline int32_t find_root(int32_t *parent, int32_t i) noexcept nogil:
+    """The root of i's component, with path halving."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
     return i
 
 
-cdef inline bint outward(const Union *a, Py_ssize_t i) noexcept nogil:
-    """Whether what the point at place i has found is a point of another component."""
-    return a.place[i] >= 0 and a.owners[a.place[i]] != a.owners[i]
+cdef inline bint has_outgoing_edge(const BoruvkaStep *a, Py_ssize_t i) noexcept nogil:
+    """Whether the neighbour of the point at position i is in another component."""
+    return a.neighbor[i] >= 0 and a.components[a.neighbor[i]] != a.components[i]
 
 
-cdef inline Py_ssize_t filled(const Union *a, Py_ssize_t leaf) noexcept nogil:
-    """The end of a leaf's points."""
+cdef inline Py_ssize_t leaf_end(const BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
+    """The position after a leaf's last point."""
     cdef Py_ssize_t i = (leaf + 1) * PANEL
-    while i > leaf * PANEL and a.owners[i - 1] < 0:
+    while i > leaf * PANEL and a.components[i - 1] < 0:
         i -= 1
     return i
 
 
-cdef inline bint same_edge(const Union *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    return i == j or (a.place[i] == j and a.place[j] == i)
+cdef inline bint is_same_edge(const BoruvkaStep *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    return i == j or (a.neighbor[i] == j and a.neighbor[j] == i)
 
 
-cdef inline void choose(Union *a, Py_ssize_t owner, Py_ssize_t i) noexcept nogil:
-    """Take the edge at place i for an owner, if it is the shortest; note another as short."""
-    if a.best[i] > a.bounds[owner] * SAME:
+cdef inline void update_shortest_edge(BoruvkaStep *a, Py_ssize_t component,
+                                      Py_ssize_t i) noexcept nogil:
+    """Choose the edge of position i for a component if it is the shortest; count ties with it."""
+    if a.distance[i] > a.component_bounds[component] * TIE_TOLERANCE:
         return
-    if a.chosen[owner] < 0:
-        a.chosen[owner] = <int32_t> i
-    elif not same_edge(a, a.chosen[owner], i):
-        a.state[1] += 1
+    if a.shortest_edge[component] < 0:
+        a.shortest_edge[component] = <int32_t> i
+    elif not is_same_edge(a, a.shortest_edge[component], i):
+        a.counts[N_TIES] += 1
 
 
-cdef inline bint tied(const Union *a, Py_ssize_t i) noexcept nogil:
-    """Whether the point at place i has found two at the same distance."""
-    return outward(a, i) and a.second[i] <= a.best[i] * SAME
+cdef inline bint has_tie(const BoruvkaStep *a, Py_ssize_t i) noexcept nogil:
+    """Whether the point at position i has two nearest neighbours."""
+    return has_outgoing_edge(a, i) and a.second_distance[i] <= a.distance[i] * TIE_TOLERANCE
 
 
-cdef inline void unite(Union *a, Py_ssize_t owner) noexcept nogil:
-    """Join an owner to the one at the other end of its edge."""
-    cdef Py_ssize_t s = a.chosen[owner]
-    cdef int32_t mine, other
-    if s < 0 or tied(a, s) or tied(a, a.place[s]):
-        a.state[1] += 1  # without an edge there would be no end
+cdef inline void add_shortest_edge(BoruvkaStep *a, Py_ssize_t component) noexcept nogil:
+    """Add the shortest edge of a component to the tree."""
+    cdef Py_ssize_t s = a.shortest_edge[component]
+    cdef int32_t root, other_root
+    if s < 0 or has_tie(a, s) or has_tie(a, a.neighbor[s]):
+        a.counts[N_TIES] += 1  # s < 0 too: the caller's loop must end
         return
-    mine = root(a.parents, <int32_t> a.owners[s])
-    other = root(a.parents, <int32_t> a.owners[a.place[s]])
-    if mine != other:
-        a.parents[max(mine, other)] = min(mine, other)
-        a.left[a.state[0]] = a.points[s]
-        a.right[a.state[0]] = a.points[a.place[s]]
-        a.squares[a.state[0]] = a.best[s]
-        a.state[0] += 1
+    root = find_root(a.parent, <int32_t> a.components[s])
+    other_root = find_root(a.parent, <int32_t> a.components[a.neighbor[s]])
+    if root != other_root:
+        a.parent[max(root, other_root)] = min(root, other_root)
+        a.left[a.counts[N_EDGES]] = a.points[s]
+        a.right[a.counts[N_EDGES]] = a.points[a.neighbor[s]]
+        a.squared_lengths[a.counts[N_EDGES]] = a.distance[s]
+        a.counts[N_EDGES] += 1
 
 
-cdef inline void unite_all(Union *a) noexcept nogil:
-    """Unite the components, and keep a list of those that are left."""
-    cdef Py_ssize_t k, left = 0
-    for k in range(a.state[2]):
-        unite(a, a.live[k])
-    for k in range(a.state[2]):
-        a.parents[a.live[k]] = root(a.parents, a.live[k])
-        a.bounds[a.live[k]] = INFINITY
-        a.chosen[a.live[k]] = -1
-    for k in range(a.state[2]):
-        if a.parents[a.live[k]] == a.live[k]:
-            a.live[left] = a.live[k]
-            left += 1
-    a.state[2] = left
+cdef inline void unite_components(BoruvkaStep *a) noexcept nogil:
+    """Unite components along their shortest edges, and list those that are left."""
+    cdef Py_ssize_t k, n_left = 0
+    for k in range(a.counts[N_COMPONENTS]):
+        add_shortest_edge(a, a.roots[k])
+    for k in range(a.counts[N_COMPONENTS]):
+        a.parent[a.roots[k]] = find_root(a.parent, a.roots[k])
+        a.component_bounds[a.roots[k]] = INFINITY
+        a.shortest_edge[a.roots[k]] = -1
+    for k in range(a.counts[N_COMPONENTS]):
+        if a.parent[a.roots[k]] == a.roots[k]:
+            a.roots[n_left] = a.roots[k]
+            n_left += 1
+    a.counts[N_COMPONENTS] = n_left
 
 
-cdef inline void relabel(Union *a, Py_ssize_t leaf) noexcept nogil:
-    """The new owners of a leaf's points; what is known of other components' distance."""
+cdef inline void relabel_leaf(BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
+    """New components of a leaf's points, and bounds from edges that still lead out of them."""
     cdef Py_ssize_t i
-    cdef int32_t mine, other, only = -2
-    for i in range(leaf * PANEL, filled(a, leaf)):
-        mine = a.parents[<Py_ssize_t> a.owners[i]]
-        a.owners[i] = mine
-        only = mine if only == -2 or only == mine else -1
-        if a.place[i] >= 0:
-            # of a point that comes later still the old owner
-            other = a.parents[<Py_ssize_t> a.owners[a.place[i]]]
-            if mine == other:
-                a.place[i] = -1
+    cdef int32_t component, other, leaf_component = -2
+    for i in range(leaf * PANEL, leaf_end(a, leaf)):
+        component = a.parent[<Py_ssize_t> a.components[i]]
+        a.components[i] = component
+        leaf_component = (component if leaf_component == -2 or leaf_component == component
+                          else -1)
+        if a.neighbor[i] >= 0:
+            # components of later positions are still the old ones
+            other = a.parent[<Py_ssize_t> a.components[a.neighbor[i]]]
+            if component == other:
+                a.neighbor[i] = -1
             else:
-                a.bounds[mine] = min(a.bounds[mine], a.best[i])
-                a.bounds[other] = min(a.bounds[other], a.best[i])
-        a.active[i] = a.place[i] < 0
-    a.only[a.leaves + leaf] = only
+                a.component_bounds[component] = min(a.component_bounds[component],
+                                                    a.distance[i])
+                a.component_bounds[other] = min(a.component_bounds[other], a.distance[i])
+        a.active[i] = a.neighbor[i] < 0
+    a.node_component[a.leaves + leaf] = leaf_component
 
 
-cdef void unite_components(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                           void *scratch) noexcept nogil:
-    """One step over all places, two passes over n values; `bounds` are the shortest edges."""
-    cdef Union *a = <Union *> args
+cdef void boruvka_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                       void *scratch) noexcept nogil:
+    """One step over all positions, two passes over n values.
+
+    At the start, `component_bounds` are the squared lengths of the shortest edges.
+    """
+    cdef BoruvkaStep *a = <BoruvkaStep *> args
     cdef Py_ssize_t leaf, i
     for leaf in range(a.leaves):
-        for i in range(leaf * PANEL, filled(a, leaf)):
-            if outward(a, i):
-                choose(a, <Py_ssize_t> a.owners[i], i)
-                choose(a, <Py_ssize_t> a.owners[a.place[i]], i)
-    unite_all(a)
+        for i in range(leaf * PANEL, leaf_end(a, leaf)):
+            if has_outgoing_edge(a, i):
+                update_shortest_edge(a, <Py_ssize_t> a.components[i], i)
+                update_shortest_edge(a, <Py_ssize_t> a.components[a.neighbor[i]], i)
+    unite_components(a)
     for leaf in range(a.leaves):
-        relabel(a, leaf)
+        relabel_leaf(a, leaf)
 
 
-cdef inline double same_root(double square) noexcept nogil:
-    """The largest number whose root is the same."""
-    cdef double r = sqrt(square), following
-    following = nextafter(square, INFINITY)
-    while sqrt(following) == r and following < INFINITY:
-        square = following
-        following = nextafter(square, INFINITY)
+cdef inline double largest_with_same_root(double square) noexcept nogil:
+    """The largest number with the same square root."""
+    cdef double r = sqrt(square), next_square
+    next_square = nextafter(square, INFINITY)
+    while sqrt(next_square) == r and next_square < INFINITY:
+        square = next_square
+        next_square = nextafter(square, INFINITY)
     return square
 
 
-cdef inline real approach(real *closest, const real *panel, const real *current,
-                          Py_ssize_t d) noexcept nogil:
-    """Bring the distances of a panel's points to the tree up to the last point; the least."""
+cdef inline real relax_distances(real *distance_to_tree, const real *panel, const real *current,
+                                 Py_ssize_t d) noexcept nogil:
+    """Relax distances of a panel's points to the tree by the point added last; their least."""
     cdef vreal sums[VECTORS]
     cdef vreal x, least = v_set1(REAL_INF)
     cdef real values[VL]
@@ -169,8 +177,8 @@ cdef inline real approach(real *closest, const real *panel, const real *current,
                     v_sub(x, v_load(panel + l * PANEL + first + v * VL)),
                     v_sub(x, v_load(panel + l * PANEL + first + v * VL))))
         for v in range(VECTORS):
-            sums[v] = v_min(sums[v], v_load(closest + first + v * VL))
-            v_store(closest + first + v * VL, sums[v])
+            sums[v] = v_min(sums[v], v_load(distance_to_tree + first + v * VL))
+            v_store(distance_to_tree + first + v * VL, sums[v])
             least = v_min(least, sums[v])
         first += VECTORS * VL
     v_store(values, least)
@@ -186,31 +194,31 @@ cdef void prim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
     cdef Prim *a = <Prim *> args
     cdef Py_ssize_t d = a.d, n_panels = (a.m + PANEL - 1) // PANEL, k, p, i, l
     cdef real *panels = <real *> a.panels
-    cdef real *closest = <real *> a.closest
-    cdef real least, enough
+    cdef real *distance_to_tree = <real *> a.distance_to_tree
+    cdef real least, limit
     for k in range(start, stop):
         least = REAL_INF
         for p in range(n_panels):
-            a.least[p] = approach(closest + p * PANEL, panels + p * d * PANEL,
-                                  <const real *> a.current, d)
-            least = min(least, <real> a.least[p])
-        enough = <real> same_root(least)
+            a.panel_min[p] = relax_distances(distance_to_tree + p * PANEL,
+                                             panels + p * d * PANEL, <const real *> a.current, d)
+            least = min(least, <real> a.panel_min[p])
+        limit = <real> largest_with_same_root(least)
         p = 0
-        while not a.least[p] <= enough:
+        while not a.panel_min[p] <= limit:
             p += 1
         i = p * PANEL
-        while not closest[i] <= enough:
+        while not distance_to_tree[i] <= limit:
             i += 1
-        a.joined[k] = <int32_t> i
-        a.heights[k] = sqrt(closest[i])
+        a.added[k] = <int32_t> i
+        a.lengths[k] = sqrt(distance_to_tree[i])
         for l in range(d):
             a.current[l] = panels[(p * d + l) * PANEL + i - p * PANEL]
-        closest[i] = REAL_INF
+        distance_to_tree[i] = REAL_INF
         panels[p * d * PANEL + i - p * PANEL] = REAL_INF
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "unite_components": PyCapsule_New(<void *> unite_components, "shoal.kernel", NULL),
+    "boruvka_step": PyCapsule_New(<void *> boruvka_step, "shoal.kernel", NULL),
     "prim": PyCapsule_New(<void *> prim, "shoal.kernel", NULL),
 }

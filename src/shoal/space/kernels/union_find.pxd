@@ -1,10 +1,9 @@
-"""Clusters of positions as trees: union and find, by any number of threads at once.
+"""Disjoint sets of positions: union and find (Tarjan 1975) by concurrent threads.
 
-parent[p] <= p is a position of the same cluster, parent[p] = p its least, the root (Tarjan
-1975). Roots are joined by compare-and-swap, always the greater to the less (Anderson & Woll
-1991), so the outcome does not depend on the order in which threads come: the root of a
-cluster is its least position, whoever joins what first. Paths are halved on the way; that a
-word read is stale only makes a path longer.
+parent[p] <= p is a position of the same set; parent[p] = p at the root. A compare-and-swap
+links the greater root to the smaller one (Anderson & Woll 1991), so the root of a set is its
+least position whatever the order in which threads unite. Find halves the path as it goes
+(Tarjan & van Leeuwen 1984); reading a stale word only lengthens the path.
 """
 
 from libc.stdint cimport int32_t
@@ -12,8 +11,8 @@ from libc.stdint cimport int32_t
 from shoal.core.kernels.atomic cimport atomic_compare_exchange, atomic_load, atomic_store
 
 
-cdef inline int32_t find(int32_t *parent, int32_t p) noexcept nogil:
-    """The root of a position's cluster."""
+cdef inline int32_t find_root(int32_t *parent, int32_t p) noexcept nogil:
+    """The root of a position's set."""
     cdef int32_t q, r
     while True:
         q = atomic_load(parent + p)
@@ -26,9 +25,10 @@ cdef inline int32_t find(int32_t *parent, int32_t p) noexcept nogil:
 
 
 cdef inline void unite(int32_t *parent, int32_t p, int32_t q) noexcept nogil:
+    """Merge the sets of two positions."""
     while True:
-        p = find(parent, p)
-        q = find(parent, q)
+        p = find_root(parent, p)
+        q = find_root(parent, q)
         if p == q:
             return
         if p < q:

@@ -1,12 +1,12 @@
-/* exp of many values from -800 to 0, within 2 ulp, in plain C that compilers turn into vectors.
+/* exp of arrays of values from -800 to 0, within 2 ulp, in plain C that compilers vectorise.
  *
  * exp(x) = 2^n exp(r), n = round(x / ln 2), r = x - n ln 2 in two parts (Cody & Waite
  * 1980); exp(r), |r| <= 0.3466, by its Taylor series to r^13, whose rest is below
- * 4e-18. 2^n is multiplied in as two factors, so that results below the smallest normal
- * value are rounded once, and vanish where exp does (from -745.2 on). Nothing is compared:
- * that would keep compilers from vectors.
+ * 4e-18. 2^n is multiplied in as two factors, so that subnormal results are rounded once,
+ * and are 0 where exp is (from -745.2 on). There is no comparison: it would keep compilers
+ * from vectorising.
  *
- * Plain * and + are not fused (see vec.h), so the bits are the same everywhere.
+ * Plain * and + are not contracted (see vec.h), so the bits are the same everywhere.
  */
 #ifndef SHOAL_AFFINITY_EXP_H
 #define SHOAL_AFFINITY_EXP_H
@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline double two_to(double shifted)
+static inline double exp2_of_shifted(double shifted)
 {
-    /* the low bits of `shifted` hold an exponent, as 1.5·2^52 has been added to it */
+    /* 2^n of shifted = n + 1.5·2^52, whose low bits hold n */
     uint64_t bits;
     memcpy(&bits, &shifted, 8);
     bits = (bits + 1023) << 52;
@@ -24,7 +24,7 @@ static inline double two_to(double shifted)
     return shifted;
 }
 
-static inline double exp_below_zero(double x)
+static inline double exp_nonpositive(double x)
 {
     const double shift = 6755399441055744.0; /* 1.5·2^52: adding it rounds to integers */
     double n = (x * 1.4426950408889634 + shift) - shift;
@@ -43,13 +43,13 @@ static inline double exp_below_zero(double x)
     p = p * r + 1.0 / 6;
     p = p * r + 0.5;
     p = (p * r * r + r) + 1.0;
-    return p * two_to(half + shift) * two_to((n - half) + shift);
+    return p * exp2_of_shifted(half + shift) * exp2_of_shifted((n - half) + shift);
 }
 
-static inline void exp_of(double *x, intptr_t n)
+static inline void exp_array(double *x, intptr_t n)
 {
     for (intptr_t i = 0; i < n; i++)
-        x[i] = exp_below_zero(x[i]);
+        x[i] = exp_nonpositive(x[i]);
 }
 
 #endif

@@ -1,23 +1,29 @@
 """The arguments of the kernels of spectral clustering."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 
-from shoal.space.kernels.structs cimport Packed
+from shoal.space.kernels.structs cimport PackedTiles
+
+
+cdef enum:
+    SYMMETRIC = 0              # how a and its transpose compare
+    ROUNDING_ASYMMETRY = 1     # equal but for rounding
+    ASYMMETRIC = 2
 
 
 ctypedef struct Affinity:
-    Packed packed
+    PackedTiles tiles
     double gamma
-    void *out                  # real[n, n]
+    void *affinities           # real[n, n]
 
 
 ctypedef struct Graph:
     Py_ssize_t n
     const void *a              # real[n, n]
-    Py_ssize_t width           # vectors that are multiplied, a multiple of PANEL
-    const void *x              # real[n, width]
+    Py_ssize_t n_vectors       # a multiple of NR
+    const void *x              # real[n, n_vectors]
     const void *scale          # real[n]
-    void *out                  # real[n, width]
+    void *product              # real[n, n_vectors]
     double *degrees            # [n]: Σ_j a_ij without the diagonal
-    double *least              # [n_blocks]: the least value
-    int32_t *uneven            # [n_blocks]: whether some a_ij is not a_ji; 1: by rounding, 2: more
+    double *min_values         # [n_blocks]: the least a_ij
+    int32_t *asymmetry         # [n_blocks]: as in the enum above

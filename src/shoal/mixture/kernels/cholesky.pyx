@@ -1,4 +1,4 @@
-"""Factors of precisions from covariances, component by component.
+"""Cholesky factors of precisions from covariances, component by component.
 
     Σ = Rᵀ R with R upper triangular (Cholesky), U = R⁻¹, so that Σ⁻¹ = U Uᵀ
 
@@ -12,18 +12,18 @@ from libc.math cimport INFINITY, fabs, sqrt
 from libc.string cimport memcpy
 
 from shoal.core.kernels.row cimport Sums
-from shoal.mixture.kernels.structs cimport Factors
+from shoal.mixture.kernels.structs cimport Cholesky
 
 
-cdef inline void add_row(double a, const double *x, Py_ssize_t n, Sums y) noexcept nogil:
+cdef inline void axpy(double a, const double *x, Py_ssize_t n, Sums y) noexcept nogil:
     """y += a x."""
     cdef Py_ssize_t l
     for l in range(n):
         y[l] += a * x[l]
 
 
-cdef inline bint cholesky(double *r, Py_ssize_t d) noexcept nogil:
-    """Upper triangular R in the place of a symmetric matrix; False if it is not definite."""
+cdef inline bint decompose(double *r, Py_ssize_t d) noexcept nogil:
+    """Write R over a symmetric matrix; False if it is not positive definite."""
     cdef Py_ssize_t i, l
     cdef double root
     for i in range(d):
@@ -34,43 +34,43 @@ cdef inline bint cholesky(double *r, Py_ssize_t d) noexcept nogil:
         for l in range(i + 1, d):
             r[i * d + l] /= root
         for l in range(i + 1, d):
-            add_row(-r[i * d + l], r + i * d + l, d - l, r + l * d + l)
+            axpy(-r[i * d + l], r + i * d + l, d - l, r + l * d + l)
     return True
 
 
-cdef inline void invert(const double *r, Py_ssize_t d, double *u) noexcept nogil:
+cdef inline void invert_triangular(const double *r, Py_ssize_t d, double *u) noexcept nogil:
     """u = r⁻¹, zero below the diagonal."""
     cdef Py_ssize_t i = d - 1, l
     while i >= 0:
         for l in range(d):
             u[i * d + l] = 0
         for l in range(i + 1, d):
-            add_row(-r[i * d + l], u + l * d + l, d - l, u + i * d + l)
+            axpy(-r[i * d + l], u + l * d + l, d - l, u + i * d + l)
         for l in range(i + 1, d):
             u[i * d + l] /= r[i * d + i]
         u[i * d + i] = 1 / r[i * d + i]
         i -= 1
 
 
-cdef void factorise(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
-                    void *scratch) noexcept nogil:
+cdef void precisions_cholesky(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                              void *scratch) noexcept nogil:
     """Components start .. stop - 1; scratch holds d² doubles.
 
-    One whose factor is beyond all numbers is not definite either.
+    A covariance whose factor overflows counts as not definite too.
     """
-    cdef const Factors *a = <const Factors *> args
+    cdef const Cholesky *a = <const Cholesky *> args
     cdef Py_ssize_t d = a.d, j, l
     cdef double *r = <double *> scratch
     for j in range(start, stop):
         memcpy(r, a.covariances + j * d * d, d * d * sizeof(double))
-        a.definite[j] = cholesky(r, d)
-        if a.definite[j]:
-            invert(r, d, a.factors + j * d * d)
+        a.is_definite[j] = decompose(r, d)
+        if a.is_definite[j]:
+            invert_triangular(r, d, a.factors + j * d * d)
             for l in range(j * d * d, (j + 1) * d * d):
-                a.definite[j] &= fabs(a.factors[l]) < INFINITY
+                a.is_definite[j] &= fabs(a.factors[l]) < INFINITY
 
 
-# What core/parallel.py hands to threads: name -> address.
+# What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "factorise": PyCapsule_New(<void *> factorise, "shoal.kernel", NULL),
+    "precisions_cholesky": PyCapsule_New(<void *> precisions_cholesky, "shoal.kernel", NULL),
 }
