@@ -21,7 +21,7 @@ pass, usually a small part of it.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from shoal.core.kernels.atomic cimport atomic_load, atomic_store
+from shoal.core.kernels.atomic cimport relaxed_load, relaxed_store
 from shoal.core.kernels.vec cimport lowest_bit, real
 from shoal.density.kernels.neighbor_counts cimport (
     count_open_tile, find_core_rows, find_open_core_rows, find_weighted_core_rows, leaf_groups,
@@ -173,7 +173,7 @@ cdef inline bint is_leaf_connected(TreeClustering *a, Py_ssize_t leaf) noexcept 
     cdef Py_ssize_t tile
     cdef uint32_t rows
     cdef int32_t root
-    if atomic_load(a.leaf_is_connected + leaf):
+    if relaxed_load(a.leaf_is_connected + leaf):
         return True
     root = find_root(a.parent, first_core_position(a, leaf, 1))
     for tile in range(leaf * a.tree.tiles_per_leaf,
@@ -183,7 +183,7 @@ cdef inline bint is_leaf_connected(TreeClustering *a, Py_ssize_t leaf) noexcept 
             if find_root(a.parent, <int32_t> (tile * TILE + lowest_bit(rows))) != root:
                 return False
             rows &= rows - 1
-    atomic_store(a.leaf_is_connected + leaf, True)
+    relaxed_store(a.leaf_is_connected + leaf, True)
     return True
 
 

@@ -14,7 +14,7 @@ depend on the order of the threads.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from shoal.core.kernels.atomic cimport atomic_add, atomic_load, atomic_or, popcount
+from shoal.core.kernels.atomic cimport popcount, relaxed_add, relaxed_load, relaxed_or
 from shoal.core.kernels.vec cimport lowest_bit
 from shoal.density.kernels.neighbors cimport (
     Panel, add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors,
@@ -138,10 +138,12 @@ cdef inline uint32_t find_open_core_rows(const TreeClustering *a, Py_ssize_t til
     """The open rows of a tile that have enough neighbours by now."""
     cdef uint32_t rows = a.open_mask[tile], found = 0
     cdef int r
+    cdef bint is_core
     while rows:
         r = lowest_bit(rows)
         rows &= rows - 1
-        found |= <uint32_t> (atomic_load(a.neighbor_counts + tile * TILE + r) >= a.min_samples) << r
+        is_core = relaxed_load(a.neighbor_counts + tile * TILE + r) >= a.min_samples
+        found |= <uint32_t> is_core << r
     return found
 
 
@@ -157,8 +159,8 @@ cdef inline void add_neighbor_counts(TreeClustering *a, Py_ssize_t tile, uint32_
         rows &= rows - 1
         count = popcount(masks[r] & columns)
         if count:
-            atomic_add(a.neighbor_counts + tile * TILE + r, count)
-            atomic_or(a.neighbor_groups + tile * TILE + r, groups)
+            relaxed_add(a.neighbor_counts + tile * TILE + r, count)
+            relaxed_or(a.neighbor_groups + tile * TILE + r, groups)
 
 
 cdef inline void transpose_masks(const uint32_t *masks, uint32_t rows, uint32_t columns,

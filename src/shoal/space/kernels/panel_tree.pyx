@@ -25,7 +25,7 @@ found too, so that ties with it are seen.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
 
-from shoal.core.kernels.atomic cimport atomic_load_double, atomic_min_double, popcount
+from shoal.core.kernels.atomic cimport popcount, relaxed_load_double, relaxed_min_double
 from shoal.core.kernels.vec cimport (
     REAL_INF, VL, lowest_bit, real, v_abs, v_add, v_load, v_max, v_min, v_mul, v_not_greater_mask,
     v_select_less, v_set1, v_store, v_sub, vreal,
@@ -204,7 +204,7 @@ cdef inline void update_bounds(NearestOther *a, Py_ssize_t leaf, QueryLeaf *q) n
         for i in range(PANEL):
             if q.cap[i] > 0:
                 q.component_bound[i] = min(
-                    q.component_bound[i], <real> (BOUND_SLACK * atomic_load_double(
+                    q.component_bound[i], <real> (BOUND_SLACK * relaxed_load_double(
                         a.component_bounds + <Py_ssize_t> components[i])))
     while j < PANEL:
         bound = v_mul(v_min(v_min(v_load(distance + j), v_load(q.component_bound + j)),
@@ -247,8 +247,8 @@ cdef inline void record_neighbor(NearestOther *a, Py_ssize_t query, Py_ssize_t p
         a.neighbor[query] = <int32_t> p
         if a.component_bounds != NULL:
             # the edge leads out of both components
-            atomic_min_double(a.component_bounds + <Py_ssize_t> a.tree.components[query], value)
-            atomic_min_double(a.component_bounds + <Py_ssize_t> a.tree.components[p], value)
+            relaxed_min_double(a.component_bounds + <Py_ssize_t> a.tree.components[query], value)
+            relaxed_min_double(a.component_bounds + <Py_ssize_t> a.tree.components[p], value)
     elif value < a.second_distance[query]:
         a.second_distance[query] = value
     q.bound[query % PANEL] = <real> (
@@ -458,7 +458,7 @@ cdef void find_nearest_other(void *args, Py_ssize_t block, Py_ssize_t start, Py_
             q.factor[i] = <real> t.half_inverse_size[query] if a.ward else 1
             if a.active[query]:
                 if a.component_bounds != NULL:
-                    limit = atomic_load_double(
+                    limit = relaxed_load_double(
                         a.component_bounds + <Py_ssize_t> t.components[query])
                     if a.distance[query] > limit * TIE_MARGIN:
                         continue

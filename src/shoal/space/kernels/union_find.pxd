@@ -8,19 +8,19 @@ least position whatever the order in which threads unite. Find halves the path a
 
 from libc.stdint cimport int32_t
 
-from shoal.core.kernels.atomic cimport atomic_compare_exchange, atomic_load, atomic_store
+from shoal.core.kernels.atomic cimport relaxed_compare_exchange, relaxed_load, relaxed_store
 
 
 cdef inline int32_t find_root(int32_t *parent, int32_t p) noexcept nogil:
     """The root of a position's set."""
     cdef int32_t q, r
     while True:
-        q = atomic_load(parent + p)
+        q = relaxed_load(parent + p)
         if q == p:
             return p
-        r = atomic_load(parent + q)
+        r = relaxed_load(parent + q)
         if r != q:
-            atomic_store(parent + p, r)
+            relaxed_store(parent + p, r)
         p = r
 
 
@@ -33,5 +33,5 @@ cdef inline void unite(int32_t *parent, int32_t p, int32_t q) noexcept nogil:
             return
         if p < q:
             p, q = q, p
-        if atomic_compare_exchange(parent + p, p, q):
+        if relaxed_compare_exchange(parent + p, p, q):
             return
