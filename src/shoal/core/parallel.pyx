@@ -306,7 +306,7 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
                     raise reading_failed(file, r.errors[slot])
             # from the first blocks' time, how many to run before the next check
             taken = max(perf_counter() - before, 1e-6)
-            turn = max(n_threads, min(n_blocks, int((end - done) * TURN / taken)))
+            turn = max(n_threads, min(n_blocks, 2**30, int((end - done) * TURN / taken)))
             done = end
     finally:
         PyMem_RawFree(memory)
