@@ -51,4 +51,4 @@ def test_unknown_level():
 
 @pytest.mark.parametrize("count", ["1", "3"])
 def test_threads_from_environment(count):
-    assert f"threads: {count} " in show(OMP_NUM_THREADS=count).stdout
+    assert f"threads: {count}" in show(OMP_NUM_THREADS=count).stdout

@@ -32,7 +32,7 @@ def test_instruction_sets(expected, level):
 
 
 @pytest.mark.parametrize("count", ["1", "3"])
-def test_number_of_openmp_threads(expected, count):
+def test_number_of_threads(expected, count):
     assert finish(start(children.dbscan, "answers", OMP_NUM_THREADS=count)) == expected
 
 

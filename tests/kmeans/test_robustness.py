@@ -42,7 +42,7 @@ def test_limits_on_threads(limit_threads, expected, count):
 
 
 @pytest.mark.parametrize("count", ["1", "2", "3"])
-def test_number_of_openmp_threads(expected, count):
+def test_number_of_threads(expected, count):
     """Every bit is the same for any number of threads, set before the start."""
     found = finish(start(children.kmeans, "answers", OMP_NUM_THREADS=count))
     assert changed(found, expected) == []

@@ -22,11 +22,10 @@ def show_config() -> None:
     """
     rows, centers = parallel.tile_size("f4")
     wide, narrow = parallel.tile_size("f8")
-    openmp = "OpenMP" if parallel.HAS_OPENMP else "built without OpenMP"
     print(
         f"shoal {__version__} (Python {sys.version.split()[0]}, numpy {numpy.__version__}, "
         f"scipy {scipy.__version__}, scikit-learn {sklearn.__version__})\n"
         f"instructions: {parallel.LEVEL} (this machine has {', '.join(cpu.levels())}); "
         f"tile {rows}x{centers} float32, {wide}x{narrow} float64\n"
-        f"threads: {parallel.count_threads()} ({openmp})"
+        f"threads: {parallel.count_threads()}"
     )

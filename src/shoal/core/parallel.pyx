@@ -4,9 +4,9 @@ Blocks are cut by the shape of the problem (`cut_blocks`), never by the number o
 which thread takes a block, and in which order, changes nothing, because each block
 writes to a place of its own and whoever reads the partials does so in block order.
 
-OpenMP here, since a parallel region costs 2 µs where a Python thread pool costs
-100. A child forked after its parent used threads runs serially: GNU OpenMP can't
-start threads there.
+The threads are a pool of the package's own (pool.h). It claims blocks one by one, and who
+called waits for claimed blocks alone, so a machine that does other things too slows a run by
+little. OpenMP's team would meet at a barrier after every kernel and spin there.
 """
 
 import importlib
@@ -19,11 +19,13 @@ from time import perf_counter
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython.parallel cimport prange, threadid
 
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+import threadpoolctl
 from joblib import cpu_count
+from threadpoolctl import LibController
 
 from shoal.core.args cimport Args
 from shoal.core.files cimport (
@@ -34,33 +36,22 @@ from shoal.core.kernels.structs cimport Rows, kernel_t
 from shoal.core import cpu
 from shoal.core.files import OVERREAD_BYTES
 
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #include <omp.h>
-    enum { SHOAL_OPENMP = 1 };
-    #else
-    enum { SHOAL_OPENMP = 0 };
-    typedef char omp_lock_t;  /* one thread needs none */
-    static int omp_get_max_threads(void) { return 1; }
-    static void omp_init_lock(omp_lock_t *lock) {}
-    static void omp_destroy_lock(omp_lock_t *lock) {}
-    static void omp_set_lock(omp_lock_t *lock) {}
-    static void omp_unset_lock(omp_lock_t *lock) {}
-    #endif
-    """
-    enum:
-        SHOAL_OPENMP
-    ctypedef struct omp_lock_t:
+cdef extern from "pool.h" nogil:
+    ctypedef struct pool_mutex:
         pass
-    int omp_get_max_threads() nogil
-    void omp_init_lock(omp_lock_t *lock) nogil
-    void omp_destroy_lock(omp_lock_t *lock) nogil
-    void omp_set_lock(omp_lock_t *lock) nogil
-    void omp_unset_lock(omp_lock_t *lock) nogil
+    void pool_init()
+    void pool_run(void (*run)(void *, Py_ssize_t, int) noexcept nogil, void *job,
+                  int64_t count, int64_t slots)
+    void pool_mutex_init(pool_mutex *mutex)
+    void pool_mutex_destroy(pool_mutex *mutex)
+    void pool_mutex_lock(pool_mutex *mutex)
+    void pool_mutex_unlock(pool_mutex *mutex)
+    int pool_get_limit()
+    void pool_set_limit(int limit)
+    enum:
+        POOL_SLOTS
 
 LEVEL = cpu.chosen()
-HAS_OPENMP = bool(SHOAL_OPENMP)
 MAX_BLOCKS = 64        # enough to keep 16 threads busy, few enough to add up quickly
 MIN_WORK = 4_000_000   # operations worth a block: 40 to 100 µs
 MAX_WORK = 4e9         # operations of a block: well under a second, for Ctrl-C
@@ -72,9 +63,7 @@ _packages = []         # what was loaded: package, modules, types
 _kernels = {}          # (name, type) -> capsule
 _constants = {}        # (name, type) -> what Python must know of the kernels
 _traces = []           # lists that receive every run
-_used_threads = False
-_here = local()        # of this thread: `spared`, the cores that its runs leave to others
-_forked = False
+_here = local()        # of this thread: `left_out`, the cores that its runs leave to others
 
 
 def load_kernels(str package, *modules, types=("f4", "f8")):
@@ -101,14 +90,8 @@ def use_level(str level):
         _load_level(*package)
 
 
-def _after_fork():
-    global _forked
-    _forked = _forked or _used_threads
-
-
 _cpus = cpu_count()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+pool_init()
 
 
 def loaded_packages() -> list[tuple]:
@@ -131,26 +114,58 @@ def tile_size(type: str) -> tuple[int, int]:
     return constant("tile_rows", type), constant("tile_centers", type)
 
 
+def _wanted_threads() -> int:
+    """OMP_NUM_THREADS, of which a list's first number counts; 0 where it is no number above 0."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdecimal() else 0
+
+
+def _usable_cores() -> int:
+    """Cores that the system lets this process use: affinity, cgroup."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cpus
+    return max(1, min(_cpus, allowed))
+
+
 def count_threads() -> int:
     """Threads that a run may use: OMP_NUM_THREADS and threadpoolctl, affinity, cgroup."""
-    if _forked or not HAS_OPENMP:
-        return 1
-    spared = getattr(_here, "spared", 0)
-    if os.environ.get("OMP_NUM_THREADS"):
-        return max(1, omp_get_max_threads() - spared)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cpus
-    return max(1, min(omp_get_max_threads(), _cpus, allowed) - spared)
+    left_out = getattr(_here, "left_out", 0)
+    limit, wanted = pool_get_limit(), _wanted_threads()
+    if not wanted:
+        wanted = _usable_cores()
+        limit = min(limit, wanted)
+    return max(1, min(limit or wanted, POOL_SLOTS) - left_out)
+
+
+class ThreadController(LibController):
+    """What threadpoolctl asks and tells of the threads here; as OpenMP's, of this thread's runs."""
+
+    user_api = "openmp"
+    internal_api = "shoal"
+    filename_prefixes = (os.path.basename(__file__),)
+
+    def get_num_threads(self):
+        return pool_get_limit() or _wanted_threads() or _usable_cores()
+
+    def set_num_threads(self, num_threads):
+        usual = num_threads == (_wanted_threads() or _usable_cores())  # as after a limit's end
+        pool_set_limit(0 if usual else max(1, min(num_threads, POOL_SLOTS)))
+
+    def get_version(self):
+        return None
+
+
+threadpoolctl.register(ThreadController)
 
 
 @contextmanager
 def leave_cores(count: int) -> Iterator[None]:
     """Within it, this thread's runs leave so many cores to others, but for one."""
-    before = getattr(_here, "spared", 0)
-    _here.spared = before + count
+    before = getattr(_here, "left_out", 0)
+    _here.left_out = before + count
     try:
         yield
     finally:
-        _here.spared = before
+        _here.left_out = before
 
 
 def cut_blocks(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1, *,
@@ -180,16 +195,17 @@ def trace_runs():
         _traces.remove(runs)
 
 
-cdef void run_blocks(kernel_t kernel, void *args, Py_ssize_t first, Py_ssize_t last,
-                     Py_ssize_t size, Py_ssize_t n, char *scratch, Py_ssize_t scratch_size,
-                     int n_threads) noexcept nogil:
-    cdef Py_ssize_t b
-    if n_threads == 1:
-        for b in range(first, last):
-            kernel(args, b, b * size, min(n, (b + 1) * size), scratch)
-        return
-    for b in prange(first, last, num_threads=n_threads, schedule="dynamic", chunksize=1):
-        kernel(args, b, b * size, min(n, (b + 1) * size), scratch + threadid() * scratch_size)
+ctypedef struct Run:
+    # A run of a kernel over some blocks.
+    kernel_t kernel
+    void *args
+    Py_ssize_t first           # block
+    Py_ssize_t size            # items of a block
+    Py_ssize_t n               # items
+    char *scratch              # of all slots
+    Py_ssize_t scratch_size    # bytes of each
+    const Reader *reader       # where rows lie in a file; NULL: in memory
+    int *errors                # [slots]: the first error that each slot met in reading
 
 
 ctypedef struct Reader:
@@ -200,13 +216,24 @@ ctypedef struct Reader:
     Py_ssize_t args_size
     Py_ssize_t block_bytes     # a block in memory, and what kernels may read beyond it
     Py_ssize_t raw_size        # a block as it is in the file, where it must be converted
-    omp_lock_t disk            # held by the thread that waits for it
+    pool_mutex *disk           # held by the thread that waits for it
 
 
-cdef int read_and_run(Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
-                      Py_ssize_t n, char *memory) noexcept nogil:
+cdef void run_block(void *job, Py_ssize_t block, int slot) noexcept nogil:
+    """Run a kernel over one block, in the memory of a slot."""
+    cdef Run *r = <Run *> job
+    cdef Py_ssize_t b = r.first + block, start = b * r.size, stop = min(r.n, (b + 1) * r.size)
+    cdef char *scratch = r.scratch + slot * r.scratch_size
+    if r.reader == NULL:
+        r.kernel(r.args, b, start, stop, scratch)
+    elif r.errors[slot] == 0:  # after an error nothing more is read
+        r.errors[slot] = read_and_run(r.reader, r.kernel, b, start, stop, scratch)
+
+
+cdef int read_and_run(const Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t start,
+                      Py_ssize_t stop, char *memory) noexcept nogil:
     """Read a block that is not held, and run the kernel with a struct that points there."""
-    cdef Py_ssize_t start = b * size, stop = min(n, (b + 1) * size), done
+    cdef Py_ssize_t done
     cdef char *x = memory + r.args_size
     cdef char *raw = x + r.block_bytes
     cdef int error
@@ -216,35 +243,14 @@ cdef int read_and_run(Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t size,
     else:
         done = read_cached(r.source, start, stop, x, raw)
         if done < (stop - start) * r.source.d * r.source.itemsize:
-            omp_set_lock(&r.disk)
+            pool_mutex_lock(r.disk)
             error = read_rest(r.source, start, stop, x, raw, done)
-            omp_unset_lock(&r.disk)
+            pool_mutex_unlock(r.disk)
             if error:
                 return error
         convert_rows(r.source, start, stop, x, raw)
         (<Rows *> memory).x = x - start * r.source.d * r.source.real_size
     kernel(memory, b, start, stop, raw + r.raw_size)
-    return 0
-
-
-cdef int run_file(Reader *r, kernel_t kernel, Py_ssize_t first, Py_ssize_t last,
-                  Py_ssize_t size, Py_ssize_t n, char *memory, Py_ssize_t memory_size,
-                  int *errors, int n_threads) noexcept nogil:
-    """run_blocks for rows in a file; the first error of any thread, which ends the run."""
-    cdef Py_ssize_t b
-    cdef int t
-    if n_threads == 1:
-        for b in range(first, last):
-            if errors[0] == 0:
-                errors[0] = read_and_run(r, kernel, b, size, n, memory)
-        return errors[0]
-    for b in prange(first, last, num_threads=n_threads, schedule="dynamic", chunksize=1):
-        if errors[threadid()] == 0:
-            errors[threadid()] = read_and_run(r, kernel, b, size, n,
-                                              memory + threadid() * memory_size)
-    for t in range(n_threads):
-        if errors[t]:
-            return errors[t]
     return 0
 
 
@@ -257,57 +263,54 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
     run by one thread. Ctrl-C is answered between blocks: KeyboardInterrupt leaves the
     outputs half written, for the caller to drop; so does an error in reading.
     """
-    global _used_threads
-    cdef kernel_t kernel = <kernel_t> PyCapsule_GetPointer(_kernels[name, type], "shoal.kernel")
-    cdef Py_ssize_t n_blocks = (n + size - 1) // size, done = 0, end, turn
-    cdef int n_threads = 1, error = 0
-    cdef File file = None if args.over is None else args.over.file
+    cdef Run r
     cdef Reader reader
+    cdef pool_mutex disk
+    cdef Py_ssize_t n_blocks = (n + size - 1) // size, done = 0, end, turn
+    cdef int n_threads = 1, slot
+    cdef File file = None if args.over is None else args.over.file
     cdef char *memory = NULL
-    cdef char *aligned
-    cdef int *errors
+    r.kernel = <kernel_t> PyCapsule_GetPointer(_kernels[name, type], "shoal.kernel")
+    r.args = args.pointer
+    r.size, r.n = size, n
+    r.reader = NULL
     if n_blocks == 0:
         return
     if n_blocks > 1 and not in_order:
         n_threads = min(<Py_ssize_t> count_threads(), n_blocks)
     if file is not None:
         prepare_reader(&reader, file, args, min(size, n))
+        reader.disk = &disk
+        r.reader = &reader
         scratch += reader.args_size + reader.block_bytes + reader.raw_size
-    scratch = (scratch + 127) // 64 * 64  # a cache line between threads
-    memory = <char *> PyMem_RawMalloc((scratch + 4) * n_threads + 64)
+    r.scratch_size = (scratch + 127) // 64 * 64  # a cache line between threads
+    memory = <char *> PyMem_RawMalloc((r.scratch_size + sizeof(int)) * n_threads + 64)
     if memory == NULL:
-        raise MemoryError(f"{scratch * n_threads} bytes of scratch memory")
-    aligned = memory + (64 - <size_t> memory % 64)
-    errors = <int *> (aligned + scratch * n_threads)
-    memset(errors, 0, n_threads * sizeof(int))
-    if n_threads > 1:
-        _used_threads = True
-    if file is not None:
-        omp_init_lock(&reader.disk)
+        raise MemoryError(f"{r.scratch_size * n_threads} bytes of scratch memory")
+    r.scratch = memory + (64 - <size_t> memory % 64)
+    r.errors = <int *> (r.scratch + r.scratch_size * n_threads)
+    memset(r.errors, 0, n_threads * sizeof(int))
+    pool_mutex_init(&disk)
     begun = perf_counter()
     try:
         turn = n_threads
         while done < n_blocks:
             end = min(n_blocks, done + turn)
             before = perf_counter()
+            r.first = done
             with nogil:
-                if file is None:
-                    run_blocks(kernel, args.pointer, done, end, size, n, aligned, scratch,
-                               n_threads)
-                else:
-                    error = run_file(&reader, kernel, done, end, size, n, aligned, scratch,
-                                     errors, n_threads)
+                pool_run(run_block, &r, end - done, n_threads)
             PyErr_CheckSignals()
-            if error:
-                raise reading_failed(file, error)
+            for slot in range(n_threads):
+                if r.errors[slot]:
+                    raise reading_failed(file, r.errors[slot])
             # from the first blocks' time, how many to run before the next check
             taken = max(perf_counter() - before, 1e-6)
-            turn = max(n_threads, min(n_blocks, int((end - done) * TURN / taken)))
+            turn = max(n_threads, min(n_blocks, 2**30, int((end - done) * TURN / taken)))
             done = end
     finally:
         PyMem_RawFree(memory)
-        if file is not None:
-            omp_destroy_lock(&reader.disk)
+        pool_mutex_destroy(&disk)
     for runs in _traces:
         runs.append((name, n_blocks, n_threads, perf_counter() - begun))
 

@@ -1,0 +1,276 @@
+/* A pool of threads that help whoever runs blocks of work.
+ *
+ * A caller opens a job of `count` blocks for `slots` threads, itself among them. Blocks are
+ * claimed one by one, by helpers and by the caller alike; when none is left, the caller waits
+ * for the blocks that helpers have claimed and not finished, and for nothing else. So a helper
+ * that the system does not run holds up one block at most, and one that comes late, or could
+ * not be started, is done without.
+ *
+ * `open` is one word: slots in its upper half, blocks not yet claimed in its lower half. A claim
+ * is a compare-and-swap that takes one block off. Whoever succeeds has a block of the job that
+ * is open at that moment, which can't end before the block does: so the job is read after the
+ * claim, and no claim of an earlier job can be mistaken for one of a later.
+ *
+ * A helper without work looks at `open` POOL_SPINS times and then sleeps on a condition of its
+ * own; so does the caller that waits. Each side stores its word before it looks at the other's
+ * (`open` and `asleep`, `finished` and `waiting`, all sequentially consistent), so that one of
+ * them sees the other: no wake-up is lost.
+ *
+ * One job at a time: a second caller does not wait but runs its blocks alone. A forked child has
+ * none of its parent's threads, so it begins with an empty pool. Helpers are detached, take no
+ * signals, and hold no lock while they work: nothing waits for them at exit.
+ */
+#ifndef SHOAL_POOL_H
+#define SHOAL_POOL_H
+
+#include <stdint.h>
+#include <string.h>
+
+#ifdef _WIN32
+#include <process.h>
+#include <windows.h>
+typedef SRWLOCK pool_mutex;
+typedef CONDITION_VARIABLE pool_condition;
+static void pool_mutex_init(pool_mutex *m) { InitializeSRWLock(m); }
+static void pool_mutex_destroy(pool_mutex *m) { (void)m; }
+static void pool_mutex_lock(pool_mutex *m) { AcquireSRWLockExclusive(m); }
+static void pool_mutex_unlock(pool_mutex *m) { ReleaseSRWLockExclusive(m); }
+static void pool_condition_init(pool_condition *c) { InitializeConditionVariable(c); }
+static void pool_condition_wait(pool_condition *c, pool_mutex *m)
+{
+    SleepConditionVariableSRW(c, m, INFINITE, 0);
+}
+static void pool_condition_wake(pool_condition *c) { WakeConditionVariable(c); }
+#else
+#include <pthread.h>
+#include <signal.h>
+typedef pthread_mutex_t pool_mutex;
+typedef pthread_cond_t pool_condition;
+static void pool_mutex_init(pool_mutex *m) { pthread_mutex_init(m, NULL); }
+static void pool_mutex_destroy(pool_mutex *m) { pthread_mutex_destroy(m); }
+static void pool_mutex_lock(pool_mutex *m) { pthread_mutex_lock(m); }
+static void pool_mutex_unlock(pool_mutex *m) { pthread_mutex_unlock(m); }
+static void pool_condition_init(pool_condition *c) { pthread_cond_init(c, NULL); }
+static void pool_condition_wait(pool_condition *c, pool_mutex *m) { pthread_cond_wait(c, m); }
+static void pool_condition_wake(pool_condition *c) { pthread_cond_signal(c); }
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define POOL_ATOMIC_LOAD(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)
+#define POOL_ATOMIC_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_SEQ_CST)
+#define POOL_ATOMIC_ADD(p, v) __atomic_add_fetch(p, v, __ATOMIC_SEQ_CST)
+static inline int pool_compare_exchange(int64_t *p, int64_t expected, int64_t wanted)
+{
+    return __atomic_compare_exchange_n(p, &expected, wanted, 0, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
+#if defined(__x86_64__) || defined(__i386__)
+#define POOL_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define POOL_PAUSE() __asm__ volatile("isb" ::: "memory") /* about as long as pause */
+#else
+#define POOL_PAUSE() ((void)0)
+#endif
+#define POOL_THREAD_LOCAL __thread
+#else
+#include <intrin.h>
+#define POOL_ATOMIC_LOAD(p) _InterlockedCompareExchange64(p, 0, 0)
+#define POOL_ATOMIC_STORE(p, v) ((void)_InterlockedExchange64(p, v))
+#define POOL_ATOMIC_ADD(p, v) (_InterlockedExchangeAdd64(p, v) + (v))
+static inline int pool_compare_exchange(int64_t *p, int64_t expected, int64_t wanted)
+{
+    return _InterlockedCompareExchange64(p, wanted, expected) == expected;
+}
+#define POOL_PAUSE() YieldProcessor()
+#define POOL_THREAD_LOCAL __declspec(thread)
+#endif
+
+enum {
+    POOL_SLOTS = 256,         /* threads of a job at most */
+    POOL_SPINS = 2000,        /* pauses before a thread sleeps: 30 to 100 us */
+    POOL_STACK = 1 << 21,     /* bytes; kernels keep tiles and tables on the stack */
+    POOL_RETRY = 64           /* jobs after a helper could not be started until the next try */
+};
+
+/* Run one block of a job in memory that belongs to a slot. */
+typedef void (*pool_run_t)(void *job, intptr_t block, int slot);
+
+static struct {
+    int64_t open;             /* slots << 32 | blocks that nobody has claimed */
+    int64_t finished;         /* blocks of the job that are done */
+    int64_t owned;            /* whether a caller has the pool */
+    int64_t waiting;          /* whether the caller waits for `done` */
+    pool_run_t run;           /* the job: written before it is opened */
+    void *job;
+    int64_t count;
+    intptr_t helpers;         /* started; written by the owner alone */
+    int retry;
+    pool_mutex lock;          /* of all conditions */
+    pool_condition done;
+    pool_condition work[POOL_SLOTS];
+    int64_t asleep[POOL_SLOTS]; /* helpers that wait for their `work` */
+} pool;
+
+/* Claim a block of the open job for a slot; -1 where there is none. */
+static inline int64_t pool_claim(int64_t slot)
+{
+    int64_t open = POOL_ATOMIC_LOAD(&pool.open);
+    while ((open & 0xFFFFFFFF) > 0 && slot < open >> 32) {
+        if (pool_compare_exchange(&pool.open, open, open - 1))
+            return pool.count - (open & 0xFFFFFFFF);
+        open = POOL_ATOMIC_LOAD(&pool.open);
+    }
+    return -1;
+}
+
+static inline int pool_has_work(int64_t slot)
+{
+    int64_t open = POOL_ATOMIC_LOAD(&pool.open);
+    return (open & 0xFFFFFFFF) > 0 && slot < open >> 32;
+}
+
+static void pool_help(int64_t slot)
+{
+    int64_t block, count;
+    int spins = 0;
+    for (;;) {
+        block = pool_claim(slot);
+        if (block >= 0) {
+            count = pool.count;
+            pool.run(pool.job, (intptr_t)block, (int)slot);
+            if (POOL_ATOMIC_ADD(&pool.finished, 1) == count && POOL_ATOMIC_LOAD(&pool.waiting)) {
+                pool_mutex_lock(&pool.lock);
+                pool_condition_wake(&pool.done);
+                pool_mutex_unlock(&pool.lock);
+            }
+            spins = 0;
+        } else if (spins++ < POOL_SPINS) {
+            POOL_PAUSE();
+        } else {
+            pool_mutex_lock(&pool.lock);
+            POOL_ATOMIC_STORE(&pool.asleep[slot], 1);
+            while (!pool_has_work(slot))
+                pool_condition_wait(&pool.work[slot], &pool.lock);
+            POOL_ATOMIC_STORE(&pool.asleep[slot], 0);
+            pool_mutex_unlock(&pool.lock);
+            spins = 0;
+        }
+    }
+}
+
+#ifdef _WIN32
+static unsigned __stdcall pool_helper(void *slot)
+{
+    pool_help((int64_t)(intptr_t)slot);
+    return 0;
+}
+static int pool_start(intptr_t slot)
+{
+    uintptr_t thread = _beginthreadex(NULL, POOL_STACK, pool_helper, (void *)slot,
+                                      STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    if (thread == 0)
+        return -1;
+    CloseHandle((HANDLE)thread);
+    return 0;
+}
+#else
+static void *pool_helper(void *slot)
+{
+    pool_help((int64_t)(intptr_t)slot);
+    return NULL;
+}
+static int pool_start(intptr_t slot)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    int failed;
+    if (pthread_attr_init(&attributes))
+        return -1;
+    pthread_attr_setstacksize(&attributes, POOL_STACK);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* signals are the interpreter's: a new thread inherits that none come */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&thread, &attributes, pool_helper, (void *)slot);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return failed ? -1 : 0;
+}
+#endif
+
+/* An empty pool, as a process begins with; in a forked child too, where whatever its parent's
+ * threads were at is not going on. */
+static void pool_reset(void)
+{
+    memset(&pool, 0, sizeof pool);
+    pool_mutex_init(&pool.lock);
+    pool_condition_init(&pool.done);
+    for (int slot = 1; slot < POOL_SLOTS; slot++)
+        pool_condition_init(&pool.work[slot]);
+}
+
+static void pool_init(void)
+{
+    pool_reset();
+#ifndef _WIN32
+    pthread_atfork(NULL, NULL, pool_reset);
+#endif
+}
+
+/* Run blocks 0 .. count - 1 (fewer than 2^31) of a job on up to `slots` threads. Returns when all
+ * are done; they may be run by the caller alone, as slot 0. */
+static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
+{
+    int64_t block, mine = 0;
+    int spins = 0;
+    slots = slots < POOL_SLOTS ? slots : POOL_SLOTS;
+    slots = slots < count ? slots : count;
+    if (slots <= 1 || !pool_compare_exchange(&pool.owned, 0, 1)) {
+        for (block = 0; block < count; block++)
+            run(job, (intptr_t)block, 0);
+        return;
+    }
+    if (pool.retry > 0)
+        pool.retry--;
+    while (pool.helpers < slots - 1 && pool.retry == 0) {
+        if (pool_start(pool.helpers + 1))
+            pool.retry = POOL_RETRY;
+        else
+            pool.helpers++;
+    }
+    pool.run = run;
+    pool.job = job;
+    pool.count = count;
+    POOL_ATOMIC_STORE(&pool.finished, 0);
+    POOL_ATOMIC_STORE(&pool.open, slots << 32 | count);
+    for (int64_t slot = 1; slot < slots && pool_has_work(slot); slot++)
+        if (POOL_ATOMIC_LOAD(&pool.asleep[slot])) {
+            pool_mutex_lock(&pool.lock);
+            pool_condition_wake(&pool.work[slot]);
+            pool_mutex_unlock(&pool.lock);
+        }
+    while ((block = pool_claim(0)) >= 0) {
+        run(job, (intptr_t)block, 0);
+        mine++;
+    }
+    if (POOL_ATOMIC_ADD(&pool.finished, mine) < count) {
+        while (POOL_ATOMIC_LOAD(&pool.finished) < count && spins++ < POOL_SPINS)
+            POOL_PAUSE();
+        if (POOL_ATOMIC_LOAD(&pool.finished) < count) {
+            pool_mutex_lock(&pool.lock);
+            POOL_ATOMIC_STORE(&pool.waiting, 1);
+            while (POOL_ATOMIC_LOAD(&pool.finished) < count)
+                pool_condition_wait(&pool.done, &pool.lock);
+            POOL_ATOMIC_STORE(&pool.waiting, 0);
+            pool_mutex_unlock(&pool.lock);
+        }
+    }
+    POOL_ATOMIC_STORE(&pool.owned, 0);
+}
+
+/* Threads that the calling thread's runs may use, as threadpoolctl set it; 0: not set. */
+static POOL_THREAD_LOCAL int pool_limit_here;
+static int pool_get_limit(void) { return pool_limit_here; }
+static void pool_set_limit(int limit) { pool_limit_here = limit; }
+
+#endif
