@@ -1,4 +1,4 @@
-"""Twins of assign.pyx, bounds.pyx, drift.pyx and sparse.pyx: the nearest center of every row."""
+"""Twins of assign.pyx, candidates.pyx, bounds.pyx, drift.pyx and sparse.pyx: nearest centers."""
 
 from fractions import Fraction
 from itertools import pairwise

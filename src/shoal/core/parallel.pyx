@@ -62,6 +62,7 @@ TURN = 0.1             # seconds between two checks for pending signals
 _packages = []         # what was loaded: package, modules, types
 _kernels = {}          # (name, type) -> capsule
 _constants = {}        # (name, type) -> what Python must know of the kernels
+_functions = {}        # (name, type) -> capsule of what kernels call in another file
 _traces = []           # lists that receive every run
 _here = local()        # of this thread: `left_out`, the cores that its runs leave to others
 
@@ -80,6 +81,8 @@ def _load_level(package, modules, types):
                 _kernels[name, type] = capsule
             for name, value in getattr(built, "constants", {}).items():
                 _constants[name, type] = value
+            for name, capsule in getattr(built, "functions", {}).items():
+                _functions[name, type] = capsule
 
 
 def use_level(str level):
@@ -102,6 +105,11 @@ def loaded_packages() -> list[tuple]:
 def kernel_names() -> list[str]:
     """Names of the kernels."""
     return sorted({name for name, _ in _kernels})
+
+
+def function(str name, str type) -> object:
+    """The capsule of a function that kernels call by its address."""
+    return _functions[name, type]
 
 
 def constant(str name, str type) -> int:

@@ -1,14 +1,17 @@
 """The arguments of the kernels of k-means: see core/args.pyx."""
 
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
+from shoal.kmeans.kernels.structs cimport decide_near_ties_t
 
-from shoal.core.parallel import load_kernels
+from shoal.core.parallel import function, load_kernels
 
 load_kernels(
     "shoal.kmeans.kernels",
-    "assign", "bounds", "drift", "measure", "minibatch", "seeding", "sparse", "update",
+    "assign", "bounds", "candidates", "drift", "measure", "minibatch", "seeding", "sparse",
+    "update",
 )
 
 N_BUCKETS = BUCKETS
@@ -36,6 +39,9 @@ cdef class CenterArgs:
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
         c.center_group = <const int32_t *> address(center_group, "i4", k, self.kept)
+        c.decide_near_ties = <decide_near_ties_t> PyCapsule_GetPointer(
+            function("decide_near_ties", type), "shoal.function"
+        )
 
 
 cdef class AssignmentArgs(Args):

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from shoal.core.kernels.row cimport add_rows, move_row
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport REAL_INF, TILE_ROWS, TRANSPOSE_WIDTH, real
-from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie, decide_near_ties
+from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.structs cimport Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
@@ -100,8 +100,8 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
                         non_finite += not x_squared_norms[r] < REAL_INF
             i += TILE_ROWS
         n_near_ties += near_ties.count
-        decide_near_ties(&a.rows, &a.centers, &near_ties, NULL if a.is_first_pass else a.labels,
-                         a.elkan, tile, new_labels)
+        a.centers.decide_near_ties(&a.rows, &a.centers, &near_ties,
+                                   NULL if a.is_first_pass else a.labels, a.elkan, tile, new_labels)
         changed += update_chunk(a, chunk, end, new_labels, sums, recompute)
         chunk = end
     if sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:

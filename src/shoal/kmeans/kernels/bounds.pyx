@@ -47,7 +47,7 @@ from shoal.kmeans.kernels.bound_storage cimport (
     MIN_GAP, OUTWARD_ROUNDING, encode_gap, encode_lower_bound, find_bucket, get_bucket,
     sqrt_rounded_down, sqrt_rounded_up,
 )
-from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie, decide_near_ties
+from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin, underflow_error
 from shoal.kmeans.kernels.structs cimport BUCKETS, Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
@@ -423,8 +423,9 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
                 assign_tile(a, &tile, chunk, &open_rows, j, count, mask, &near_ties)
             j += TILE_ROWS
         counts[2] += near_ties.count
-        decide_near_ties(&a.rows, &a.centers, &near_ties, NULL if a.is_first_pass else a.labels,
-                         a.elkan, <real *> scratch, open_rows.new_label)
+        a.centers.decide_near_ties(&a.rows, &a.centers, &near_ties,
+                                   NULL if a.is_first_pass else a.labels, a.elkan, scratch,
+                                   open_rows.new_label)
         for j in range(open_rows.count):
             i = chunk + open_rows.index[j]
             if open_rows.new_label[j] != a.labels[i]:

@@ -1,41 +1,11 @@
-"""Near-ties decided among the few centers that rounding leaves: filter, candidates, decision.
+"""The near-ties of a chunk of rows, which candidates.pyx decides."""
 
-The filter is the register tile: a row whose least v_j is not clear of the second least by the
-tile's error is a near-tie (decide.pxd, is_near_tie). A chunk collects its near-ties, so that
-each step works on TILE_ROWS of them at once:
-
-1. the tile once more, dense with near-ties: v_j of every center, 2·k·d flops a row;
-2. candidates: the centers with v_j <= T, the largest value that is_near_tie would not tell
-   from the least, v_b;
-3. decision: the canonical value of each candidate in float64, 2·d (elkan: 3·d) flops, the
-   same bits as those of lloyd_scores and elkan_distances; the rule for ties among them.
-
-Why no other center can win. decide.pxd proves that the canonical value of j exceeds that of b
-where v_j is no near-tie of v_b. The canonical winner is at least as good as b, hence a
-candidate, and so is whatever ties with it. is_near_tie(v_b, v) holds for v up to the lesser of
-
-    (v_b + 5 K |x|² + underflow) / (1 - K)    and    v_b + K/2 (2 r² + |x|²) + underflow
-
-T exceeds that by more than its own rounding: a few steps on |v_b|, |T| and K |x|², each of
-relative error REAL_EPS. A bound that no number is below makes every center a candidate.
-"""
-
-from libc.math cimport INFINITY, fma, sqrt
 from libc.stdint cimport int32_t
 
-from shoal.core.kernels.structs cimport Rows
-from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
-from shoal.core.kernels.vec cimport (
-    REAL_EPS, REAL_INF, REAL_MAX, TILE_CENTERS, TILE_ROWS, TILE_VECTORS, TRANSPOSE_WIDTH, VL,
-    lowest_bit, real, v_load, v_not_greater_mask, vreal,
-)
-from shoal.kmeans.kernels.decide cimport tie_margin, underflow_error
-from shoal.kmeans.kernels.structs cimport Centers
-from shoal.kmeans.kernels.tile cimport Scores, compute_scores
+from shoal.core.kernels.vec cimport real
 
 cdef enum:
     CHUNK_ROWS = 2048  # whose near-ties are decided together
-    CHAINS = 8         # candidates of a row that are measured together: chains of fused steps
 
 
 ctypedef struct NearTies:
@@ -46,149 +16,9 @@ ctypedef struct NearTies:
     real best[CHUNK_ROWS]        # the least v_j
 
 
-ctypedef struct Decision:
-    # The best candidate of a row so far, and those that are still to be measured.
-    double best
-    int32_t label
-    int count
-    int32_t candidates[CHAINS]
-
-
 cdef inline void add_near_tie(NearTies *near_ties, Py_ssize_t row, Py_ssize_t index,
                               real best) noexcept nogil:
     near_ties.row[near_ties.count] = row
     near_ties.index[near_ties.count] = <int32_t> index
     near_ties.best[near_ties.count] = best
     near_ties.count += 1
-
-
-cdef inline real candidate_threshold(real best, real x_squared_norm, real margin,
-                                     real max_squared_norm) noexcept nogil:
-    """T of the header."""
-    cdef real underflow = underflow_error(margin)
-    cdef real bound = max_squared_norm + max_squared_norm + x_squared_norm
-    cdef real by_row = best + <real> (5 * margin) * x_squared_norm + underflow
-    cdef real by_radius = best + <real> (margin / 2) * bound + underflow
-    cdef real least = min(by_row / <real> (1 - margin), by_radius)
-    if not bound < <real> (REAL_MAX / 8):
-        return REAL_INF
-    return least + <real> (8 * REAL_EPS) * (max(least, -least) + x_squared_norm)
-
-
-cdef inline void measure_candidates(const real *x, const real *origin, Py_ssize_t d,
-                                    const Centers *c, bint elkan, int32_t current,
-                                    Decision *decision) noexcept nogil:
-    """Canonical values of the candidates that were collected; the best of them is kept."""
-    cdef const double *centers[CHAINS]
-    cdef double sums[CHAINS]
-    cdef double fours[CHAINS]
-    cdef double t, e, value
-    cdef Py_ssize_t l = 0, m, width
-    cdef int32_t label
-    cdef int j
-    cdef bint wins_tie
-    for j in range(CHAINS):
-        centers[j] = c.values + decision.candidates[min(j, decision.count - 1)] * d
-        sums[j] = 0
-    if elkan:
-        while l < d:
-            width = 4 if l + 4 <= d else 1
-            for j in range(CHAINS):
-                fours[j] = 0
-            for m in range(l, l + width):
-                t = <double> x[m] - <double> origin[m]
-                for j in range(CHAINS):
-                    e = t - centers[j][m]
-                    fours[j] += e * e
-            for j in range(CHAINS):
-                sums[j] += fours[j]
-            l += width
-    else:
-        for l in range(d):
-            t = <double> x[l] - <double> origin[l]
-            for j in range(CHAINS):
-                sums[j] = fma(t, centers[j][l], sums[j])
-    for j in range(decision.count):
-        label = decision.candidates[j]
-        value = sqrt(sums[j]) if elkan else c.squared_norms[label] - 2 * sums[j]
-        wins_tie = label < decision.label
-        if elkan:
-            wins_tie = label == current or (wins_tie and decision.label != current)
-        if value < decision.best or (value == decision.best and wins_tie):
-            decision.best = value
-            decision.label = label
-    decision.count = 0
-
-
-cdef inline void decide_tile(const real **rows, const real *best, const int32_t *current,
-                             Py_ssize_t count, bint followed, const real *origin, Py_ssize_t d,
-                             const Centers *c, bint elkan, real *tile,
-                             int32_t *labels) noexcept nogil:
-    """Labels of `count` near-ties; `tile` has room for one, of which they take the lanes."""
-    cdef real x_squared_norms[TILE_ROWS]
-    cdef real thresholds[TILE_ROWS]
-    cdef Decision decisions[TILE_ROWS]
-    cdef vreal threshold[TILE_VECTORS]
-    cdef Scores v
-    cdef real margin = <real> tie_margin(d)
-    cdef const real *panel
-    cdef unsigned mask
-    cdef int32_t label
-    cdef Py_ssize_t p
-    cdef int r, j, m
-    transpose_rows(rows, origin, d, followed, tile)
-    squared_norms(tile, d, x_squared_norms)
-    for r in range(TILE_ROWS):
-        decisions[r].best = INFINITY
-        decisions[r].label = decisions[r].count = 0
-        thresholds[r] = -REAL_INF
-    for r in range(count):
-        thresholds[r] = candidate_threshold(best[r], x_squared_norms[r], margin,
-                                            <real> c.max_squared_norm[0])
-    for m in range(TILE_VECTORS):
-        threshold[m] = v_load(thresholds + m * VL)
-    for p in range(c.group_panels[c.n_groups]):
-        panel = <const real *> c.panels + p * TILE_CENTERS * d
-        compute_scores(tile, d, panel, TILE_CENTERS,
-                       <const real *> c.panel_squared_norms + p * TILE_CENTERS, TILE_CENTERS, NULL,
-                       &v)
-        for j in range(TILE_CENTERS):
-            label = c.panel_centers[p * TILE_CENTERS + j]
-            for m in range(TILE_VECTORS):
-                mask = v_not_greater_mask(v.value[j][m], threshold[m])
-                while mask and label >= 0:
-                    r = m * VL + lowest_bit(mask)
-                    mask &= mask - 1
-                    if r >= count:  # a lane without a row, whose values are not numbers
-                        break
-                    decisions[r].candidates[decisions[r].count] = label
-                    decisions[r].count += 1
-                    if decisions[r].count == CHAINS:
-                        measure_candidates(rows[r], origin, d, c, elkan, current[r], &decisions[r])
-    for r in range(count):
-        if decisions[r].count > 0:
-            measure_candidates(rows[r], origin, d, c, elkan, current[r], &decisions[r])
-        labels[r] = decisions[r].label
-
-
-cdef inline void decide_near_ties(const Rows *data, const Centers *c, const NearTies *near_ties,
-                                  const int32_t *labels, bint elkan, real *tile,
-                                  int32_t *decided) noexcept nogil:
-    """decided[index] of every near-tie; `labels` are those of all rows so far, NULL: none."""
-    cdef Py_ssize_t first = 0, count, last, i, r
-    cdef const real *rows[TILE_ROWS]
-    cdef int32_t current[TILE_ROWS]
-    cdef int32_t found[TILE_ROWS]
-    while first < near_ties.count:
-        count = min(<Py_ssize_t> TILE_ROWS, near_ties.count - first)
-        last = 0
-        for r in range(TILE_ROWS):  # a short tile repeats its last row
-            i = near_ties.row[first + min(r, count - 1)]
-            rows[r] = <const real *> data.x + i * data.d
-            current[r] = -1 if labels == NULL else labels[i]
-            last = max(last, i)
-        decide_tile(rows, near_ties.best + first, current, count, last + TRANSPOSE_WIDTH < data.n,
-                    <const real *> data.origin, data.d, c, elkan, tile, found)
-        for r in range(count):
-            decided[near_ties.index[first + r]] = found[r]
-        first += TILE_ROWS

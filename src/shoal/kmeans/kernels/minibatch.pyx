@@ -20,7 +20,7 @@ from libc.string cimport memset
 from shoal.core.kernels.row cimport squared_distance, weight
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport TILE_ROWS, TRANSPOSE_WIDTH, real
-from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie, decide_near_ties
+from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.structs cimport Batch
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
@@ -76,7 +76,8 @@ cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                 if is_near_tie(best[r], second[r], x_squared_norms[r], margin, max_squared_norm):
                     add_near_tie(&near_ties, batch_row(a, i + r), i - chunk + r, best[r])
             i += TILE_ROWS
-        decide_near_ties(&a.rows, &a.centers, &near_ties, NULL, False, tile, a.labels + chunk)
+        a.centers.decide_near_ties(&a.rows, &a.centers, &near_ties, NULL, False, tile,
+                                   a.labels + chunk)
         for i in range(chunk, end):
             row = batch_row(a, i)
             squared_distance(&a.rows, row, a.centers.values + a.labels[i] * d, &squared, &norm)

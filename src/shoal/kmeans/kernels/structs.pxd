@@ -5,6 +5,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from shoal.core.kernels.structs cimport Rows
 
 
+# decide_near_ties of candidates.pyx: `centers` is a Centers, `near_ties` a NearTies, `tile` real.
+ctypedef void (*decide_near_ties_t)(const Rows *data, const void *centers, const void *near_ties,
+                                    const int32_t *labels, bint elkan, void *tile,
+                                    int32_t *decided) noexcept nogil
+
+
 ctypedef struct Centers:
     # The same centers, less the origin, in each layout that a kernel reads.
     Py_ssize_t k
@@ -20,6 +26,7 @@ ctypedef struct Centers:
     const int32_t *group_panels       # [n_groups + 1]: first panel of each group
     const int32_t *group_sizes        # [n_groups]
     const int32_t *center_group       # [k]
+    decide_near_ties_t decide_near_ties    # candidates.pyx, for the type and instruction set
 
 
 cdef enum:
