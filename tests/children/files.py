@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import sys
 import threading
@@ -100,6 +99,8 @@ def unreadable(path):
 
 def limited_disk(path, limit):
     """The error of transform to a file limited to so many bytes, or, if -1, to a full disk."""
+    import resource  # of POSIX alone
+
     X = np.random.default_rng(0).random((200_000, 4))
     model = shoal.KMeans(8, init=X[:8], n_init=1, max_iter=1).fit(X)
     out = np.lib.format.open_memmap(path, "w+", "f8", (len(X), 8))

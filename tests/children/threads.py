@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import signal
 import sys
 import threading
@@ -79,6 +78,8 @@ def forks(count):
 
 def without_threads():
     """Where no thread can be started: there is no room for a stack."""
+    import resource  # of POSIX alone
+
     with threadpool_limits(1):
         answer()  # so that all else has its memory
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

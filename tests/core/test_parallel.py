@@ -1,24 +1,30 @@
 """Threads: how many there are, the same bits for any number, and what may happen to them."""
 
+import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import threadpoolctl
+from shoal.core.args import MomentsArgs
 
 import children.threads
 import shoal
 from helpers.processes import finish, start
 from shoal.core import parallel
+from shoal.core.rows import Rows
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parents[1] / "src" / "shoal" / "core"
 CORES = parallel._usable_cores()
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's limits")
+LINUX = sys.platform.startswith("linux")
+linux = pytest.mark.skipif(not LINUX, reason="needs Linux's limits")
 forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -74,6 +80,10 @@ def test_limits_of_threadpoolctl(monkeypatch):
     assert parallel.count_threads() == 5
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert parallel.count_threads() == 4
+    with threadpoolctl.threadpool_limits(4):  # the usual number, but a limit
+        monkeypatch.setenv("OMP_NUM_THREADS", "6")
+        assert parallel.count_threads() == 4
+    assert parallel.count_threads() == 6
 
 
 def test_threadpoolctl_knows_the_pool():
@@ -92,6 +102,26 @@ def test_no_module_links_openmp():
     for path in modules:
         data = path.read_bytes()
         assert not any(word in data for word in (b"libgomp", b"libomp", b"libiomp", b"GOMP_")), path
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not LINUX, reason="needs its numbers")
+def test_rounding_is_not_the_callers(monkeypatch):
+    """Blocks have the same bits whoever runs them, and the caller's mode is left as it was."""
+    downward, libm = 0x400, ctypes.CDLL("libm.so.6")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    rows = Rows(np.random.default_rng(0).random((300, 4)))
+    found = []
+    for mode in (0, downward):
+        sums, squares = np.zeros((2, 30, 4))
+        args = MomentsArgs(rows.args, 30, sums, squares)
+        libm.fesetround(mode)
+        try:
+            parallel.run_kernel("moments", "f8", args, 300, 10, 4 * 8 * 4)
+            assert libm.fegetround() == mode
+        finally:
+            libm.fesetround(0)
+        found.append(sums.tobytes() + squares.tobytes())
+    assert found[0] == found[1]
 
 
 @forking
@@ -133,13 +163,17 @@ def test_pool_under_sanitizers(sanitizer, tmp_path):
     program = str(tmp_path / "stress")
     flags = ["-std=gnu17", "-O1", "-g", "-pthread", f"-fsanitize={sanitizer}", f"-I{CORE}"]
     built = subprocess.run(
-        ["gcc", *flags, str(HERE / "pool_stress.c"), "-o", program], capture_output=True, text=True
+        ["gcc", *flags, str(HERE / "pool_stress.c"), "-lm", "-o", program],
+        capture_output=True,
+        text=True,
     )
     if built.returncode and "cannot find" in built.stderr:
         pytest.skip("gcc has no such sanitizer here")
     assert built.returncode == 0, built.stderr
     forks = "0" if sanitizer == "thread" else "20"
     # the thread sanitizer wants its addresses where the kernel does not always put them
-    prefix = ["setarch", "-R"] if shutil.which("setarch") else []
+    prefix = ["setarch", "-R"]
+    if not shutil.which("setarch") or subprocess.run([*prefix, "true"], check=False).returncode:
+        prefix = []
     ran = subprocess.run([*prefix, program, forks], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "done\n", "")

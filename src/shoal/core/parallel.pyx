@@ -125,7 +125,7 @@ def tile_size(type: str) -> tuple[int, int]:
 def _wanted_threads() -> int:
     """OMP_NUM_THREADS, of which a list's first number counts; 0 where it is no number above 0."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(wanted) if wanted.isdecimal() else 0
+    return int(wanted[:9]) if wanted.isdecimal() else 0
 
 
 def _usable_cores() -> int:
@@ -144,6 +144,10 @@ def count_threads() -> int:
     return max(1, min(limit or wanted, POOL_SLOTS) - left_out)
 
 
+class _Usual(int):
+    """A number of threads that nobody has set, as threadpoolctl gives it back after a limit."""
+
+
 class ThreadController(LibController):
     """What threadpoolctl asks and tells of the threads here; as OpenMP's, of this thread's runs."""
 
@@ -152,11 +156,11 @@ class ThreadController(LibController):
     filename_prefixes = (os.path.basename(__file__),)
 
     def get_num_threads(self):
-        return pool_get_limit() or _wanted_threads() or _usable_cores()
+        return pool_get_limit() or _Usual(min(_wanted_threads() or _usable_cores(), POOL_SLOTS))
 
     def set_num_threads(self, num_threads):
-        usual = num_threads == (_wanted_threads() or _usable_cores())  # as after a limit's end
-        pool_set_limit(0 if usual else max(1, min(num_threads, POOL_SLOTS)))
+        is_usual = isinstance(num_threads, _Usual)
+        pool_set_limit(0 if is_usual else max(1, min(num_threads, POOL_SLOTS)))
 
     def get_version(self):
         return None
@@ -298,8 +302,8 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
     r.scratch = memory + (64 - <size_t> memory % 64)
     r.errors = <int *> (r.scratch + r.scratch_size * n_threads)
     memset(r.errors, 0, n_threads * sizeof(int))
-    pool_mutex_init(&disk)
     begun = perf_counter()
+    pool_mutex_init(&disk)
     try:
         turn = n_threads
         while done < n_blocks:

@@ -11,18 +11,21 @@
  * is open at that moment, which can't end before the block does: so the job is read after the
  * claim, and no claim of an earlier job can be mistaken for one of a later.
  *
- * A helper without work looks at `open` POOL_SPINS times and then sleeps on a condition of its
+ * A helper without work looks at `open` for POOL_SPIN_NS and then sleeps on a condition of its
  * own; so does the caller that waits. Each side stores its word before it looks at the other's
  * (`open` and `asleep`, `finished` and `waiting`, all sequentially consistent), so that one of
  * them sees the other: no wake-up is lost.
  *
  * One job at a time: a second caller does not wait but runs its blocks alone. A forked child has
  * none of its parent's threads, so it begins with an empty pool. Helpers are detached, take no
- * signals, and hold no lock while they work: nothing waits for them at exit.
+ * signals, and hold no lock while they work: nothing waits for them at exit. Blocks are run with
+ * C's default rounding and subnormals, whatever the caller's thread has: the bits must not
+ * depend on who runs them.
  */
 #ifndef SHOAL_POOL_H
 #define SHOAL_POOL_H
 
+#include <fenv.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -44,6 +47,7 @@ static void pool_condition_wake(pool_condition *c) { WakeConditionVariable(c); }
 #else
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 typedef pthread_mutex_t pool_mutex;
 typedef pthread_cond_t pool_condition;
 static void pool_mutex_init(pool_mutex *m) { pthread_mutex_init(m, NULL); }
@@ -87,10 +91,12 @@ static inline int pool_compare_exchange(int64_t *p, int64_t expected, int64_t wa
 
 enum {
     POOL_SLOTS = 256,         /* threads of a job at most */
-    POOL_SPINS = 2000,        /* pauses before a thread sleeps: 30 to 100 us */
+    POOL_SPIN_NS = 100000,    /* before a thread sleeps: what Python does between two kernels */
     POOL_STACK = 1 << 21,     /* bytes; kernels keep tiles and tables on the stack */
     POOL_RETRY = 64           /* jobs after a helper could not be started until the next try */
 };
+
+static int pool_spins; /* pauses that take POOL_SPIN_NS: one takes 10 to 50 ns */
 
 /* Run one block of a job in memory that belongs to a slot. */
 typedef void (*pool_run_t)(void *job, intptr_t block, int slot);
@@ -133,6 +139,7 @@ static void pool_help(int64_t slot)
 {
     int64_t block, count;
     int spins = 0;
+    fesetenv(FE_DFL_ENV);
     for (;;) {
         block = pool_claim(slot);
         if (block >= 0) {
@@ -144,7 +151,7 @@ static void pool_help(int64_t slot)
                 pool_mutex_unlock(&pool.lock);
             }
             spins = 0;
-        } else if (spins++ < POOL_SPINS) {
+        } else if (spins++ < pool_spins) {
             POOL_PAUSE();
         } else {
             pool_mutex_lock(&pool.lock);
@@ -189,7 +196,13 @@ static int pool_start(intptr_t slot)
         return -1;
     pthread_attr_setstacksize(&attributes, POOL_STACK);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all); /* signals are the interpreter's: a new thread inherits that none come */
+    sigfillset(&all); /* signals are the interpreter's, but for those of a thread's own faults */
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGTRAP);
+    sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&thread, &attributes, pool_helper, (void *)slot);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -209,17 +222,39 @@ static void pool_reset(void)
         pool_condition_init(&pool.work[slot]);
 }
 
+static int64_t pool_nanoseconds(void)
+{
+#ifdef _WIN32
+    LARGE_INTEGER ticks, frequency;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&frequency);
+    return (int64_t)((double)ticks.QuadPart * 1e9 / (double)frequency.QuadPart);
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+#endif
+}
+
 static void pool_init(void)
 {
+    enum { TRIES = 3, PAUSES = 200 };
+    int64_t least = POOL_SPIN_NS, taken;
+    for (int i = 0; i < TRIES; i++) { /* the least: others may have had the core meanwhile */
+        taken = pool_nanoseconds();
+        for (int j = 0; j < PAUSES; j++)
+            POOL_PAUSE();
+        taken = pool_nanoseconds() - taken;
+        least = taken < least ? taken : least;
+    }
+    pool_spins = (int)(POOL_SPIN_NS / (least > PAUSES ? least : PAUSES) * PAUSES);
     pool_reset();
 #ifndef _WIN32
     pthread_atfork(NULL, NULL, pool_reset);
 #endif
 }
 
-/* Run blocks 0 .. count - 1 (fewer than 2^31) of a job on up to `slots` threads. Returns when all
- * are done; they may be run by the caller alone, as slot 0. */
-static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
+static void pool_share(pool_run_t run, void *job, int64_t count, int64_t slots)
 {
     int64_t block, mine = 0;
     int spins = 0;
@@ -254,7 +289,7 @@ static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
         mine++;
     }
     if (POOL_ATOMIC_ADD(&pool.finished, mine) < count) {
-        while (POOL_ATOMIC_LOAD(&pool.finished) < count && spins++ < POOL_SPINS)
+        while (POOL_ATOMIC_LOAD(&pool.finished) < count && spins++ < pool_spins)
             POOL_PAUSE();
         if (POOL_ATOMIC_LOAD(&pool.finished) < count) {
             pool_mutex_lock(&pool.lock);
@@ -266,6 +301,17 @@ static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
         }
     }
     POOL_ATOMIC_STORE(&pool.owned, 0);
+}
+
+/* Run blocks 0 .. count - 1 (fewer than 2^31) of a job on up to `slots` threads. Returns when all
+ * are done; they may be run by the caller alone, as slot 0. */
+static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
+{
+    fenv_t environment;
+    fegetenv(&environment);
+    fesetenv(FE_DFL_ENV);
+    pool_share(run, job, count, slots);
+    fesetenv(&environment);
 }
 
 /* Threads that the calling thread's runs may use, as threadpoolctl set it; 0: not set. */
