@@ -24,6 +24,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 import shoal
+from helpers.kernel_cases import level
 from helpers.outcomes import (
     assert_same_complaint,
     assert_state,
@@ -31,6 +32,7 @@ from helpers.outcomes import (
     public_attributes,
     snapshot,
 )
+from shoal.core import cpu
 from trials.problems import blobs
 
 FUNCTIONS = ["k_means", "kmeans_plusplus"]
@@ -324,6 +326,32 @@ def test_labels_fit_the_centers(seed, algorithm, layout):
         squared = (X - model.cluster_centers_.T) ** 2
         own = squared[np.arange(n), model.labels_]
         np.testing.assert_allclose(own, squared.min(axis=1), rtol=1e-6, atol=1e-9)
+
+
+def test_a_far_center_does_not_hide_others(dtype, algorithm):
+    X = np.array([[4], [5], [4], [1], [0], [1e7], [-1e7]], dtype)
+    init = np.array([[1], [2], [7], [8], [1e7], [-1e7]], dtype)
+    model = shoal.KMeans(6, init=init, tol=0, algorithm=algorithm).fit(X)
+    np.testing.assert_array_equal(model.labels_, model.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("d", [3, 9, 16, 31])
+def test_rows_for_empty_clusters_under_every_instruction_set(d, dtype):
+    """Which of many rows are the farthest, where all are equally far but for rounding."""
+    found = {}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        values = rng.standard_normal(d)
+        X = np.array([rng.permutation(values) for _ in range(40)], dtype)
+        X = np.concatenate([X, -X])
+        init = np.full((4, d), 1e3)
+        init[0] = 0
+        for name in cpu.levels():
+            with level(name):
+                model = shoal.KMeans(4, init=init, tol=0, max_iter=1).fit(X)
+            found.setdefault((seed, model.labels_.tobytes()), name)
+    assert len(found) == 20
 
 
 def modules():

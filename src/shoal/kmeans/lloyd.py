@@ -290,7 +290,9 @@ class Lloyd:
         compute_inertia(self.rows, self.centers, self.labels, out=before)
         self.assign()
         compute_inertia(self.rows, self.centers, self.labels, out=after)
-        rounding = 64 * eps**2 * (self.centers.values**2).sum(axis=1).max()
+        norms = (self.centers.values**2).sum(axis=1)
+        rounding = 64 * float(eps) ** 2 * np.maximum(norms[kept], norms[self.labels])
+        rounding += 64 * np.finfo(float).eps ** 2 * norms.max()  # of sums that lost a far row
         is_nearer = before > (1 + 8 * eps) * after + rounding
         np.copyto(self.labels, kept, where=~is_nearer)
 

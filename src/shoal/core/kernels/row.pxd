@@ -9,8 +9,8 @@ from libc.string cimport memset
 
 from shoal.core.kernels.structs cimport Rows
 from shoal.core.kernels.vec cimport (
-    DL, add_row_of_three, d_add, d_load, d_load_widened, d_mul, d_set1, d_sub, d_sum_lanes, real,
-    vdouble,
+    DL, SUM_LANES, SUM_VECTORS, add_row_of_three, d_add, d_load, d_load_widened, d_mul, d_set1,
+    d_sub, d_sum_lanes, real, vdouble,
 )
 
 cdef extern from *:
@@ -93,18 +93,29 @@ cdef inline void move_row(const Rows *rows, Py_ssize_t i, double *sums, Py_ssize
 
 cdef inline void squared_distance(const Rows *rows, Py_ssize_t i, const double *center,
                                   double *squared, double *norm) noexcept nogil:
-    """|x_i - c|² and |x_i|², summed in DL lanes, then over these. Costs 5·d flops."""
+    """|x_i - c|² and |x_i|², summed in SUM_LANES lanes, then over these, halves first.
+
+    The same bits under every instruction set: which row is the farthest decides where empty
+    clusters go. Costs 5·d flops.
+    """
     cdef const real *x = <const real *> rows.x + i * rows.d
     cdef const real *origin = <const real *> rows.origin
-    cdef vdouble s = d_set1(0), q = d_set1(0), t, e
+    cdef vdouble s[SUM_VECTORS]
+    cdef vdouble q[SUM_VECTORS]
+    cdef vdouble t, e
     cdef double t1, e1
     cdef Py_ssize_t l = 0
-    while l + DL <= rows.d:
-        t = d_sub(d_load_widened(x + l), d_load_widened(origin + l))
-        e = d_sub(t, d_load(center + l))
-        s = d_add(s, d_mul(e, e))
-        q = d_add(q, d_mul(t, t))
-        l += DL
+    cdef int v, n = SUM_VECTORS
+    for v in range(SUM_VECTORS):
+        s[v] = d_set1(0)
+        q[v] = d_set1(0)
+    while l + SUM_LANES <= rows.d:
+        for v in range(SUM_VECTORS):
+            t = d_sub(d_load_widened(x + l + v * DL), d_load_widened(origin + l + v * DL))
+            e = d_sub(t, d_load(center + l + v * DL))
+            s[v] = d_add(s[v], d_mul(e, e))
+            q[v] = d_add(q[v], d_mul(t, t))
+        l += SUM_LANES
     squared[0] = norm[0] = 0
     while l < rows.d:
         t1 = <double> x[l] - <double> origin[l]
@@ -112,9 +123,14 @@ cdef inline void squared_distance(const Rows *rows, Py_ssize_t i, const double *
         squared[0] += e1 * e1
         norm[0] += t1 * t1
         l += 1
-    if rows.d >= DL:
-        squared[0] += d_sum_lanes(s)
-        norm[0] += d_sum_lanes(q)
+    if rows.d >= SUM_LANES:
+        while n > 1:
+            n //= 2
+            for v in range(n):
+                s[v] = d_add(s[v], s[v + n])
+                q[v] = d_add(q[v], q[v + n])
+        squared[0] += d_sum_lanes(s[0])
+        norm[0] += d_sum_lanes(q[0])
 
 
 cdef inline double squared_distance_csr(const Rows *rows, Py_ssize_t i, const double *center,

@@ -460,6 +460,8 @@ enum {
     VL = VBYTES / SHOAL_REAL, /* lanes of a vector */
     LANES = 32,               /* centers whose distances to a row are computed together */
     LANE_VECTORS = LANES / DL,
+    SUM_LANES = 8,            /* sums of one row's features, whatever the instruction set */
+    SUM_VECTORS = SUM_LANES / DL,
     CANDIDATES = 8,           /* candidate seeds of k-means++ that are tried together */
     CANDIDATE_VECTORS = CANDIDATES / DL,
     STRETCH = 128,            /* features summed in one chain of additions */

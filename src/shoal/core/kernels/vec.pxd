@@ -9,6 +9,8 @@ cdef extern from "vec.h" nogil:
         STRETCH
         LANES
         LANE_VECTORS
+        SUM_LANES
+        SUM_VECTORS
         CANDIDATES
         CANDIDATE_VECTORS
         TILE_VECTORS

@@ -17,7 +17,8 @@ candidate, and so is whatever ties with it. is_near_tie(v_b, v) holds for v up t
     (v_b + 5 K |x|² + underflow) / (1 - K)    and    v_b + K/2 (2 r² + |x|²) + underflow
 
 T exceeds that by more than its own rounding: a few steps on |v_b|, |T| and K |x|², each of
-relative error REAL_EPS. A bound that no number is below makes every center a candidate.
+relative error REAL_EPS, where |v_b| is at most |T| or (1 + K) |x|², as |x - c|² is not negative.
+A bound that no number is below makes every center a candidate.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
