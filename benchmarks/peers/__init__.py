@@ -46,8 +46,8 @@ def cores():
 def limited(threads):
     """Let every peer use this many threads.
 
-    OpenMP serves scikit-learn, faiss and shoal; oneDAL has a pool of its own, whose size
-    scikit-learn-intelex derives from OpenMP's at each call.
+    OpenMP serves scikit-learn and faiss, and shoal's own pool is limited with it; oneDAL has a
+    pool of its own too, whose size scikit-learn-intelex derives from OpenMP's at each call.
     """
     for name in installed():  # a limit reaches only libraries that are loaded
         import_module(PEERS[name])
