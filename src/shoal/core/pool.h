@@ -303,11 +303,25 @@ static void pool_share(pool_run_t run, void *job, int64_t count, int64_t slots)
     POOL_ATOMIC_STORE(&pool.owned, 0);
 }
 
+/* Whether rounding and subnormals are C's default here, where that is quickly told. */
+static inline int pool_has_default_mode(void)
+{
+#if defined(__GNUC__) && defined(__x86_64__)
+    return (__builtin_ia32_stmxcsr() & 0xFFC0) == 0x1F80;
+#else
+    return 0;
+#endif
+}
+
 /* Run blocks 0 .. count - 1 (fewer than 2^31) of a job on up to `slots` threads. Returns when all
  * are done; they may be run by the caller alone, as slot 0. */
 static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
 {
     fenv_t environment;
+    if (pool_has_default_mode()) {
+        pool_share(run, job, count, slots);
+        return;
+    }
     fegetenv(&environment);
     fesetenv(FE_DFL_ENV);
     pool_share(run, job, count, slots);
