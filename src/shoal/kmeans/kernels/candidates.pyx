@@ -7,8 +7,8 @@ each step works on TILE_ROWS of them at once:
 1. the tile once more, dense with near-ties: v_j of every center, 2·k·d flops a row;
 2. candidates: the centers with v_j <= T, the largest value that is_near_tie would not tell
    from the least, v_b;
-3. decision: the canonical value of each candidate in float64, 2·d (elkan: 3·d) flops, the
-   same bits as those of lloyd_scores and elkan_distances; the rule for ties among them.
+3. decision: the canonical value of each candidate in float64 by the rules of decide.pxd, 2·d
+   (elkan: 3·d) flops, and their order among ties.
 
 Why no other center can win. decide.pxd proves that the canonical value of j exceeds that of b
 where v_j is no near-tie of v_b. The canonical winner is at least as good as b, hence a

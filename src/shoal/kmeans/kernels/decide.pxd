@@ -1,4 +1,4 @@
-"""The canonical label of one row, by which every near-tie is decided.
+"""When a row is a near-tie, and the canonical rules by which candidates.pyx decides it.
 
 Computed in float64 whatever the data's type, in one order of summation, and fused only
 where written so: the bits are the same under every instruction set. The two rules are
@@ -23,15 +23,15 @@ v_second - v_best <= 2 max e_j. Each of these bounds e_j:
 
 For float64 data the canonical routine errs by d + 5 steps, which are added. Where
 products underflow, each of the D + 5 steps errs by up to the smallest normal value
-besides (some libraries have subnormals flushed to zero): `underflow`.
+besides (some libraries have subnormals flushed to zero): `underflow_error`.
 """
 
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t
 
 from shoal.core.kernels.vec cimport (
-    DL, LANES, LANE_VECTORS, REAL_EPS, REAL_MAX, REAL_MIN, STRETCH, d_add, d_fma, d_load, d_mul,
-    d_set1, d_store, d_sub, real, vdouble,
+    DL, LANES, LANE_VECTORS, REAL_EPS, REAL_MAX, REAL_MIN, STRETCH, d_add, d_load, d_mul, d_set1,
+    d_store, d_sub, real, vdouble,
 )
 from shoal.kmeans.kernels.structs cimport Centers
 
@@ -63,26 +63,6 @@ cdef inline bint is_near_tie(real best, real second, real x_squared_norm, real m
     return not (((second * one_minus_margin - best > five_margins * x_squared_norm + underflow)
                  | (second - best > half_margin * bound + underflow))
                 & (bound < <real> (REAL_MAX / 8)))
-
-
-cdef inline void lloyd_scores(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
-                              Py_ssize_t first, double *values) noexcept nogil:
-    """values[j] = |c_j|² - 2 x·c_j for LANES centers."""
-    cdef vdouble acc[LANE_VECTORS]
-    cdef vdouble t
-    cdef Py_ssize_t l
-    cdef int j
-    cdef const double *feature = c.transposed + first
-    for j in range(LANE_VECTORS):
-        acc[j] = d_set1(0)
-    for l in range(d):
-        t = d_set1(<double> x[l] - <double> origin[l])
-        for j in range(LANE_VECTORS):
-            acc[j] = d_fma(t, d_load(feature + j * DL), acc[j])
-        feature += c.padded_k
-    for j in range(LANE_VECTORS):
-        d_store(values + j * DL, d_sub(d_load(c.squared_norms + first + j * DL),
-                                       d_mul(d_set1(2), acc[j])))
 
 
 cdef inline void elkan_distances(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
