@@ -117,11 +117,17 @@ static struct {
     int64_t asleep[POOL_SLOTS]; /* helpers that wait for their `work` */
 } pool;
 
+/* Whether a value of `open` has a block for a slot. */
+static inline int pool_offers(int64_t open, int64_t slot)
+{
+    return (open & 0xFFFFFFFF) > 0 && slot < open >> 32;
+}
+
 /* Claim a block of the open job for a slot; -1 where there is none. */
 static inline int64_t pool_claim(int64_t slot)
 {
     int64_t open = POOL_ATOMIC_LOAD(&pool.open);
-    while ((open & 0xFFFFFFFF) > 0 && slot < open >> 32) {
+    while (pool_offers(open, slot)) {
         if (pool_compare_exchange(&pool.open, open, open - 1))
             return pool.count - (open & 0xFFFFFFFF);
         open = POOL_ATOMIC_LOAD(&pool.open);
@@ -131,8 +137,7 @@ static inline int64_t pool_claim(int64_t slot)
 
 static inline int pool_has_work(int64_t slot)
 {
-    int64_t open = POOL_ATOMIC_LOAD(&pool.open);
-    return (open & 0xFFFFFFFF) > 0 && slot < open >> 32;
+    return pool_offers(POOL_ATOMIC_LOAD(&pool.open), slot);
 }
 
 static void pool_help(int64_t slot)
