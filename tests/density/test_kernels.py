@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shoal.density.args import GraphClusteringArgs, NearestCoreArgs
-from shoal.space.args import TILE_SIZE, RotationArgs
+from shoal.space.args import TILE_SIZE
 
 import reference
 from helpers.kernel_cases import KINDS, level, levels
@@ -16,7 +16,6 @@ from shoal.density import clusters as clusters_module
 from shoal.density import metric as metric_module
 from shoal.density.clusters import TreeDBSCAN, build_tree_for_metric
 from shoal.density.neighborhoods import GraphDBSCAN
-from shoal.space import kd_tree
 from shoal.space.kd_tree import build_kd_tree
 
 LIMIT = {"euclidean": lambda eps: eps * eps, "manhattan": float, "chebyshev": float}
@@ -66,51 +65,10 @@ def tree_dbscan(problem):
     return TreeDBSCAN(metric, problem.min_samples, problem.weights)
 
 
-def node_rows(tree, order, node):
-    size = tree.n_leaves and -(-tree.n_tiles // tree.n_leaves) * TILE_SIZE
-    return order[node[1] * size : (node[1] + node[2]) * size]
-
-
-@given(problems(), levels)
-def test_tree(problem, name):
-    """Every node has the box of its rows, partitioned at the median of the widest feature."""
-    X = problem.X
-    with level(name), pytest.MonkeyPatch.context() as patch:
-        built = []
-        original = kd_tree.KDTreeArgs
-        patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: built.append(k) or original(*a, **k))
-        patch.setattr(kd_tree, "MAX_SUBTREES", 4)
-        tree, _ = build_kd_tree(X)
-    order, boxes = built[0]["order"], built[0]["boxes"]
-    assert sorted(order) == list(range(len(X)))
-    nodes = reference.build_subtrees(tree.n_leaves)
-    for node in nodes:
-        rows = X[node_rows(tree, order, node)]
-        box, feature = reference.split_nodes(rows)
-        np.testing.assert_array_equal(boxes[node[0]], box)
-        if node[2] == 1:
-            assert built[0]["leaf_node"][node[1]] == node[0]
-            continue
-        left = len(node_rows(tree, order, (0, node[1], (node[2] + 1) // 2)))
-        assert rows[:left, feature].max() <= rows[left:, feature].min()
-    tiles = built[0]["rows"].reshape(-1, X.shape[1], TILE_SIZE)
-    np.testing.assert_array_equal(tiles, reference.transpose_tiles(X[order], TILE_SIZE))
-
-
-@given(problems(), levels)
-def test_rotate_rows(problem, name):
-    X = np.where(np.isfinite(problem.X), problem.X, 0)
-    origin, axes = kd_tree.principal_axes(X)
-    n, d = X.shape
-    scale = np.abs(X - origin).max(initial=1) * d
-    with level(name):
-        for dtype in {np.dtype(np.float32), X.dtype}:
-            rows = np.empty((n, d), dtype)
-            args = RotationArgs(X, origin, axes, rows)
-            parallel.run_kernel("rotate_rows", rows.dtype.str[1:], args, n, 7, 64 * d)
-            expected = reference.rotate_rows(X, origin, axes[:, :d])
-            np.testing.assert_allclose(rows, expected, rtol=0, atol=scale * np.finfo(dtype).eps)
-    np.testing.assert_allclose(axes[:, :d].T @ axes[:, :d], np.eye(d), atol=1e-12)
+def node_rows(tree, node):
+    """The rows of a node: index, first leaf, number of leaves."""
+    size = tree.tiles_per_leaf * TILE_SIZE
+    return tree.order[node[1] * size : (node[1] + node[2]) * size]
 
 
 @given(problems(), levels, st.sampled_from([0, 1, 4]))
@@ -121,21 +79,18 @@ def test_steps(problem, name, first_pass_tiles):
     with level(name), pytest.MonkeyPatch.context() as patch:
         patch.setattr(clusters_module, "FIRST_PASS_TILES", first_pass_tiles)
         patch.setattr(clusters_module, "ONE_PASS_FEATURES", 1 if first_pass_tiles < 4 else 8)
-        built = []
-        original = kd_tree.KDTreeArgs
-        patch.setattr(kd_tree, "KDTreeArgs", lambda *a, **k: built.append(k) or original(*a, **k))
         clusters = tree_dbscan(problem)
         clusters.build()
-        order, boxes = built[-1]["order"], built[-1]["boxes"]
         arrays, tree = clusters._arrays, clusters._tree
+        order = tree.order
         nodes = reference.build_subtrees(tree.n_leaves)
         cells = [tuple(cell) for cell in arrays["cells"][: clusters._n_cells]]
-        if problem.metric == "euclidean" and built[-1]["squared_norms"] is None:
+        if problem.metric == "euclidean" and tree.squared_norms is None:
             limit = LIMIT["euclidean"](problem.eps)
-            assert cells == reference.find_cells(nodes, boxes, limit)
-        covered = np.concatenate([node_rows(tree, order, cell) for cell in cells])
+            assert cells == reference.find_cells(nodes, tree.boxes, limit)
+        covered = np.concatenate([node_rows(tree, cell) for cell in cells])
         assert sorted(covered) == list(range(n))
-        rows_of_node = [node_rows(tree, order, node) for node in nodes]
+        rows_of_node = [node_rows(tree, node) for node in nodes]
         indices = [node[0] for node in nodes]
         if problem.weights is not None:
             expected = reference.sum_node_weights(problem.weights, rows_of_node)
@@ -156,7 +111,7 @@ def test_steps(problem, name, first_pass_tiles):
         clusters._run("unite_within_cells", clusters._n_cells, 3)
         cell_of_row = np.empty(n, int)
         for number, cell in enumerate(cells):
-            cell_of_row[node_rows(tree, order, cell)] = number
+            cell_of_row[node_rows(tree, cell)] = number
         joined = reference.unite_within_cells(by_position, core[order], cell_of_row[order])
         found = np.array([_root(arrays["parent"], p) for p in range(n)])
         np.testing.assert_array_equal(found[core[order]], joined[core[order]])
@@ -218,8 +173,8 @@ def test_find_nearest_core(problem, name):
     metric = metric_module.NATIVE_METRICS[problem.metric](X, problem.eps)
     labels = np.empty(len(new), np.int64)
     with level(name):
-        tree, _ = build_kd_tree(X)
-        args = NearestCoreArgs(tree, metric.args(), new, new, core_labels, labels)
+        tree = build_kd_tree(X)
+        args = NearestCoreArgs(tree.args, metric.args(), new, new, core_labels, labels)
         parallel.run_kernel("find_nearest_core", tree.type, args, len(new), 5, 16 * X.shape[1])
     both = np.concatenate([new, X]).astype(np.float64)
     gaps = np.abs(both[: len(new), None] - both[None, len(new) :])

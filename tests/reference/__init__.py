@@ -7,25 +7,17 @@ is exact to the bit where its text says so, and in long double elsewhere.
 
 from ._agglomerative import (
     assign_leaf_ranges,
-    boruvka_step,
     compute_condensed_distances,
-    compute_inner_boxes,
-    compute_leaf_boxes,
     contract_distances,
     count_leaves,
     find_nearest_clusters,
-    find_nearest_other,
     label_leaves,
     nn_chain,
     number_nodes,
     orient_children,
-    prim,
-    split_panel_nodes,
-    squares,
 )
 from ._batches import assign_batch, update_centers_minibatch
 from ._density import (
-    build_subtrees,
     close_open_rows,
     count_graph_neighbors,
     count_neighbors,
@@ -40,10 +32,7 @@ from ._density import (
     label_border_points,
     neighbors,
     number_clusters,
-    rotate_rows,
-    split_nodes,
     sum_node_weights,
-    transpose_tiles,
     unite_between_cells,
     unite_within_cells,
 )
@@ -69,6 +58,21 @@ from ._silhouettes import (
     silhouettes_from_tiles,
     sum_cluster_distances,
 )
+from ._space import (
+    boruvka_step,
+    build_subtrees,
+    fill_tiles,
+    find_k_nearest,
+    find_nearest,
+    find_nearest_other,
+    prim,
+    rotate_rows,
+    split_nodes,
+    squares,
+    summarize_inner_nodes,
+    summarize_leaves,
+    transpose_tiles,
+)
 from ._spectral import compute_affinities, compute_degrees, multiply_graph
 from ._updates import (
     average_centers,
@@ -85,7 +89,9 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "average_centers", "pack_centers",
     "sum_block",
     "assign_batch", "update_centers_minibatch",
-    "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles",
+    "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles", "fill_tiles",
+    "summarize_leaves", "summarize_inner_nodes",
+    "find_nearest", "find_k_nearest", "find_nearest_other", "boruvka_step", "prim", "squares",
     "neighbors", "sum_node_weights", "find_cells", "count_neighbors", "count_open_rows",
     "close_open_rows", "unite_within_cells", "unite_between_cells",
     "find_roots", "number_clusters", "gather_labels", "find_min_labels", "label_border_points",
@@ -98,8 +104,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "compute_affinities", "compute_degrees", "multiply_graph",
     "compute_condensed_distances", "find_nearest_clusters", "contract_distances", "nn_chain",
     "number_nodes", "label_leaves",
-    "split_panel_nodes", "compute_leaf_boxes", "compute_inner_boxes", "find_nearest_other",
-    "boruvka_step", "prim", "squares", "count_leaves", "assign_leaf_ranges", "orient_children",
+    "count_leaves", "assign_leaf_ranges", "orient_children",
     "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",
 ]  # fmt: skip

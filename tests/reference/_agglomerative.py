@@ -1,18 +1,11 @@
-"""Twins of linkage.pyx, dendrogram.pyx, panel_tree.pyx and spanning_tree.pyx: trees of merges.
+"""Twins of linkage.pyx and dendrogram.pyx: trees of merges.
 
 Condensed matrices are square arrays here, infinite on the diagonal. All of it is exact to the bit.
 """
 
 import numpy as np
 
-
-def squares(x):
-    """Squared distances of all pairs, summed feature by feature."""
-    total = np.zeros((len(x), len(x)))
-    for column in x.T:
-        gap = column[:, None] - column
-        total += gap * gap
-    return total
+from ._space import squares
 
 
 def compute_condensed_distances(x):
@@ -107,69 +100,6 @@ def label_leaves(children, labels):
             if labels[child] < 0:
                 labels[child] = labels[n + k]
     return labels
-
-
-def split_panel_nodes(x, half):
-    """The widest feature, and its `half` lowest values in ascending order."""
-    widest = int((x.max(axis=0) - x.min(axis=0)).argmax())
-    return widest, np.sort(x[:, widest])[:half]
-
-
-def compute_leaf_boxes(x, components, half_inverse_size):
-    """Box, largest 1 / (2 size) and component (-1: several, -2: none) of some points."""
-    if len(x) == 0:
-        return np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf), 0.0, -2
-    component = components[0] if (components == components[0]).all() else -1
-    return x.min(axis=0), x.max(axis=0), half_inverse_size.max(), component
-
-
-def compute_inner_boxes(x, components, half_inverse_size):
-    """The same of the points of all leaves below a node."""
-    return compute_leaf_boxes(x, components, half_inverse_size)
-
-
-def find_nearest_other(x, components, sizes=None):
-    """Least and second least distance to points of another component, and the nearest point.
-
-    Of points at the same distance, the one whose number has the lowest exclusive or.
-    """
-    distance = squares(x)
-    if sizes is not None:
-        distance = distance * (2 * (sizes * sizes[:, None]) / (sizes + sizes[:, None]))
-    distance[components == components[:, None]] = np.inf
-    number = np.arange(len(x))
-    order = np.lexsort([number ^ number[:, None], distance], axis=1)
-    least, second = np.take_along_axis(distance, order[:, :2], axis=1).T
-    return least, second, np.where(least < np.inf, order[:, 0], -1)
-
-
-def boruvka_step(square, components):
-    """Components after each one has added its shortest edge to another one."""
-    square = np.where(components == components[:, None], np.inf, square)
-    united = components.copy()
-    for component in np.unique(components):
-        members = np.flatnonzero(components == component)
-        i, j = np.unravel_index(square[members].argmin(), square[members].shape)
-        a, b = united[members[i]], united[j]
-        united[np.isin(united, (a, b))] = min(a, b)
-    return united
-
-
-def prim(x):
-    """Points in the order in which Prim's algorithm adds them from point 0, and edge lengths."""
-    distance = np.sqrt(squares(x))
-    distance_to_tree = distance[0].copy()
-    distance_to_tree[0] = np.inf
-    is_out = np.ones(len(x), bool)
-    is_out[0] = False
-    added, lengths = [], []
-    for _ in range(len(x) - 1):
-        i = int(np.where(is_out, distance_to_tree, np.inf).argmin())
-        added.append(i)
-        lengths.append(distance_to_tree[i])
-        is_out[i] = False
-        distance_to_tree = np.minimum(distance_to_tree, distance[i])
-    return np.array(added), np.array(lengths)
 
 
 def count_leaves(children):

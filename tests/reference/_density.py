@@ -1,7 +1,7 @@
-"""Twins of kd_tree.pyx, clusters.pyx, labels.pyx and neighborhoods.pyx: DBSCAN.
+"""Twins of clusters.pyx, labels.pyx and neighborhoods.pyx: DBSCAN.
 
 `near` is a matrix of bool, whether row j is a neighbour of row i; positions, tiles and nodes
-are those of space/kernels/structs.pxd. All of it is exact but rotate_rows.
+are those of space/kernels/structs.pxd. All of it is exact.
 """
 
 import math
@@ -22,33 +22,6 @@ def neighbors(x, eps, metric="euclidean", p=2.0):
             else:
                 total += {"euclidean": gap * gap, "manhattan": gap}[metric]
         return total <= (eps * eps if metric == "euclidean" else eps)
-
-
-def rotate_rows(x, origin, axes):
-    """In long double."""
-    return (x.astype(np.longdouble) - origin) @ axes.astype(np.longdouble)
-
-
-def split_nodes(x):
-    """The box of a node's rows, and the feature at whose median they are partitioned."""
-    box = np.array([x.min(axis=0), x.max(axis=0)])
-    return box, int(np.argmax(box[1].astype(np.float64) - box[0]))
-
-
-def build_subtrees(n_leaves, node=0, first=0):
-    """Index, first leaf and number of leaves of every node, in preorder."""
-    nodes = [(node, first, n_leaves)]
-    if n_leaves > 1:
-        left = (n_leaves + 1) // 2
-        nodes += build_subtrees(left, node + 1, first)
-        nodes += build_subtrees(n_leaves - left, node + 2 * left, first + left)
-    return nodes
-
-
-def transpose_tiles(x, size):
-    """Tiles of `size` rows, features first; the last tile repeats the last row."""
-    full = np.concatenate([x, np.repeat(x[-1:], -len(x) % size, axis=0)])
-    return full.reshape(-1, size, x.shape[1]).transpose(0, 2, 1)
 
 
 def sum_node_weights(weights, rows_of_node):

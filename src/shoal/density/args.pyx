@@ -4,10 +4,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from shoal.core.args cimport Args, address
 from shoal.density.kernels.structs cimport (
-    CHEBYSHEV, MANHATTAN, NO_REFINEMENT, REFINE_HAVERSINE, REFINE_MINKOWSKI, REFINE_SQEUCLIDEAN,
-    SQEUCLIDEAN, GraphClustering, NearestCore, TreeClustering,
+    NO_REFINEMENT, REFINE_HAVERSINE, REFINE_MINKOWSKI, REFINE_SQEUCLIDEAN, GraphClustering,
+    NearestCore, TreeClustering,
 )
-from shoal.space.args cimport KDTreeArgs
+from shoal.space.args cimport KDTreeArgs, set_input_rows
+from shoal.space.kernels.structs cimport CHEBYSHEV, MANHATTAN, SQEUCLIDEAN
 
 from shoal.core.parallel import load_kernels
 
@@ -29,19 +30,15 @@ cdef class MetricArgs:
     def __init__(self, str tile_distance, refinement, double accept_bound, double reject_bound,
                  double limit, double power, input_rows):
         cdef Metric *m = &self.struct
-        cdef Py_ssize_t n = input_rows.shape[0]
         self.kept = []
+        self.n = len(input_rows)
         m.tile_distance = TILE_DISTANCES[tile_distance]
         m.refinement = REFINEMENTS[refinement]
         m.accept_bound = accept_bound
         m.reject_bound = reject_bound
         m.limit = limit
         m.power = power
-        m.d = input_rows.shape[1]
-        m.input_is_double = input_rows.dtype.itemsize == 8
-        self.n = n
-        type = "f8" if m.input_is_double else "f4"
-        m.input_rows = address(input_rows, type, n * m.d, self.kept)
+        set_input_rows(&m.input, input_rows, self.kept)
 
 
 cdef class TreeClusteringArgs(Args):
@@ -53,7 +50,7 @@ cdef class TreeClusteringArgs(Args):
                  root_label, labels):
         cdef TreeClustering *a = &self.struct
         cdef Py_ssize_t n = tree.struct.n, leaves = tree.struct.n_leaves, nodes = 2 * leaves - 1
-        if metric.n != n or not (metric.struct.input_is_double or tree.type == "f4"):
+        if metric.n != n or not (metric.struct.input.is_double or tree.type == "f4"):
             raise TypeError("the tree and the metric are not of the same rows")
         if (weights is None) != (node_weights is None):
             raise ValueError("weights need room for their sums")
@@ -98,7 +95,7 @@ cdef class NearestCoreArgs(Args):
                  labels):
         cdef NearestCore *a = &self.struct
         if metric.n != tree.struct.n or tree.struct.squared_norms != NULL or (
-            tree.type != ("f8" if metric.struct.input_is_double else "f4")
+            tree.type != ("f8" if metric.struct.input.is_double else "f4")
         ):
             raise TypeError("core samples are to lie in plain tiles of the rows' type")
         self.pointer = a
@@ -107,7 +104,7 @@ cdef class NearestCoreArgs(Args):
         a.metric = metric.struct
         a.n = len(queries)
         a.queries = address(queries, tree.type, a.n * a.tree.d, self.kept)
-        a.query_inputs = address(query_inputs, tree.type, a.n * a.metric.d, self.kept)
+        a.query_inputs = address(query_inputs, tree.type, a.n * a.metric.input.d, self.kept)
         a.core_labels = <const int64_t *> address(core_labels, "i8", a.tree.n, self.kept)
         a.labels = <int64_t *> address(labels, "i8", a.n, self.kept, True)
 

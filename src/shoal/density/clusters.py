@@ -6,8 +6,8 @@ from shoal.core import parallel
 from shoal.core.callbacks import Task
 from shoal.density.args import MetricArgs, NearestCoreArgs, TreeClusteringArgs
 from shoal.density.metric import Metric
-from shoal.space.args import TILE_SIZE, KDTreeArgs
-from shoal.space.kd_tree import build_kd_tree, principal_axes
+from shoal.space.args import TILE_SIZE
+from shoal.space.kd_tree import KDTree, build_kd_tree, build_product_tree, centred_error
 
 # How tiles are compared, by the number of features:
 #   d = 2, 3                        differences, in float64, loops unrolled
@@ -17,42 +17,27 @@ from shoal.space.kd_tree import build_kd_tree, principal_axes
 #                                   differences alone, where the error bound of float32 exceeds
 #                                   a tenth of the limit)
 MAX_DIFFERENCE_FEATURES = 16
+MAX_ERROR = 0.1  # of products, relative to eps²
 FIRST_PASS_TILES = 4  # that a row is compared with before it is left to the second pass
 ONE_PASS_FEATURES = 8  # up to which boxes exclude most tiles, and the first pass has no limit
 
 
-def build_tree_for_metric(metric: Metric) -> tuple[KDTreeArgs, MetricArgs]:
+def build_tree_for_metric(metric: Metric) -> tuple[KDTree, MetricArgs]:
     """The tree whose tiles are compared fastest for the metric, and the metric's arguments."""
     X, limit = metric.rows, metric.limit
     by_products = metric.tile_distance == "sqeuclidean" and metric.refinement is None
-    if X.shape[1] > MAX_DIFFERENCE_FEATURES and by_products:
-        with np.errstate(all="ignore"):
-            rotation = principal_axes(X)
-            finite = all(np.isfinite(part).all() for part in rotation)
-            for dtype in (np.float32, X.dtype) if finite else ():
-                tree, squared_norms = build_kd_tree(X, rotation, dtype)
-                max_squared_norm = 1.1 * float(squared_norms[: len(X)].max())
-                error = rotation_error_bound(X.shape[1], dtype, max_squared_norm, limit)
-                if error < 0.1 * limit:
-                    return tree, metric.args(limit - error, limit + error)
-                del tree, squared_norms
-    return build_kd_tree(X)[0], metric.args()
+    if X.shape[1] > MAX_DIFFERENCE_FEATURES and by_products and 0 < limit < np.inf:
+        tree = build_product_tree(X, lambda tree: _error_at(tree, limit) < MAX_ERROR * limit)
+        if tree is not None:
+            error = _error_at(tree, limit)
+            return tree, metric.args(limit - error, limit + error)
+    return build_kd_tree(X), metric.args()
 
 
-def rotation_error_bound(d: int, dtype: type, max_squared_norm: float, limit: float) -> float:
-    """Bound of the error of |x - y|² of rotated rows, where it is near the limit.
-
-    With u the unit roundoff of the tiles' type, u' that of float64 and N = max_squared_norm, the
-    largest |x|²: rounding to the tiles' type moves |x - y|² by up to 8·u·N, axes that are
-    orthogonal up to d·u' by about 8·d·u'·N. Sums in the tiles' type have a relative error of
-    (d + 4)·u. No value that matters may be so small that its square underflows, nor so large
-    that it overflows: the bound is infinite otherwise.
-    """
-    unit, tiny = (2.0**-24, 1e-30) if dtype == np.float32 else (2.0**-53, 1e-280)
-    if not (d * tiny < limit and max(max_squared_norm, limit) < 1 / tiny):
-        return np.inf
-    rounding = 16 * unit + (64 * d + 64) * 2.0**-53
-    return rounding * (max_squared_norm + limit) + (d + 8) * unit * limit
+def _error_at(tree: KDTree, limit: float) -> float:
+    """Bound of the error of |x - y|² of the tree's rows where it is near the limit."""
+    error, relative = centred_error(tree.d, tree.dtype, tree.max_squared_norm())
+    return error + relative * limit
 
 
 class TreeDBSCAN:
@@ -92,7 +77,7 @@ class TreeDBSCAN:
             "labels": self.labels,
         }
         self._args = TreeClusteringArgs(
-            self._tree,
+            self._tree.args,
             metric,
             self._min_samples,
             weights=weights,
@@ -166,11 +151,13 @@ def cluster_by_tree(
 
 def predict_by_tree(core: Metric, core_labels: np.ndarray, queries: Metric) -> np.ndarray:
     """The label of the nearest core sample of each query, -1 where none is within eps."""
-    tree, _ = build_kd_tree(core.rows)
+    tree = build_kd_tree(core.rows)
     n, d = queries.rows.shape
     n_core = len(core_labels)
     labels = np.empty(n, np.int64)
-    args = NearestCoreArgs(tree, core.args(), queries.rows, queries.input_rows, core_labels, labels)
+    args = NearestCoreArgs(
+        tree.args, core.args(), queries.rows, queries.input_rows, core_labels, labels
+    )
     _, size = parallel.cut_blocks(n, 6.0 * d * np.sqrt(n_core))
     size = min(size, 1 + 10**8 // (n_core * d))
     parallel.run_kernel("find_nearest_core", tree.type, args, n, size, 16 * d)

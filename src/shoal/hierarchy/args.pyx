@@ -9,7 +9,8 @@ from shoal.hierarchy.kernels.structs cimport (
 )
 
 from shoal.core.parallel import load_kernels
-from shoal.space.args import PANEL, count_panels
+from shoal.space.args import TILE_SIZE
+from shoal.space.panels import count_panels
 
 load_kernels("shoal.hierarchy.kernels", "dendrogram", "linkage", types=["f8"])
 
@@ -29,7 +30,8 @@ cdef class CondensedDistancesArgs(Args):
         self.pointer = a
         a.n = n
         a.d = d
-        a.panels = <const double *> address(panels, "f8", count_panels(n) * d * PANEL, self.kept)
+        size = count_panels(n) * d * TILE_SIZE
+        a.panels = <const double *> address(panels, "f8", size, self.kept)
         a.values = <double *> address(values, "f8", condensed_size(n), self.kept, True)
         a.panel_max = <double *> address(panel_max, "f8", count_panels(n), self.kept, True)
 

@@ -14,8 +14,8 @@ from shoal.hierarchy.args import (
     condensed_size,
 )
 from shoal.hierarchy.dendrogram import Merges, concatenate_merges
-from shoal.space.args import PANEL
-from shoal.space.panel_tree import pack_panels
+from shoal.space.args import TILE_SIZE
+from shoal.space.panels import pack_panels
 
 MAX_CHAIN_CLUSTERS = 1000  # whose distances lie in cache, where the chain alone is fast enough
 MIN_MERGED_FRACTION = 1 / 32  # of the clusters in a round; below, the chain takes over
@@ -31,7 +31,7 @@ def condensed_euclidean(X: np.ndarray) -> np.ndarray:
     panel_max = np.empty(len(panels))
     args = CondensedDistancesArgs(n, d, panels, values, panel_max)
     # many small blocks: early rows have more pairs than late ones
-    _, size = parallel.cut_blocks(len(panels), 3.0 * PANEL * n * d, 1024)
+    _, size = parallel.cut_blocks(len(panels), 3.0 * TILE_SIZE * n * d, 1024)
     parallel.run_kernel("compute_condensed_distances", "f8", args, len(panels), size)
     if not np.isfinite(panel_max).all():
         raise ValueError(NOT_FINITE)

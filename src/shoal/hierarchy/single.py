@@ -7,7 +7,7 @@ from shoal.hierarchy.args import OrientationArgs
 from shoal.hierarchy.dendrogram import Merges, build_dendrogram, number_nodes
 from shoal.space.spanning_tree import boruvka, prim
 
-MAX_PRIM_POINTS = 512  # up to which Prim's algorithm is as fast as Borůvka's on a panel tree
+MAX_PRIM_POINTS = 512  # up to which Prim's algorithm is as fast as Borůvka's on a tree
 
 
 def single_linkage(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -15,11 +15,12 @@ def single_linkage(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The heights' bits are scikit-learn's. Where edges tie, Prim's algorithm decides.
     """
-    x = np.ascontiguousarray(X, dtype=np.float64)
-    edges = boruvka(x) if len(x) > MAX_PRIM_POINTS else None
+    dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
+    X = np.require(X, dtype, ["C", "ALIGNED"])
+    edges = boruvka(X) if len(X) > MAX_PRIM_POINTS else None
     if edges is not None:
         return _orient_edges(*edges)
-    added, lengths = prim(x)
+    added, lengths = prim(X.astype(np.float64, copy=False))
     added_before = np.concatenate([np.zeros(1, np.int32), added[:-1]])
     return build_dendrogram(Merges(added_before, added, lengths), sorts_pairs=False)
 

@@ -17,6 +17,7 @@ from shoal.hierarchy.condensed import NOT_FINITE, condensed_euclidean
 from shoal.hierarchy.dendrogram import Merges, build_dendrogram
 from shoal.hierarchy.single import single_linkage
 from shoal.hierarchy.ward import ward_linkage
+from shoal.space.nearest import has_finite_squares
 
 LINKAGES = ("ward", "complete", "average", "single")
 PARTIAL_BUILD = (
@@ -248,16 +249,6 @@ def _checked_finite(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _has_finite_squares(rows: np.ndarray) -> bool:
-    """Whether squared distances of rows are finite."""
-    with np.errstate(all="ignore"):
-        span = np.float64(rows.max()) - np.float64(rows.min())
-        if np.isfinite(span * span * rows.shape[1]):  # quick, and nearly always true
-            return True
-        span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
-        return bool(np.isfinite(np.square(span).sum()))
-
-
 def _single_tree(rows: np.ndarray, affinity: Any, metric: Any) -> tuple[np.ndarray, np.ndarray]:
     """Children and heights of single linkage.
 
@@ -269,7 +260,7 @@ def _single_tree(rows: np.ndarray, affinity: Any, metric: Any) -> tuple[np.ndarr
         merges = hierarchy.linkage(_condense(square), "single")
         return merges[:, :2].astype(np.intp), merges[:, 2].copy()
     if metric == "euclidean" and np.isfinite(rows).all():
-        if not _has_finite_squares(rows):  # scikit-learn's fit never ends here
+        if not has_finite_squares(rows):  # scikit-learn's fit never ends here
             raise ValueError(NOT_FINITE)
         return single_linkage(rows)
     result = sklearn.cluster.linkage_tree(

@@ -4,8 +4,9 @@ import numpy as np
 
 from shoal.hierarchy.condensed import NOT_FINITE, condensed_euclidean, linkage
 from shoal.hierarchy.dendrogram import Merges, concatenate_merges
-from shoal.space.args import PANEL
-from shoal.space.panel_tree import PanelTree
+from shoal.space.args import TILE_SIZE
+from shoal.space.kd_tree import build_kd_tree
+from shoal.space.nearest import NearestOther
 
 MAX_CONDENSED_ROWS = 2048  # whose distances (16 MiB) are less than what a process takes anyway
 REBUILD_BELOW = 0.75  # part of the clusters of a tree that is left, below which it is rebuilt
@@ -36,96 +37,102 @@ def _merge_by_centroids(X: np.ndarray) -> Merges:
         largest_norm = np.square(x).sum(axis=1).max()
     if not np.isfinite(4 * n * largest_norm):
         raise ValueError(NOT_FINITE)
-    tree = PanelTree(x, sizes=np.ones(n))
+    search = _build_search(x, np.arange(n), np.ones(n))
     del x
     last_height = np.zeros(n)  # of each cluster's last merge, by its first row
     parts = []
     n_left = n
     while n_left > 1:
-        if n_left < REBUILD_BELOW * tree.n:
-            tree = _rebuild_tree(tree)
+        if n_left < REBUILD_BELOW * search.n:
+            search = _rebuild_search(search)
         elif parts:
-            tree.update_boxes()
-        tree.find_nearest_other()
-        _propagate_nearest(tree)
-        parts.append(_merge_mutual_pairs(tree, last_height))
+            search.update_nodes(with_boxes=True)
+        search.find()
+        _propagate_nearest(search)
+        parts.append(_merge_mutual_pairs(search, last_height))
         n_left -= len(parts[-1].left)
     return concatenate_merges(parts)
 
 
-def _propagate_nearest(tree: PanelTree) -> None:
+def _build_search(x: np.ndarray, numbers: np.ndarray, sizes: np.ndarray) -> NearestOther:
+    """A tree of centroids. Clusters have the numbers of their first rows, by which ties go."""
+    search = NearestOther(build_kd_tree(x, 1), x, sizes)
+    search.tree.order[:] = numbers[search.tree.order]
+    return search
+
+
+def _propagate_nearest(search: NearestOther) -> None:
     """Update clusters that were not searched by those that found them as nearest.
 
     A union is no nearer than its parts were, but for rounding and ties. Where it is nearer,
     both must know, or there might be no mutual nearest neighbours at all.
     """
-    searched = np.flatnonzero(tree.active)
-    found = tree.neighbor[searched]
-    distance, points = tree.distance[searched], tree.points
-    order = points[searched] ^ points[found]  # among ties; see is_nearer in panel_tree.pyx
-    order_before = points[found] ^ points[tree.neighbor[found]]
-    is_nearer = (distance < tree.distance[found]) | (
-        (distance == tree.distance[found]) & (order < order_before)
+    searched = np.flatnonzero(search.active)
+    found = search.neighbor[searched]
+    distance, numbers = search.distance[searched], search.tree.order
+    order = numbers[searched] ^ numbers[found]  # among ties; see space/kernels/records.pxd
+    order_before = numbers[found] ^ numbers[search.neighbor[found]]
+    is_nearer = (distance < search.distance[found]) | (
+        (distance == search.distance[found]) & (order < order_before)
     )
     if is_nearer.any():
         searched, found, distance, order = (
             a[is_nearer] for a in (searched, found, distance, order)
         )
         by_distance = np.lexsort([-order, -distance])  # the nearest is assigned last, and stays
-        tree.distance[found[by_distance]] = distance[by_distance]
-        tree.neighbor[found[by_distance]] = searched[by_distance]
+        search.distance[found[by_distance]] = distance[by_distance]
+        search.neighbor[found[by_distance]] = searched[by_distance]
 
 
-def _coordinates(tree: PanelTree) -> np.ndarray:
-    """A view of shape (leaves, PANEL, d)."""
-    return tree.panels.transpose(0, 2, 1)
+def _coordinates(search: NearestOther) -> np.ndarray:
+    """A view of shape (n_tiles, TILE_SIZE, d)."""
+    return search.tree.rows.transpose(0, 2, 1)
 
 
-def _merge_mutual_pairs(tree: PanelTree, last_height: np.ndarray) -> Merges:
+def _merge_mutual_pairs(search: NearestOther, last_height: np.ndarray) -> Merges:
     """Merge mutual nearest neighbours of a tree; the union takes the position of the first."""
-    clusters = np.flatnonzero(tree.components >= 0)
-    nearest = tree.neighbor[clusters]
-    mutual = (tree.neighbor[nearest] == clusters) & (tree.points[clusters] < tree.points[nearest])
+    clusters = np.flatnonzero(search.components >= 0)
+    nearest, numbers = search.neighbor[clusters], search.tree.order
+    mutual = (search.neighbor[nearest] == clusters) & (numbers[clusters] < numbers[nearest])
     a, b = clusters[mutual], nearest[mutual]
-    first, second = tree.points[a], tree.points[b]
+    first, second = numbers[a], numbers[b]
     # rounding must not put a union below its parts
     heights = np.maximum(
-        np.sqrt(tree.distance[a]), np.maximum(last_height[first], last_height[second])
+        np.sqrt(search.distance[a]), np.maximum(last_height[first], last_height[second])
     )
     last_height[first] = heights
 
-    in_a, in_b = np.divmod(a, PANEL), np.divmod(b, PANEL)
-    x = _coordinates(tree)
-    total = tree.sizes[a] + tree.sizes[b]
-    x[in_a] += (x[in_b] - x[in_a]) * (tree.sizes[b] / total)[:, None]
-    x[in_b] = np.inf
-    tree.sizes[a], tree.sizes[b] = total, 0
-    tree.half_inverse_size[a], tree.half_inverse_size[b] = 0.5 / total, 0
-    tree.components[b] = tree.points[b] = -1
+    in_a, in_b = np.divmod(a, TILE_SIZE), np.divmod(b, TILE_SIZE)
+    x = _coordinates(search)
+    total = search.sizes[a] + search.sizes[b]
+    x[in_a] += (x[in_b] - x[in_a]) * (search.sizes[b] / total)[:, None]
+    search.sizes[a], search.sizes[b] = total, 0
+    search.half_inverse_size[a], search.half_inverse_size[b] = 0.5 / total, 0
+    search.components[b] = np.nan
 
-    was_merged = np.zeros(len(tree.components), bool)
+    was_merged = np.zeros(len(search.components), bool)
     was_merged[a] = was_merged[b] = True
-    tree.active[:] = 0
-    tree.active[clusters] = was_merged[nearest] | was_merged[clusters]
-    tree.active[b] = 0
+    search.active[:] = 0
+    search.active[clusters] = was_merged[nearest] | was_merged[clusters]
+    search.active[b] = 0
     return Merges(first, second, heights)
 
 
-def _rebuild_tree(old: PanelTree) -> PanelTree:
+def _rebuild_search(old: NearestOther) -> NearestOther:
     """A tree of the clusters that are left, in the order of their first rows."""
     clusters = np.flatnonzero(old.components >= 0)
-    clusters = clusters[np.argsort(old.points[clusters])]
-    numbers = old.points[clusters]
-    x = _coordinates(old)[np.divmod(clusters, PANEL)]
-    tree = PanelTree(x, numbers, old.sizes[clusters])
-    order = np.searchsorted(numbers, tree.points[tree.positions])  # of `clusters`, in the tree
-    old_positions = clusters[order]
+    clusters = clusters[np.argsort(old.tree.order[clusters])]
+    numbers = old.tree.order[clusters]
+    x = _coordinates(old)[np.divmod(clusters, TILE_SIZE)]
+    search = _build_search(x, numbers, old.sizes[clusters])
+    n = search.n
+    old_positions = clusters[np.searchsorted(numbers, search.tree.order)]
     new_position = np.empty(len(old.components), np.int32)
-    new_position[old_positions] = tree.positions
-    tree.active[tree.positions] = old.active[old_positions]
-    tree.distance[tree.positions] = old.distance[old_positions]
-    tree.second_distance[tree.positions] = old.second_distance[old_positions]
-    tree.neighbor[tree.positions] = np.where(
+    new_position[old_positions] = np.arange(n)
+    search.active[:n] = old.active[old_positions]
+    search.distance[:n] = old.distance[old_positions]
+    search.second_distance[:n] = old.second_distance[old_positions]
+    search.neighbor[:n] = np.where(
         old.active[old_positions] > 0, -1, new_position[old.neighbor[old_positions]]
     )
-    return tree
+    return search

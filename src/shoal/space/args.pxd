@@ -1,5 +1,8 @@
 from shoal.core.args cimport Args
-from shoal.space.kernels.structs cimport KDTree, PackedTiles
+from shoal.space.kernels.structs cimport InputRows, KDTree, PackedTiles, TreeNodes
+
+
+cdef void set_input_rows(InputRows *struct, x, list kept)
 
 
 cdef class PackedTilesArgs:
@@ -13,3 +16,7 @@ cdef class KDTreeArgs:
     cdef list kept
     cdef readonly str type
     cdef readonly Py_ssize_t n_tiles
+
+
+cdef class TreeNodesArgs(Args):
+    cdef TreeNodes struct

@@ -4,23 +4,24 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.space.kernels.structs cimport (
-    TILE, BoruvkaStep, KDTree, NearestOther, PackedTiles, PanelTree, Prim, Rotation, TilePacking,
-    TreeBuild,
+    SPARE_CANDIDATES as _SPARE_CANDIDATES, TILE, BoruvkaStep, Centring, InputRows, KDTree,
+    NearestSearch, PackedTiles, Prim, TilePacking, TreeBuild, TreeNodes,
 )
-from shoal.space.kernels.structs cimport PANEL as _PANEL
 
 from shoal.core.parallel import load_kernels
 
-load_kernels("shoal.space.kernels", "kd_tree", "pack_tiles")
-load_kernels("shoal.space.kernels", "panel_tree", "spanning_tree", types=["f8"])
+load_kernels("shoal.space.kernels", "kd_tree", "nearest", "nodes", "pack_tiles")
+load_kernels("shoal.space.kernels", "spanning_tree", types=["f8"])
 
-PANEL = int(_PANEL)
 TILE_SIZE = int(TILE)
+SPARE_CANDIDATES = int(_SPARE_CANDIDATES)
 
 
-def count_panels(Py_ssize_t n) -> int:
-    """Number of panels of n points."""
-    return (n + _PANEL - 1) // _PANEL
+cdef void set_input_rows(InputRows *struct, x, list kept):
+    """Rows that decisions are taken from."""
+    struct.d = x.shape[1]
+    struct.is_double = x.dtype.itemsize == 8
+    struct.values = address(x, "f8" if struct.is_double else "f4", x.size, kept)
 
 
 cdef class PackedTilesArgs:
@@ -92,73 +93,105 @@ cdef class TreeBuildArgs(Args):
         self.struct.nodes = <const int32_t *> address(nodes, "i4", 3 * len(nodes), self.kept)
 
 
-cdef class RotationArgs(Args):
-    cdef Rotation struct
+cdef class CentringArgs(Args):
+    """Centred rows: to `rows`, (n, n_axes) values, or into the tiles of `tree`."""
 
-    def __init__(self, x, origin, axes, rotated):
-        cdef Rotation *a = &self.struct
-        n, d = x.shape
+    cdef Centring struct
+
+    def __init__(self, x, origin, axes, Py_ssize_t n_axes, *, rows=None, KDTreeArgs tree=None):
+        cdef Centring *a = &self.struct
+        cdef Py_ssize_t n = len(x)
         self.pointer = a
-        self.kept = []
-        a.d = d
-        a.axes_stride = axes.shape[1]
-        if a.axes_stride < d + 24 - 1:
-            raise ValueError("axes are read in whole vectors")
-        a.x_is_double = x.dtype.itemsize == 8
-        if not a.x_is_double and rotated.dtype.itemsize == 8:
-            raise TypeError("float32 rows are rotated to float32")
-        type = "f4" if rotated.dtype.itemsize == 4 else "f8"
-        a.x = address(x, "f8" if a.x_is_double else "f4", n * d, self.kept)
-        a.origin = <const double *> address(origin, "f8", d, self.kept)
-        a.axes = <const double *> address(axes, "f8", d * a.axes_stride, self.kept)
-        a.rotated = address(rotated, type, n * d, self.kept, True)
+        set_input_rows(&a.input, x, self.kept)
+        a.n_axes = n_axes
+        a.origin = <const double *> address(origin, "f8", a.input.d, self.kept)
+        if axes is not None:
+            a.axes_stride = axes.shape[1]
+            if a.axes_stride < n_axes + 24 - 1:
+                raise ValueError("axes are read in whole vectors")
+            a.axes = <const double *> address(axes, "f8", a.input.d * a.axes_stride, self.kept)
+        if tree is None:
+            type = "f4" if rows.dtype.itemsize == 4 else "f8"
+            a.rows = address(rows, type, n * n_axes, self.kept, True)
+        else:
+            type = tree.type
+            if tree.struct.n != n or tree.struct.d != n_axes or tree.struct.squared_norms == NULL:
+                raise ValueError("the tree is to have centred tiles of the rows")
+            if axes is None and n_axes != a.input.d:
+                raise ValueError("without axes all features are kept")
+            a.tree = tree.struct
+            self.kept.append(tree)
+        if not a.input.is_double and type == "f8":
+            raise TypeError("float32 rows are rounded to float32")
 
 
-cdef class PanelTreeArgs(Args):
-    cdef PanelTree struct
+cdef class TreeNodesArgs(Args):
+    """Nodes of a tree: their boxes, and components where these are given."""
 
-    def __init__(self, n, d, leaves, x, order, panels, points, components, half_inverse_size,
-                 box_lower, box_upper, max_half_inverse_size, node_component):
-        cdef PanelTree *a = &self.struct
-        cdef Py_ssize_t positions = leaves * PANEL, nodes = 2 * leaves
+    def __init__(self, KDTreeArgs tree, bint with_boxes=False, components=None,
+                 half_inverse_size=None, max_half_inverse_size=None, node_component=None):
+        cdef TreeNodes *a = &self.struct
+        cdef Py_ssize_t positions = tree.n_tiles * TILE, nodes = 2 * tree.struct.n_leaves - 1
         self.pointer = a
-        a.n = n
-        a.d = d
-        a.leaves = leaves
-        a.x = <const double *> address(x, "f8", n * d, self.kept)
-        a.order = <int32_t *> address(order, "i4", n, self.kept, True)
-        a.panels = <double *> address(panels, "f8", positions * d, self.kept, True)
-        a.points = <int32_t *> address(points, "i4", positions, self.kept, True)
-        a.components = <double *> address(components, "f8", positions, self.kept, True)
-        a.half_inverse_size = <double *> address(half_inverse_size, "f8", positions, self.kept,
-                                                 True)
-        a.box_lower = <double *> address(box_lower, "f8", nodes * d, self.kept, True)
-        a.box_upper = <double *> address(box_upper, "f8", nodes * d, self.kept, True)
+        self.kept.append(tree)
+        a.tree = tree.struct
+        a.with_boxes = with_boxes
+        if components is not None and tree.struct.tiles_per_leaf != 1:
+            raise ValueError("leaves with components have one tile")
+        a.components = <const double *> address(components, "f8", positions, self.kept)
+        a.half_inverse_size = <const double *> address(half_inverse_size, "f8", positions,
+                                                       self.kept)
         a.max_half_inverse_size = <double *> address(max_half_inverse_size, "f8", nodes,
                                                      self.kept, True)
         a.node_component = <int32_t *> address(node_component, "i4", nodes, self.kept, True)
 
-    def at_level(self, Py_ssize_t level):
-        """The same, for a run over the nodes of a level."""
-        self.struct.level = level
-        return self
 
+cdef class NearestArgs(Args):
+    """The k nearest, or with k = 0 the nearest of another component."""
 
-cdef class NearestOtherArgs(Args):
-    cdef NearestOther struct
+    cdef NearestSearch struct
 
-    def __init__(self, PanelTreeArgs tree, *, bint ward, active, distance, second_distance,
-                 neighbor, n_components, sizes=None, component_bounds=None):
-        cdef NearestOther *a = &self.struct
-        cdef Py_ssize_t positions = tree.struct.leaves * PANEL
+    def __init__(self, KDTreeArgs queries, TreeNodesArgs nodes, query_rows, rows,
+                 double box_scale, double box_margin, double max_squared_norm, *,
+                 Py_ssize_t k=0, distances=None, neighbors=None, sizes=None, active=None,
+                 component_bounds=None, distance=None, second_distance=None, neighbor=None):
+        cdef NearestSearch *a = &self.struct
+        cdef KDTree *tree = &nodes.struct.tree
+        cdef Py_ssize_t positions = queries.n_tiles * TILE
         self.pointer = a
-        self.kept.append(tree)
-        if ward and sizes is None:
-            raise ValueError("Ward's criterion needs sizes")
-        a.tree = tree.struct
-        a.ward = ward
+        self.kept.extend([queries, nodes])
+        a.queries = queries.struct
+        a.nodes = nodes.struct
+        if tree.tiles_per_leaf != 1 or queries.struct.tiles_per_leaf != 1:
+            raise ValueError("leaves that are searched have one tile")
+        if tree.d != a.queries.d or (tree.squared_norms == NULL) != (
+                a.queries.squared_norms == NULL):
+            raise ValueError("both trees are to hold the same kind of tiles")
+        set_input_rows(&a.query_input, query_rows, self.kept)
+        set_input_rows(&a.input, rows, self.kept)
+        if a.query_input.is_double != a.input.is_double or not (
+                a.input.is_double or queries.type == "f4"):
+            raise TypeError("rows and queries are to be of the same type")
+        if len(query_rows) != a.queries.n or len(rows) != tree.n:
+            raise ValueError("these are not the rows of the trees")
+        a.box_scale = box_scale
+        a.box_margin = box_margin
+        a.max_squared_norm = max_squared_norm
+        a.k = k
+        if k:
+            if k > tree.n:
+                raise ValueError(f"{k} nearest of {tree.n} rows")
+            a.distances = <double *> address(distances, "f8", a.queries.n * k, self.kept, True)
+            a.neighbors = <int32_t *> address(neighbors, "i4", a.queries.n * k, self.kept, True)
+            return
+        if tree.rows != a.queries.rows or nodes.struct.components == NULL:
+            raise ValueError("components are those of the rows of one tree")
+        a.ward = sizes is not None
+        if a.ward and tree.squared_norms != NULL:
+            raise ValueError("clusters lie in plain tiles")
         a.sizes = <const double *> address(sizes, "f8", positions, self.kept)
         a.active = <const uint8_t *> address(active, "u1", positions, self.kept)
+        n_components = 0 if component_bounds is None else len(component_bounds)
         a.component_bounds = <double *> address(component_bounds, "f8", n_components, self.kept,
                                                 True)
         a.distance = <double *> address(distance, "f8", positions, self.kept, True)
@@ -169,21 +202,24 @@ cdef class NearestOtherArgs(Args):
 cdef class BoruvkaStepArgs(Args):
     cdef BoruvkaStep struct
 
-    def __init__(self, n, points, components, distance, second_distance, neighbor, active,
+    def __init__(self, KDTreeArgs tree, components, distance, second_distance, neighbor, active,
                  node_component, component_bounds, shortest_edge, parent, roots, counts, left,
                  right, squared_lengths):
         cdef BoruvkaStep *a = &self.struct
-        cdef Py_ssize_t positions = len(points)
+        cdef Py_ssize_t n = tree.struct.n, positions = tree.n_tiles * TILE
         self.pointer = a
+        self.kept.append(tree)
         a.n = n
-        a.leaves = positions // PANEL
-        a.points = <const int32_t *> address(points, "i4", positions, self.kept)
+        a.n_leaves = tree.struct.n_leaves
+        a.order = tree.struct.order
+        a.leaf_node = tree.struct.leaf_node
+        nodes = 2 * a.n_leaves - 1
         a.components = <double *> address(components, "f8", positions, self.kept, True)
         a.distance = <const double *> address(distance, "f8", positions, self.kept)
         a.second_distance = <const double *> address(second_distance, "f8", positions, self.kept)
         a.neighbor = <int32_t *> address(neighbor, "i4", positions, self.kept, True)
         a.active = <uint8_t *> address(active, "u1", positions, self.kept, True)
-        a.node_component = <int32_t *> address(node_component, "i4", 2 * a.leaves, self.kept, True)
+        a.node_component = <int32_t *> address(node_component, "i4", nodes, self.kept, True)
         a.component_bounds = <double *> address(component_bounds, "f8", n, self.kept, True)
         a.shortest_edge = <int32_t *> address(shortest_edge, "i4", n, self.kept, True)
         a.parent = <int32_t *> address(parent, "i4", n, self.kept, True)
@@ -199,12 +235,12 @@ cdef class PrimArgs(Args):
 
     def __init__(self, m, d, panels, distance_to_tree, panel_min, current, added, lengths):
         cdef Prim *a = &self.struct
-        cdef Py_ssize_t count = count_panels(m)
+        cdef Py_ssize_t count = (m + TILE - 1) // TILE
         self.pointer = a
         a.m = m
         a.d = d
-        a.panels = <double *> address(panels, "f8", count * d * PANEL, self.kept, True)
-        a.distance_to_tree = <double *> address(distance_to_tree, "f8", count * PANEL, self.kept,
+        a.panels = <double *> address(panels, "f8", count * d * TILE, self.kept, True)
+        a.distance_to_tree = <double *> address(distance_to_tree, "f8", count * TILE, self.kept,
                                                 True)
         a.panel_min = <double *> address(panel_min, "f8", count, self.kept, True)
         a.current = <double *> address(current, "f8", d, self.kept, True)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
-from sklearn.neighbors import NearestNeighbors, kneighbors_graph
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import validate_data
@@ -20,6 +20,7 @@ from shoal.kmeans import k_means
 from shoal.space.pairs import PackedTiles, as_contiguous_floats
 from shoal.spectral.args import AffinityArgs
 from shoal.spectral.embedding import compute_embedding
+from shoal.spectral.neighbors import nearest_neighbors_graph
 from shoal.spectral.partition import cluster_qr, discretize
 
 METRICS = {"rbf": "sqeuclidean", "laplacian": "manhattan"}  # of the kernels computed here
@@ -70,7 +71,8 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
     kernel_params : dict of str to any, default=None
         Parameters of a kernel that is a callable.
     n_jobs : int, default=None
-        Parallel jobs of the search for neighbors.
+        Parallel jobs of scikit-learn's search for neighbors, of sparse rows, and where
+        distances tie. Kernels here use all threads that are allowed.
     verbose : bool, default=False
         Whether to print what is being done.
 
@@ -220,9 +222,7 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
         if self.affinity == "precomputed":
             return X
         if self.affinity == "nearest_neighbors":
-            graph = kneighbors_graph(
-                X, n_neighbors=self.n_neighbors, include_self=True, n_jobs=self.n_jobs
-            )
+            graph = nearest_neighbors_graph(X, self.n_neighbors, self.n_jobs)
             return 0.5 * (graph + graph.T)
         if self.affinity == "precomputed_nearest_neighbors":
             neighbors = NearestNeighbors(

@@ -28,13 +28,13 @@ from shoal.density.kernels.neighbor_counts cimport (
     leaves_end, rows_with_neighbors_in,
 )
 from shoal.density.kernels.neighbors cimport (
-    Panel, add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors,
-    rows_near_box, valid_rows,
+    add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors, rows_near_box,
 )
 from shoal.density.kernels.structs cimport TreeClustering
+from shoal.space.kernels.products cimport Panel
 from shoal.space.kernels.structs cimport TILE, KDTree
 from shoal.space.kernels.traversal cimport (
-    Node, Traversal, bounding_box, pop_node, push_children, push_node, start_from_leaf,
+    Node, Traversal, bounding_box, pop_node, push_children, push_node, start_from_leaf, valid_rows,
 )
 from shoal.space.kernels.union_find cimport find_root, unite
 

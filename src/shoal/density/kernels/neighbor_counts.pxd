@@ -17,13 +17,13 @@ from libc.string cimport memset
 from shoal.core.kernels.atomic cimport popcount, relaxed_add, relaxed_load, relaxed_or
 from shoal.core.kernels.vec cimport lowest_bit
 from shoal.density.kernels.neighbors cimport (
-    Panel, add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors,
-    rows_near_box, valid_rows,
+    add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors, rows_near_box,
 )
 from shoal.density.kernels.structs cimport TILE_GROUPS, TreeClustering
+from shoal.space.kernels.products cimport Panel
 from shoal.space.kernels.structs cimport TILE, KDTree
 from shoal.space.kernels.traversal cimport (
-    Node, Traversal, bounding_box, pop_node, push_children, start_from_leaf,
+    Node, Traversal, bounding_box, pop_node, push_children, start_from_leaf, valid_rows,
 )
 
 

@@ -17,12 +17,12 @@ from libc.math cimport INFINITY, cos, fabs, pow, sin
 from libc.stdint cimport int32_t, int64_t
 
 from shoal.core.kernels.vec cimport real
-from shoal.density.kernels.neighbors cimport (
-    add_difference, add_double_double, input_value, min_box_distance,
-)
+from shoal.density.kernels.neighbors cimport add_double_double
 from shoal.density.kernels.structs cimport (
     NO_REFINEMENT, REFINE_HAVERSINE, REFINE_MINKOWSKI, GraphClustering, Metric, NearestCore,
 )
+from shoal.space.kernels.boxes cimport add_difference, min_box_distance
+from shoal.space.kernels.input_rows cimport input_value
 from shoal.space.kernels.structs cimport TILE, KDTree
 from shoal.space.kernels.traversal cimport (
     Node, Traversal, bounding_box, pop_node, push_children, push_node,
@@ -117,15 +117,15 @@ cdef inline double distance_to_core(const NearestCore *a, Py_ssize_t i,
         metric.refinement == REFINE_HAVERSINE and sum <= metric.accept_bound
     ):
         return sum
-    x = <const real *> a.query_inputs + i * metric.d
+    x = <const real *> a.query_inputs + i * metric.input.d
     if metric.refinement == REFINE_HAVERSINE:
-        e = sin(0.5 * (<double> x[0] - input_value(metric, row, 0)))
-        f = sin(0.5 * (<double> x[1] - input_value(metric, row, 1)))
-        e = e * e + cos(<double> x[0]) * cos(input_value(metric, row, 0)) * f * f
+        e = sin(0.5 * (<double> x[0] - input_value(&metric.input, row, 0)))
+        f = sin(0.5 * (<double> x[1] - input_value(&metric.input, row, 1)))
+        e = e * e + cos(<double> x[0]) * cos(input_value(&metric.input, row, 0)) * f * f
         return sum if e <= metric.limit else INFINITY
     sum = 0
-    for l in range(metric.d):
-        sum += pow(fabs(<double> x[l] - input_value(metric, row, l)), metric.power)
+    for l in range(metric.input.d):
+        sum += pow(fabs(<double> x[l] - input_value(&metric.input, row, l)), metric.power)
     return sum if sum <= metric.limit else INFINITY
 
 

@@ -2,16 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from shoal.space.kernels.structs cimport KDTree
+from shoal.space.kernels.structs cimport InputRows, KDTree
 
 cdef enum:
     TILE_GROUPS = 64                # parts of the sequence of tiles: the bits of neighbor_groups
-
-# The distance that tiles and bounding boxes are compared by.
-cdef enum:
-    SQEUCLIDEAN = 0                 # Σ (x - y)²
-    MANHATTAN = 1                   # Σ |x - y|
-    CHEBYSHEV = 2                   # max |x - y|
 
 # How pairs of rows between accept_bound and reject_bound are decided, from the input rows.
 cdef enum:
@@ -23,15 +17,13 @@ cdef enum:
 
 ctypedef struct Metric:
     # Filter by the distances of tiles, refinement by those of the input rows.
-    int tile_distance
+    int tile_distance               # SQEUCLIDEAN, MANHATTAN or CHEBYSHEV
     int refinement
     double accept_bound             # rows at this distance or less are neighbours
     double reject_bound             # rows at a greater distance are not
     double limit                    # eps in the units of the refinement
     double power
-    Py_ssize_t d                    # of input_rows
-    bint input_is_double            # whatever the type of the tiles
-    const void *input_rows          # real[n, d] or double[n, d]
+    InputRows input
 
 
 ctypedef struct TreeClustering:
@@ -64,7 +56,7 @@ ctypedef struct NearestCore:
     Metric metric
     Py_ssize_t n                    # queries
     const void *queries             # real[n, tree.d], in the form of the tree's rows
-    const void *query_inputs        # real[n, metric.d], in the form of the input rows
+    const void *query_inputs        # real[n, metric.input.d], in the form of the input rows
     const int64_t *core_labels      # [tree.n]
     int64_t *labels                 # [n]
 

@@ -37,7 +37,7 @@ from shoal.hierarchy.kernels.structs cimport (
     AVERAGE, CHAIN_LENGTH, COMPLETE, N_MERGES, N_TIES, CondensedDistances, Contraction, NNChain,
     NearestClusters,
 )
-from shoal.space.kernels.structs cimport PANEL
+from shoal.space.kernels.structs cimport TILE
 
 cdef enum:
     ROWS = 4        # of one panel that are compared with another panel together
@@ -65,21 +65,21 @@ cdef inline void compute_panel_distances(const real *panel, const real *other, P
     cdef vreal t
     cdef Py_ssize_t l, first = 0
     cdef int q, v
-    while first < PANEL:
+    while first < TILE:
         for q in range(ROWS):
             for v in range(VECTORS):
                 sums[q][v] = v_set1(0)
         for l in range(d):
             for v in range(VECTORS):
-                y[v] = v_load(other + l * PANEL + first + v * VL)
+                y[v] = v_load(other + l * TILE + first + v * VL)
             for q in range(ROWS):
-                t = v_set1(panel[l * PANEL + r + q])
+                t = v_set1(panel[l * TILE + r + q])
                 for v in range(VECTORS):
                     # not fused: the bits are SciPy's
                     sums[q][v] = v_add(sums[q][v], v_mul(v_sub(t, y[v]), v_sub(t, y[v])))
         for q in range(ROWS):
             for v in range(VECTORS):
-                v_store(out + q * PANEL + first + v * VL, v_sqrt(sums[q][v]))
+                v_store(out + q * TILE + first + v * VL, v_sqrt(sums[q][v]))
         first += VECTORS * VL
 
 
@@ -88,30 +88,30 @@ cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t s
     """Rows of panels start .. stop - 1 of the matrix: 3·d flops a pair, summed as SciPy does."""
     cdef CondensedDistances *a = <CondensedDistances *> args
     cdef Py_ssize_t n = a.n, d = a.d, p, other, r, q, i, j, k, count
-    cdef Py_ssize_t n_panels = (n + PANEL - 1) // PANEL
+    cdef Py_ssize_t n_panels = (n + TILE - 1) // TILE
     cdef const real *panels = <const real *> a.panels
     cdef real *values = <real *> a.values
-    cdef real out[ROWS * PANEL]
+    cdef real out[ROWS * TILE]
     cdef real largest
     for p in range(start, stop):
         largest = 0
         for other in range(p, n_panels):
-            count = min(<Py_ssize_t> PANEL, n - other * PANEL)
+            count = min(<Py_ssize_t> TILE, n - other * TILE)
             r = 0
-            while r < PANEL and p * PANEL + r < n:
-                compute_panel_distances(panels + p * d * PANEL, panels + other * d * PANEL, d, r,
+            while r < TILE and p * TILE + r < n:
+                compute_panel_distances(panels + p * d * TILE, panels + other * d * TILE, d, r,
                                         out)
-                for q in range(min(<Py_ssize_t> ROWS, n - p * PANEL - r)):
-                    i = p * PANEL + r + q
-                    j = max(i + 1, other * PANEL)  # the first of these beyond i
-                    k = j - other * PANEL
+                for q in range(min(<Py_ssize_t> ROWS, n - p * TILE - r)):
+                    i = p * TILE + r + q
+                    j = max(i + 1, other * TILE)  # the first of these beyond i
+                    k = j - other * TILE
                     if k < count:
-                        memcpy(values + condensed_index(n, i, j), out + q * PANEL + k,
+                        memcpy(values + condensed_index(n, i, j), out + q * TILE + k,
                                (count - k) * sizeof(real))
                         while k < count:
                             # true for NaN too
-                            if not out[q * PANEL + k] <= largest:
-                                largest = out[q * PANEL + k]
+                            if not out[q * TILE + k] <= largest:
+                                largest = out[q * TILE + k]
                             k += 1
                 r += ROWS
         a.panel_max[p] = largest

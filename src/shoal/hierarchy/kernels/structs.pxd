@@ -15,7 +15,7 @@ ctypedef struct CondensedDistances:
     # Distances of all pairs: those of row i to all later rows, row by row.
     Py_ssize_t n
     Py_ssize_t d
-    const double *panels       # [panels, d, PANEL]
+    const double *panels       # [panels, d, TILE]
     double *values             # [n (n - 1) / 2]
     double *panel_max          # [panels]: the largest distance of the rows of a panel
 

@@ -4,7 +4,8 @@ For each node, the bounding box of its rows is taken, and they are partitioned a
 the feature in which it is widest (quickselect, Hoare 1961; pivots come from samples at places
 that depend on the range alone). A node of m leaves gives (m + 1) // 2 whole leaves to its left
 child, so the shape of the tree follows from n alone and needs no pointers. Costs about
-(1.6 + 2·d) n operations a level and moves d·n values, log2(n / leaf) times.
+(1.6 + 2·d) n operations a level and moves d·n values, log2(n / leaf) times. Rows of many
+features are sorted by some of them, and moved once (kd_tree.py).
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -12,7 +13,8 @@ from libc.stdint cimport int32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from shoal.core.kernels.vec cimport DL, d_load, d_multiply_add, d_set1, d_store, real, vdouble
-from shoal.space.kernels.structs cimport TILE, KDTree, Rotation, TreeBuild
+from shoal.space.kernels.input_rows cimport input_value
+from shoal.space.kernels.structs cimport TILE, Centring, KDTree, TreeBuild
 
 cdef extern from *:
     ctypedef real *Box "real *restrict"  # overlaps no row
@@ -23,6 +25,7 @@ cdef enum:
     PARTITION_BLOCK = 16    # rows that are compared before any is moved
     ROTATED_ROWS = 4        # register block of a rotation: rows and vectors of columns
     ROTATED_VECTORS = 3
+    FEATURES = 16           # of a tile that are filled together: a cache line of each row
 
 
 cdef inline void swap_rows(real *x, int32_t *order, Py_ssize_t d, Py_ssize_t i,
@@ -209,16 +212,29 @@ cdef void build_subtrees(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
                 depth += 2
 
 
+cdef inline void compute_squared_norms(const real *tile, Py_ssize_t d, real *norms) noexcept nogil:
+    """|x|² of a tile's rows, summed in float64."""
+    cdef double sums[TILE]
+    cdef Py_ssize_t l
+    cdef int r
+    for r in range(TILE):
+        sums[r] = 0
+    for l in range(d):
+        for r in range(TILE):
+            sums[r] += <double> tile[l * TILE + r] * <double> tile[l * TILE + r]
+    for r in range(TILE):
+        norms[r] = <real> sums[r]
+
+
 cdef void transpose_tiles(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                           void *scratch) noexcept nogil:
-    """Transpose tiles start .. stop - 1 in place, and compute |x|² of rotated rows. A short
+    """Transpose tiles start .. stop - 1 in place, and compute |x|² of centred rows. A short
     tile repeats its last row. Scratch: one tile."""
     cdef TreeBuild *a = <TreeBuild *> args
     cdef KDTree *t = &a.tree
     cdef Py_ssize_t d = t.d, i, l, r, count
     cdef real *x
     cdef real *rows = <real *> scratch
-    cdef real *norms
     for i in range(start, stop):
         x = <real *> t.rows + i * TILE * d
         count = min(<Py_ssize_t> TILE, t.n - i * TILE)
@@ -229,58 +245,91 @@ cdef void transpose_tiles(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
             for r in range(TILE):
                 x[l * TILE + r] = rows[r * d + l]
         if t.squared_norms != NULL:
-            norms = <real *> t.squared_norms + i * TILE
-            for r in range(TILE):
-                norms[r] = 0
-            for l in range(d):
-                for r in range(TILE):
-                    norms[r] += x[l * TILE + r] * x[l * TILE + r]
+            compute_squared_norms(x, d, <real *> t.squared_norms + i * TILE)
 
 
-cdef inline double input_value(const Rotation *a, Py_ssize_t i) noexcept nogil:
-    return (<const double *> a.x)[i] if a.x_is_double else (<const real *> a.x)[i]
+cdef inline void rotate_block(const Centring *a, const Py_ssize_t *rows, int count, double *x,
+                              real *out, Py_ssize_t row_step,
+                              Py_ssize_t column_step) noexcept nogil:
+    """(x - origin) · axes of `count` <= ROTATED_ROWS rows, in float64: 2·d flops a value.
+
+    A value goes to out[row · row_step + column · column_step]. `x` has room for ROTATED_ROWS.
+    """
+    cdef Py_ssize_t d = a.input.d, l, row, column = 0
+    cdef vdouble sum[ROTATED_ROWS][ROTATED_VECTORS]
+    cdef vdouble axis[ROTATED_VECTORS]
+    cdef vdouble value
+    cdef double values[ROTATED_VECTORS * DL]
+    cdef int r, m
+    for r in range(ROTATED_ROWS):
+        row = rows[min(r, count - 1)]
+        for l in range(d):
+            x[l * ROTATED_ROWS + r] = input_value(&a.input, row, l) - a.origin[l]
+    while column < a.n_axes:
+        for r in range(ROTATED_ROWS):
+            for m in range(ROTATED_VECTORS):
+                sum[r][m] = d_set1(0)
+        for l in range(d):
+            for m in range(ROTATED_VECTORS):
+                axis[m] = d_load(a.axes + l * a.axes_stride + column + m * DL)
+            for r in range(ROTATED_ROWS):
+                value = d_set1(x[l * ROTATED_ROWS + r])
+                for m in range(ROTATED_VECTORS):
+                    sum[r][m] = d_multiply_add(value, axis[m], sum[r][m])
+        for r in range(count):
+            for m in range(ROTATED_VECTORS):
+                d_store(values + m * DL, sum[r][m])
+            for l in range(min(<Py_ssize_t> (ROTATED_VECTORS * DL), a.n_axes - column)):
+                out[r * row_step + (column + l) * column_step] = <real> values[l]
+        column += ROTATED_VECTORS * DL
 
 
 cdef void rotate_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                       void *scratch) noexcept nogil:
-    """rotated = (x - origin) · axes, in float64. Costs 2·d flops a value.
-
-    Scratch: ROTATED_ROWS·d doubles.
-    """
-    cdef Rotation *a = <Rotation *> args
-    cdef Py_ssize_t d = a.d, i = start, l, column
-    cdef double *x = <double *> scratch
-    cdef real *rows = <real *> a.rotated
-    cdef vdouble sum[ROTATED_ROWS][ROTATED_VECTORS]
-    cdef vdouble axis[ROTATED_VECTORS]
-    cdef vdouble value
-    cdef double out[ROTATED_VECTORS * DL]
-    cdef int r, m, count
+    """Rows start .. stop - 1 along the axes, in their order. Scratch: ROTATED_ROWS·d doubles."""
+    cdef Centring *a = <Centring *> args
+    cdef Py_ssize_t rows[ROTATED_ROWS]
+    cdef Py_ssize_t i = start
+    cdef int r
     while i < stop:
-        count = <int> min(<Py_ssize_t> ROTATED_ROWS, stop - i)
         for r in range(ROTATED_ROWS):
-            for l in range(d):
-                x[l * ROTATED_ROWS + r] = (
-                    input_value(a, (i + min(r, count - 1)) * d + l) - a.origin[l])
-        column = 0
-        while column < d:
-            for r in range(ROTATED_ROWS):
-                for m in range(ROTATED_VECTORS):
-                    sum[r][m] = d_set1(0)
-            for l in range(d):
-                for m in range(ROTATED_VECTORS):
-                    axis[m] = d_load(a.axes + l * a.axes_stride + column + m * DL)
-                for r in range(ROTATED_ROWS):
-                    value = d_set1(x[l * ROTATED_ROWS + r])
-                    for m in range(ROTATED_VECTORS):
-                        sum[r][m] = d_multiply_add(value, axis[m], sum[r][m])
-            for r in range(count):
-                for m in range(ROTATED_VECTORS):
-                    d_store(out + m * DL, sum[r][m])
-                for l in range(min(<Py_ssize_t> (ROTATED_VECTORS * DL), d - column)):
-                    rows[(i + r) * d + column + l] = <real> out[l]
-            column += ROTATED_VECTORS * DL
+            rows[r] = i + r
+        rotate_block(a, rows, <int> min(<Py_ssize_t> ROTATED_ROWS, stop - i), <double *> scratch,
+                     <real *> a.rows + i * a.n_axes, a.n_axes, 1)
         i += ROTATED_ROWS
+
+
+cdef void fill_tiles(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                     void *scratch) noexcept nogil:
+    """Centred rows in the order of the tree, into tiles start .. stop - 1, and their |x|². A
+    short tile repeats its last row. Scratch: ROTATED_ROWS·d doubles.
+
+    Without axes one read of the rows and one write.
+    """
+    cdef Centring *a = <Centring *> args
+    cdef KDTree *t = &a.tree
+    cdef Py_ssize_t d = t.d, i, l, first
+    cdef Py_ssize_t rows[TILE]
+    cdef real *tile
+    cdef int r
+    for i in range(start, stop):
+        tile = <real *> t.rows + i * TILE * d
+        for r in range(TILE):
+            rows[r] = t.order[min(i * TILE + r, t.n - 1)]
+        if a.axes == NULL:
+            first = 0
+            while first < d:
+                for r in range(TILE):
+                    for l in range(first, min(d, first + FEATURES)):
+                        tile[l * TILE + r] = <real> (
+                            input_value(&a.input, rows[r], l) - a.origin[l])
+                first += FEATURES
+        else:
+            r = 0
+            while r < TILE:
+                rotate_block(a, rows + r, ROTATED_ROWS, <double *> scratch, tile + r, 1, TILE)
+                r += ROTATED_ROWS
+        compute_squared_norms(tile, d, <real *> t.squared_norms + i * TILE)
 
 
 # What core/parallel.pyx hands to threads: name -> address.
@@ -289,4 +338,5 @@ kernels = {
     "split_nodes": PyCapsule_New(<void *> split_nodes, "shoal.kernel", NULL),
     "build_subtrees": PyCapsule_New(<void *> build_subtrees, "shoal.kernel", NULL),
     "transpose_tiles": PyCapsule_New(<void *> transpose_tiles, "shoal.kernel", NULL),
+    "fill_tiles": PyCapsule_New(<void *> fill_tiles, "shoal.kernel", NULL),
 }

@@ -4,7 +4,7 @@ Where no two edges that matter tie, the tree is unique, so that it may be found 
 algorithm.
 
 - `boruvka_step` is one step of Borůvka (1926): every component adds its shortest edge to
-  another one, from what `find_nearest_other` has found for its points. A point is searched
+  another one, from what nearest.pyx has found for its points. A point is searched
   again only if its nearest neighbour has become part of its own component, and only if it may
   be nearer to another component than that component's shortest known edge: the distance of its
   last neighbour stays a lower bound.
@@ -26,7 +26,9 @@ from libc.stdint cimport int32_t
 from shoal.core.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_load, v_min, v_mul, v_set1, v_store, v_sub, vreal,
 )
-from shoal.space.kernels.structs cimport N_COMPONENTS, N_EDGES, N_TIES, PANEL, BoruvkaStep, Prim
+from shoal.space.kernels.structs cimport (
+    NO_POINT, N_COMPONENTS, N_EDGES, N_TIES, SEVERAL, TILE, BoruvkaStep, Prim,
+)
 
 cdef enum:
     VECTORS = 2    # of a panel, summed together
@@ -45,14 +47,6 @@ cdef inline int32_t find_root(int32_t *parent, int32_t i) noexcept nogil:
 cdef inline bint has_outgoing_edge(const BoruvkaStep *a, Py_ssize_t i) noexcept nogil:
     """Whether the neighbour of the point at position i is in another component."""
     return a.neighbor[i] >= 0 and a.components[a.neighbor[i]] != a.components[i]
-
-
-cdef inline Py_ssize_t leaf_end(const BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
-    """The position after a leaf's last point."""
-    cdef Py_ssize_t i = (leaf + 1) * PANEL
-    while i > leaf * PANEL and a.components[i - 1] < 0:
-        i -= 1
-    return i
 
 
 cdef inline bint is_same_edge(const BoruvkaStep *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
@@ -86,8 +80,8 @@ cdef inline void add_shortest_edge(BoruvkaStep *a, Py_ssize_t component) noexcep
     other_root = find_root(a.parent, <int32_t> a.components[a.neighbor[s]])
     if root != other_root:
         a.parent[max(root, other_root)] = min(root, other_root)
-        a.left[a.counts[N_EDGES]] = a.points[s]
-        a.right[a.counts[N_EDGES]] = a.points[a.neighbor[s]]
+        a.left[a.counts[N_EDGES]] = a.order[s]
+        a.right[a.counts[N_EDGES]] = a.order[a.neighbor[s]]
         a.squared_lengths[a.counts[N_EDGES]] = a.distance[s]
         a.counts[N_EDGES] += 1
 
@@ -111,12 +105,12 @@ cdef inline void unite_components(BoruvkaStep *a) noexcept nogil:
 cdef inline void relabel_leaf(BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
     """New components of a leaf's points, and bounds from edges that still lead out of them."""
     cdef Py_ssize_t i
-    cdef int32_t component, other, leaf_component = -2
-    for i in range(leaf * PANEL, leaf_end(a, leaf)):
+    cdef int32_t component, other, leaf_component = NO_POINT
+    for i in range(leaf * TILE, min(a.n, (leaf + 1) * TILE)):
         component = a.parent[<Py_ssize_t> a.components[i]]
         a.components[i] = component
-        leaf_component = (component if leaf_component == -2 or leaf_component == component
-                          else -1)
+        leaf_component = (component if leaf_component == NO_POINT or leaf_component == component
+                          else SEVERAL)
         if a.neighbor[i] >= 0:
             # components of later positions are still the old ones
             other = a.parent[<Py_ssize_t> a.components[a.neighbor[i]]]
@@ -127,7 +121,7 @@ cdef inline void relabel_leaf(BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
                                                     a.distance[i])
                 a.component_bounds[other] = min(a.component_bounds[other], a.distance[i])
         a.active[i] = a.neighbor[i] < 0
-    a.node_component[a.leaves + leaf] = leaf_component
+    a.node_component[a.leaf_node[leaf]] = leaf_component
 
 
 cdef void boruvka_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -138,13 +132,12 @@ cdef void boruvka_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     """
     cdef BoruvkaStep *a = <BoruvkaStep *> args
     cdef Py_ssize_t leaf, i
-    for leaf in range(a.leaves):
-        for i in range(leaf * PANEL, leaf_end(a, leaf)):
-            if has_outgoing_edge(a, i):
-                update_shortest_edge(a, <Py_ssize_t> a.components[i], i)
-                update_shortest_edge(a, <Py_ssize_t> a.components[a.neighbor[i]], i)
+    for i in range(a.n):
+        if has_outgoing_edge(a, i):
+            update_shortest_edge(a, <Py_ssize_t> a.components[i], i)
+            update_shortest_edge(a, <Py_ssize_t> a.components[a.neighbor[i]], i)
     unite_components(a)
-    for leaf in range(a.leaves):
+    for leaf in range(a.n_leaves):
         relabel_leaf(a, leaf)
 
 
@@ -167,15 +160,15 @@ cdef inline real relax_distances(real *distance_to_tree, const real *panel, cons
     cdef real result
     cdef Py_ssize_t l, first = 0
     cdef int v
-    while first < PANEL:
+    while first < TILE:
         for v in range(VECTORS):
             sums[v] = v_set1(0)
         for l in range(d):
             x = v_set1(current[l])
             for v in range(VECTORS):
                 sums[v] = v_add(sums[v], v_mul(
-                    v_sub(x, v_load(panel + l * PANEL + first + v * VL)),
-                    v_sub(x, v_load(panel + l * PANEL + first + v * VL))))
+                    v_sub(x, v_load(panel + l * TILE + first + v * VL)),
+                    v_sub(x, v_load(panel + l * TILE + first + v * VL))))
         for v in range(VECTORS):
             sums[v] = v_min(sums[v], v_load(distance_to_tree + first + v * VL))
             v_store(distance_to_tree + first + v * VL, sums[v])
@@ -192,29 +185,29 @@ cdef void prim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                void *scratch) noexcept nogil:
     """Steps start .. stop - 1, blocks in order."""
     cdef Prim *a = <Prim *> args
-    cdef Py_ssize_t d = a.d, n_panels = (a.m + PANEL - 1) // PANEL, k, p, i, l
+    cdef Py_ssize_t d = a.d, n_panels = (a.m + TILE - 1) // TILE, k, p, i, l
     cdef real *panels = <real *> a.panels
     cdef real *distance_to_tree = <real *> a.distance_to_tree
     cdef real least, limit
     for k in range(start, stop):
         least = REAL_INF
         for p in range(n_panels):
-            a.panel_min[p] = relax_distances(distance_to_tree + p * PANEL,
-                                             panels + p * d * PANEL, <const real *> a.current, d)
+            a.panel_min[p] = relax_distances(distance_to_tree + p * TILE,
+                                             panels + p * d * TILE, <const real *> a.current, d)
             least = min(least, <real> a.panel_min[p])
         limit = <real> largest_with_same_root(least)
         p = 0
         while not a.panel_min[p] <= limit:
             p += 1
-        i = p * PANEL
+        i = p * TILE
         while not distance_to_tree[i] <= limit:
             i += 1
         a.added[k] = <int32_t> i
         a.lengths[k] = sqrt(distance_to_tree[i])
         for l in range(d):
-            a.current[l] = panels[(p * d + l) * PANEL + i - p * PANEL]
+            a.current[l] = panels[(p * d + l) * TILE + i - p * TILE]
         distance_to_tree[i] = REAL_INF
-        panels[p * d * PANEL + i - p * PANEL] = REAL_INF
+        panels[p * d * TILE + i - p * TILE] = REAL_INF
 
 
 # What core/parallel.pyx hands to threads: name -> address.

@@ -1,4 +1,4 @@
-"""The arguments of the kernels of space/: rows in tiles, and the two trees over rows.
+"""The arguments of the kernels of space/: rows in tiles, and the tree over rows.
 
 Pointers to the data's own type are `void *`, as in core/kernels/structs.pxd.
 
@@ -7,9 +7,8 @@ its position; TILE positions make up a tile and `tiles_per_leaf` tiles a leaf, s
 tile and the last leaf may be short. Nodes are numbered in preorder: a node of m leaves has its
 left child, of (m + 1) // 2 leaves, at the next index, and its subtree has 2·m - 1 nodes.
 
-PanelTree: a panel is PANEL points transposed, so that one vector holds one feature of VL of
-them; positions without a point lie at infinity. Its kernels compute in float64 whatever
-the type of the data.
+A tile is TILE rows transposed, so that one vector holds one feature of several of them. Plain
+tiles hold the rows as they are; centred ones hold (x - origin) · axes, or x - origin.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -18,10 +17,10 @@ from shoal.core.kernels.structs cimport Rows
 
 cdef enum:
     TILE = 32          # rows of a tile of the k-d tree: the bits of a mask
-    PANEL = 32         # points of a panel
+    SPARE_CANDIDATES = 32  # of a list for the k nearest, beyond k
 
 cdef enum:
-    EUCLIDEAN = 0      # metrics of pair_tile.pxd
+    EUCLIDEAN = 0      # metrics of pairs and of boxes
     MANHATTAN = 1
     SQEUCLIDEAN = 2
     CHEBYSHEV = 3
@@ -45,13 +44,20 @@ ctypedef struct TilePacking:
     void *squared_norms
 
 
+ctypedef struct InputRows:
+    # Rows in their own order and type, from which is decided what tiles leave open.
+    Py_ssize_t d
+    bint is_double             # whatever the type of the tiles
+    const void *values         # real[n, d] or double[n, d]
+
+
 ctypedef struct KDTree:
     Py_ssize_t n
     Py_ssize_t d
     Py_ssize_t tiles_per_leaf
     Py_ssize_t n_leaves
     void *rows                 # real[n_tiles · TILE, d]; transposed: real[n_tiles, d, TILE]
-    void *squared_norms        # real[n_tiles · TILE]: |x|² of rotated rows; NULL: not rotated
+    void *squared_norms        # real[n_tiles · TILE]: |x|² of centred tiles; NULL: plain tiles
     void *boxes                # real[2·n_leaves - 1, 2, d]: minima and maxima of each node
     int32_t *order             # [n]: the row at each position
     int32_t *leaf_node         # [n_leaves]: the node of each leaf
@@ -63,47 +69,56 @@ ctypedef struct TreeBuild:
     const int32_t *nodes       # [n_nodes, 3]: node, first leaf, number of leaves
 
 
-ctypedef struct Rotation:
-    # rotated = (x - origin) · axes
-    Py_ssize_t d
-    Py_ssize_t axes_stride     # d rounded up to whole vectors, or more
-    bint x_is_double           # whatever the type of `rotated`
-    const void *x              # real[n, d] or double[n, d]
+ctypedef struct Centring:
+    # (x - origin) · axes, to rows or into the tiles of a tree.
+    InputRows input
+    Py_ssize_t n_axes          # columns of the result
+    Py_ssize_t axes_stride     # n_axes rounded up to whole vectors, or more
     const double *origin       # [d]
-    const double *axes         # [d, axes_stride]
-    void *rotated              # real[n, d]
+    const double *axes         # [d, axes_stride]; NULL: the features themselves
+    void *rows                 # real[n, n_axes], in the order of the input; NULL: fill the tiles
+    KDTree tree
 
 
-ctypedef struct PanelTree:
-    # Points in the leaves of a balanced binary tree: each leaf is one panel. Nodes are numbered
-    # as in a heap: the root is 1, the children of i are 2 i and 2 i + 1, the leaves come last.
-    # The position of a point is its leaf times PANEL plus its place in the panel.
-    Py_ssize_t n
-    Py_ssize_t d
-    Py_ssize_t leaves          # a power of two
-    Py_ssize_t level           # whose nodes are to be split
-    const double *x            # [n, d]
-    int32_t *order             # [n]: the points in the order of leaves
-    double *panels             # [leaves, d, PANEL]
-    int32_t *points            # [leaves, PANEL]: the point at each position; -1: none
-    double *components         # [leaves, PANEL]: cluster or component of each point; -1: no point
-    double *half_inverse_size  # [leaves, PANEL]: 1 / (2 size) for Ward's criterion, else 0
-    double *box_lower          # [2 leaves, d]: the bounding box of the points of each node
-    double *box_upper          # [2 leaves, d]
-    double *max_half_inverse_size  # [2 leaves]: the largest one within each node
-    int32_t *node_component    # [2 leaves]: of all points within; -1: several, -2: no point
+ctypedef struct TreeNodes:
+    # What is known of each node: its bounding box and, for searches by component, whose the
+    # rows within are. Positions without a point belong to no component: NaN.
+    KDTree tree
+    bint with_boxes
+    const double *components   # [n_tiles · TILE]: of each position; NULL: boxes alone, of all rows
+    const double *half_inverse_size  # [n_tiles · TILE]: 1 / (2 size) for Ward's criterion, else 0
+    double *max_half_inverse_size    # [2·n_leaves - 1]: the largest one within each node
+    int32_t *node_component    # [2·n_leaves - 1]: of all points within; SEVERAL, NO_POINT
 
 
-ctypedef struct NearestOther:
-    # The nearest point of another component, for points that are active.
-    PanelTree tree
-    bint ward                  # distances by Ward's criterion, else squared ones
-    const double *sizes        # [leaves, PANEL]
-    const uint8_t *active      # [leaves, PANEL]
+cdef enum:                     # what node_component may be besides a component
+    SEVERAL = -1
+    NO_POINT = -2
+
+
+ctypedef struct NearestSearch:
+    # The nearest rows of a tree for the rows of the same or of another one: the k nearest, or
+    # the nearest of another component. A leaf is one tile. Both trees hold plain tiles, or both
+    # hold tiles centred alike.
+    KDTree queries
+    TreeNodes nodes            # of the tree that is searched
+    InputRows query_input      # by their numbers in `order`
+    InputRows input
+    double box_scale           # boxes further apart than bound · box_scale + box_margin hold no
+    double box_margin          # pair within the bound; 1 and 0 for plain tiles
+    double max_squared_norm    # of centred rows in the tree
+    # the k nearest, where k > 0
+    Py_ssize_t k
+    double *distances          # [queries.n, k]: squared, ascending, by the query's number
+    int32_t *neighbors         # [queries.n, k]: numbers of rows
+    # the nearest of another component, for positions of the tree itself that are active
+    bint ward                  # distances by Ward's criterion, else squared ones; plain tiles only
+    const double *sizes        # [n_tiles · TILE]
+    const uint8_t *active      # [n_tiles · TILE]
     double *component_bounds   # [components]: search limit, lowered to what is found; NULL: none
-    double *distance           # [leaves, PANEL]; with bounds, at the start a lower bound of it
-    double *second_distance    # [leaves, PANEL]
-    int32_t *neighbor          # [leaves, PANEL]: position of the nearest point; -1: none
+    double *distance           # [n_tiles · TILE]; with bounds, at the start a lower bound of it
+    double *second_distance    # [n_tiles · TILE]
+    int32_t *neighbor          # [n_tiles · TILE]: position of the nearest point; -1: none
 
 
 cdef enum:                     # what BoruvkaStep.counts holds
@@ -115,14 +130,15 @@ cdef enum:                     # what BoruvkaStep.counts holds
 ctypedef struct BoruvkaStep:
     # A step of Borůvka's algorithm. A component has the number of its root.
     Py_ssize_t n
-    Py_ssize_t leaves
-    const int32_t *points      # [leaves, PANEL]
-    double *components         # [leaves, PANEL]
-    const double *distance     # [leaves, PANEL]
-    const double *second_distance  # [leaves, PANEL]
-    int32_t *neighbor          # [leaves, PANEL]; -1 again where its component is now the same
-    uint8_t *active            # [leaves, PANEL]
-    int32_t *node_component    # [2 leaves]: as in PanelTree; that of leaves is written
+    Py_ssize_t n_leaves
+    const int32_t *order       # [n]: the point at each position
+    const int32_t *leaf_node   # [n_leaves]
+    double *components         # [n_leaves · TILE]
+    const double *distance     # [n_leaves · TILE]
+    const double *second_distance  # [n_leaves · TILE]
+    int32_t *neighbor          # [n_leaves · TILE]; -1 again where its component is now the same
+    uint8_t *active            # [n_leaves · TILE]
+    int32_t *node_component    # [2·n_leaves - 1]: that of leaves is written
     double *component_bounds   # [n]: length² of the shortest edge known out of a component
     int32_t *shortest_edge     # [n]: position of the point it was found from; at the start -1
     int32_t *parent            # [n]: of union and find; at the start each number itself
@@ -137,8 +153,8 @@ ctypedef struct Prim:
     # Prim's algorithm from the first of m points that are not yet in the tree.
     Py_ssize_t m
     Py_ssize_t d
-    double *panels             # [panels, d, PANEL]: points in the tree are moved to infinity
-    double *distance_to_tree   # [panels, PANEL]: squared
+    double *panels             # [panels, d, TILE]: points in the tree are moved to infinity
+    double *distance_to_tree   # [panels, TILE]: squared
     double *panel_min          # [panels]: the least of each panel
     double *current            # [d]: the point added last
     int32_t *added             # [steps]: the point that each step adds

@@ -4,8 +4,10 @@ From a leaf: the siblings of the path from the root to the leaf are stacked, the
 first, so nodes are popped roughly in the order of their distance from the leaf.
 """
 
+from libc.stdint cimport uint32_t
+
 from shoal.core.kernels.vec cimport real
-from shoal.space.kernels.structs cimport KDTree
+from shoal.space.kernels.structs cimport TILE, KDTree
 
 cdef enum:
     MAX_DEPTH = 80     # of the stack: a path has at most 31 nodes, each level below adds one
@@ -61,3 +63,9 @@ cdef inline void push_children(Traversal *w, Node node) noexcept nogil:
 
 cdef inline const real *bounding_box(const KDTree *tree, Py_ssize_t index) noexcept nogil:
     return <const real *> tree.boxes + 2 * tree.d * index
+
+
+cdef inline uint32_t valid_rows(Py_ssize_t n, Py_ssize_t tile) noexcept nogil:
+    """A bit for each row of a tile, of which the last may be short."""
+    cdef Py_ssize_t count = n - tile * TILE
+    return 0xFFFFFFFFu if count >= TILE else (1u << count) - 1

@@ -1,0 +1,137 @@
+"""Products of the rows of two centred tiles, by which their distances are told but for rounding.
+
+Centred tiles hold (x - origin) · axes, or x - origin, rounded to the tiles' type, and are
+compared by
+
+    |x|² + |y|² - 2 x·y
+
+with one fused multiply-add a feature, summed in stretches of STRETCH: 2·d flops a pair. Let u be
+the unit roundoff, u' that of float64, S = |x|² + |y|² and D = STRETCH + d / STRETCH + 8 or less.
+On the scale of |x - y|², the dot product errs by 2 D u |x||y| <= D u S; the norms, summed in
+float64, by (2 u + d u') S; rounding x and y moves it by 2 u (|x| + |y|)² <= 4 u S; the rotation,
+by axes that are orthogonal up to d u', by less than 48 d u' S; the canonical sum, of differences
+in float64, errs by (d + 2) u' of itself, and |x - y|² <= 2 S; the limit below takes four more
+operations, 12 u S. All of it is below
+
+    K S,    K = (D + 24) u + (64 d + 64) u'
+
+but for underflow, which costs less than d REAL_MIN. So |x - y|² <= r for sure where
+
+    x·y > ((1 + K) (|x|² + |y|²) - r) / 2
+
+and for sure not where x·y < ((1 - K) (|x|² + |y|²) - r) / 2. A rounded r does no harm: where
+r exceeds 2 (|x|² + |y|²), no pair is near the limit.
+"""
+
+from libc.stdint cimport uint32_t
+
+from shoal.core.kernels.atomic cimport popcount
+from shoal.core.kernels.vec cimport (
+    REAL_EPS, STRETCH, TILE_CENTERS, TILE_VECTORS, VL, lowest_bit, real, v_add, v_fma, v_load,
+    v_set1, vreal,
+)
+from shoal.space.kernels.structs cimport TILE, KDTree
+
+cdef enum:
+    MICRO_PANEL_ROWS = TILE_CENTERS * 2 // 3  # register block, in rows: 8 or 4
+    MAX_MICRO_PANELS = 8                      # of a tile
+
+
+ctypedef struct Products:
+    vreal dot[TILE_CENTERS][TILE_VECTORS]
+
+
+ctypedef struct Panel:
+    # Some rows of a centred tile, packed into the first columns.
+    real *values               # [d, TILE], scratch
+    Py_ssize_t tile            # -1: none yet
+    uint32_t packed_rows
+    int row_of_column[TILE]
+
+
+cdef inline uint32_t micro_panel_rows(const Panel *panel, int p) noexcept nogil:
+    """The rows of the tile that micro-panel p holds."""
+    cdef int count = popcount(panel.packed_rows), j
+    cdef uint32_t rows = 0
+    for j in range(p * MICRO_PANEL_ROWS, min((p + 1) * MICRO_PANEL_ROWS, count)):
+        rows |= 1u << panel.row_of_column[j]
+    return rows
+
+
+cdef inline void pack_panel(Panel *panel, const KDTree *tree, Py_ssize_t tile,
+                            uint32_t rows) noexcept nogil:
+    """Pack rows of a tile, unless the panel holds them already."""
+    cdef const real *x = <const real *> tree.rows + tile * TILE * tree.d
+    cdef Py_ssize_t l
+    cdef int count = 0, j
+    if panel.tile == tile and panel.packed_rows == rows:
+        return
+    panel.tile = tile
+    panel.packed_rows = rows
+    while rows:
+        panel.row_of_column[count] = lowest_bit(rows)
+        rows &= rows - 1
+        count += 1
+    for j in range(count, TILE):
+        panel.row_of_column[j] = panel.row_of_column[count - 1]
+    for l in range(tree.d):
+        for j in range(TILE):
+            panel.values[l * TILE + j] = x[l * TILE + panel.row_of_column[j]]
+
+
+cdef inline void add_stretch(const real *rows, const real *tile, Py_ssize_t l, Py_ssize_t end,
+                             Products *total) noexcept nogil:
+    """Add x·y over features l .. end - 1 of MICRO_PANEL_ROWS rows of a panel and TILE_VECTORS
+    vectors of rows of a tile."""
+    cdef Products part
+    cdef vreal y[TILE_VECTORS]
+    cdef vreal x
+    cdef int m, j
+    for j in range(MICRO_PANEL_ROWS):
+        for m in range(TILE_VECTORS):
+            part.dot[j][m] = v_set1(0)
+    while l < end:
+        for m in range(TILE_VECTORS):
+            y[m] = v_load(tile + l * TILE + m * VL)
+        for j in range(MICRO_PANEL_ROWS):
+            x = v_set1(rows[l * TILE + j])
+            for m in range(TILE_VECTORS):
+                part.dot[j][m] = v_fma(x, y[m], part.dot[j][m])
+        l += 1
+    for j in range(MICRO_PANEL_ROWS):
+        for m in range(TILE_VECTORS):
+            total.dot[j][m] = v_add(total.dot[j][m], part.dot[j][m])
+
+
+cdef inline void multiply_panel(const Panel *panel, uint32_t rows, const real *tile, Py_ssize_t d,
+                                Products *totals) noexcept nogil:
+    """totals[p]: x·y of micro-panel p and TILE_VECTORS vectors of rows of a tile.
+
+    Only micro-panels with some of `rows` are multiplied: see micro_panel_rows. A stretch of
+    both operands stays in the cache for all of them.
+    """
+    cdef Py_ssize_t l = 0, end
+    cdef int count = popcount(panel.packed_rows), p, j, m
+    cdef uint32_t wanted = 0
+    p = 0
+    while p * MICRO_PANEL_ROWS < count:
+        if micro_panel_rows(panel, p) & rows:
+            wanted |= 1u << p
+            for j in range(MICRO_PANEL_ROWS):
+                for m in range(TILE_VECTORS):
+                    totals[p].dot[j][m] = v_set1(0)
+        p += 1
+    while l < d:
+        end = min(d, l + STRETCH)
+        rows = wanted
+        while rows:
+            p = lowest_bit(rows)
+            rows &= rows - 1
+            add_stretch(panel.values + p * MICRO_PANEL_ROWS, tile, l, end, &totals[p])
+        l = end
+
+
+cdef inline double product_error(Py_ssize_t d) noexcept nogil:
+    """K of the header; REAL_EPS is 2 u."""
+    cdef double u = REAL_EPS / 2, v = 1.1102230246251565e-16
+    return (min(d, <Py_ssize_t> STRETCH) + d // STRETCH + 32) * u + (64 * d + 64) * v

@@ -1,0 +1,202 @@
+"""What a search for nearest rows keeps of its queries: bounds, and the rows found.
+
+The k nearest: of rows at the same distance, those with the lowest numbers.
+
+The nearest of another component, for Ward's criterion or by squared distance: of points at the
+same distance, the one with the least exclusive or of its number and that of the query, so that
+many duplicates make many mutual pairs, and at least one. With bounds only the nearest neighbour
+of each whole component is wanted, and only within its bound: a distance found for one of its
+points bounds the others, in whatever thread.
+"""
+
+from libc.stdint cimport int32_t, uint32_t
+
+from shoal.core.kernels.atomic cimport relaxed_load_double, relaxed_min_double
+from shoal.core.kernels.vec cimport (
+    DL, REAL_INF, d_load, d_max, d_min, d_mul, d_set1, d_store, lowest_bit, vdouble,
+)
+from shoal.space.kernels.structs cimport SEVERAL, TILE, KDTree, NearestSearch
+
+cdef extern from *:
+    """
+    #define ROUNDING_MARGIN (1 + 0x1p-46) /* of bounds, for the roundings of Ward's factor */
+    #define TIE_MARGIN (1 + 0x1p-48)
+    #define BOUND_SLACK 1.5 /* times a component's bound: what is found spares later searches */
+    #define SMALLEST 0x1p-1074 /* so that points at a bound of zero are within it */
+    """
+    double ROUNDING_MARGIN
+    double TIE_MARGIN
+    double BOUND_SLACK
+    double SMALLEST
+
+
+ctypedef struct QueryLeaf:
+    # The rows of a leaf whose nearest rows are searched.
+    Py_ssize_t leaf
+    uint32_t queries           # a bit for each of them
+    double bound[TILE]         # r times ROUNDING_MARGIN, within which to search; < 0: no query
+    double factor[TILE]        # a(q)
+    double component_bound[TILE]  # BOUND_SLACK times the bound that was last read of a component
+    double max_bound           # the largest bound, and the largest bound times a(q)
+    double max_scaled_bound
+    int32_t component          # of all points of the leaf; SEVERAL
+    bint has_new_neighbor      # found since update_bounds
+
+
+cdef inline double max_of_lanes(vdouble a) noexcept nogil:
+    cdef double values[DL]
+    cdef double result
+    cdef int j
+    d_store(values, a)
+    result = values[0]
+    for j in range(1, DL):
+        result = max(result, values[j])
+    return result
+
+
+cdef inline double farthest_kept(const NearestSearch *a, const QueryLeaf *q, int i) noexcept nogil:
+    """Distance of the farthest row that query i of a leaf keeps; infinite while some are free."""
+    cdef Py_ssize_t query = q.leaf * TILE + i
+    if a.k:
+        return a.distances[a.queries.order[query] * a.k + a.k - 1]
+    return min(a.distance[query], q.component_bound[i])
+
+
+cdef inline void update_bounds(const NearestSearch *a, QueryLeaf *q) noexcept nogil:
+    """Lower bounds to what is known of the components, and find the largest."""
+    cdef vdouble bound, max_bound = d_set1(0), max_scaled = d_set1(0)
+    cdef uint32_t rows = 0 if a.k else q.queries
+    cdef int i, j = 0
+    while rows:
+        i = lowest_bit(rows)
+        rows &= rows - 1
+        if a.component_bounds != NULL:
+            q.component_bound[i] = min(q.component_bound[i], BOUND_SLACK * relaxed_load_double(
+                a.component_bounds + <Py_ssize_t> a.nodes.components[q.leaf * TILE + i]))
+        q.bound[i] = farthest_kept(a, q, i) * ROUNDING_MARGIN
+    while j < TILE:
+        bound = d_load(q.bound + j)
+        max_bound = d_max(max_bound, bound)
+        max_scaled = d_max(max_scaled, d_mul(bound, d_load(q.factor + j)))
+        j += DL
+    q.max_bound = max_of_lanes(max_bound)
+    q.max_scaled_bound = max_of_lanes(max_scaled)
+    q.has_new_neighbor = False
+
+
+cdef inline bint is_nearer(const NearestSearch *a, Py_ssize_t p, double value,
+                           Py_ssize_t query) noexcept nogil:
+    """Whether point p, at a distance of `value`, comes before the nearest found so far."""
+    cdef const int32_t *order = a.nodes.tree.order
+    cdef int32_t old = a.neighbor[query]
+    if value != a.distance[query]:
+        return value < a.distance[query]
+    return old >= 0 and (order[p] ^ order[query]) < (order[old] ^ order[query])
+
+
+cdef inline void record_other(const NearestSearch *a, Py_ssize_t query, Py_ssize_t p,
+                              double square) noexcept nogil:
+    """Take point p, at a squared distance, as nearest or second nearest of a query."""
+    cdef const double *components = a.nodes.components
+    cdef double value = square, query_size, size
+    if a.ward:
+        query_size = a.sizes[query]
+        size = a.sizes[p]
+        value = square * (2 * (query_size * size) / (query_size + size))
+    if is_nearer(a, p, value, query):
+        a.second_distance[query] = a.distance[query]
+        a.distance[query] = value
+        a.neighbor[query] = <int32_t> p
+        if a.component_bounds != NULL:
+            # the edge leads out of both components
+            relaxed_min_double(a.component_bounds + <Py_ssize_t> components[query], value)
+            relaxed_min_double(a.component_bounds + <Py_ssize_t> components[p], value)
+    elif value < a.second_distance[query]:
+        a.second_distance[query] = value
+
+
+cdef inline void record_k(const NearestSearch *a, Py_ssize_t query, Py_ssize_t p,
+                          double square) noexcept nogil:
+    """Insert the row at position p among the k nearest of a query, if it is one."""
+    cdef double *distances = a.distances + a.queries.order[query] * a.k
+    cdef int32_t *neighbors = a.neighbors + a.queries.order[query] * a.k
+    cdef int32_t number = a.nodes.tree.order[p]
+    cdef Py_ssize_t j = a.k - 1
+    if square > distances[j] or (square == distances[j] and number > neighbors[j] >= 0):
+        return
+    while j > 0 and (square < distances[j - 1]
+                     or (square == distances[j - 1] and number < neighbors[j - 1])):
+        distances[j] = distances[j - 1]
+        neighbors[j] = neighbors[j - 1]
+        j -= 1
+    distances[j] = square
+    neighbors[j] = number
+
+
+cdef inline void record(const NearestSearch *a, QueryLeaf *q, int i, Py_ssize_t p,
+                        double square) noexcept nogil:
+    """Keep the row at position p, at a squared distance, for query i of the leaf if it counts."""
+    if a.k:
+        record_k(a, q.leaf * TILE + i, p, square)
+    else:
+        record_other(a, q.leaf * TILE + i, p, square)
+    q.has_new_neighbor = True
+    q.bound[i] = farthest_kept(a, q, i) * ROUNDING_MARGIN
+
+
+cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
+                               QueryLeaf *q) noexcept nogil:
+    """The queries of a leaf, without anything found; False if there are none.
+
+    With bounds of components, `distance` is a lower bound at the start: a point for which it
+    exceeds its component's bound is not searched.
+    """
+    cdef const KDTree *t = &a.queries
+    cdef Py_ssize_t query, j
+    cdef double limit
+    cdef int i
+    q.leaf = leaf
+    q.queries = 0
+    q.component = SEVERAL
+    for i in range(TILE):
+        query = leaf * TILE + i
+        q.bound[i] = -1
+        q.component_bound[i] = REAL_INF
+        q.factor[i] = a.nodes.half_inverse_size[query] if a.ward else 1
+        if a.k:
+            if query >= t.n:
+                continue
+            q.bound[i] = REAL_INF
+            for j in range(t.order[query] * a.k, (t.order[query] + 1) * a.k):
+                a.distances[j] = REAL_INF
+                a.neighbors[j] = -1
+        elif not a.active[query]:
+            continue
+        else:
+            if a.component_bounds != NULL:
+                limit = relaxed_load_double(
+                    a.component_bounds + <Py_ssize_t> a.nodes.components[query])
+                if a.distance[query] > limit * TIE_MARGIN:
+                    continue
+                q.component_bound[i] = BOUND_SLACK * limit
+            a.distance[query] = q.component_bound[i] * TIE_MARGIN + SMALLEST
+            a.second_distance[query] = REAL_INF
+            a.neighbor[query] = -1
+        q.queries |= 1u << i
+    if not a.k:
+        q.component = a.nodes.node_component[t.leaf_node[leaf]]
+    return q.queries != 0
+
+
+cdef inline void finish_queries(const NearestSearch *a, const QueryLeaf *q) noexcept nogil:
+    """A query without a neighbour gets no position, and as distance the bound of its search."""
+    cdef uint32_t rows = 0 if a.k else q.queries
+    cdef Py_ssize_t query
+    cdef int i
+    while rows:
+        i = lowest_bit(rows)
+        rows &= rows - 1
+        query = q.leaf * TILE + i
+        if a.distance[query] > q.component_bound[i] * TIE_MARGIN:
+            a.distance[query] = q.component_bound[i]
+            a.neighbor[query] = -1

@@ -1,0 +1,170 @@
+"""The nearest rows of a k-d tree: the k nearest, or the nearest of another component."""
+
+import numpy as np
+
+from shoal.core import parallel
+from shoal.space.args import SPARE_CANDIDATES, TILE_SIZE, NearestArgs, TreeNodesArgs
+from shoal.space.kd_tree import KDTree, build_kd_tree, build_product_tree, centred_error
+
+MAX_DIFFERENCE_FEATURES = 16  # up to which differences of plain tiles are as fast as products
+SAMPLE_VALUES = 2**15  # values of the tiles that tell how far away the nearest rows are
+MAX_ERROR = 0.1  # of products, relative to that distance
+DUPLICATE = 1e-12  # of |x|² + |y|², within which |x - y|² is zero but for rounding
+
+
+def has_finite_squares(X: np.ndarray) -> bool:
+    """Whether squared distances of rows are finite, as the searches here need them."""
+    with np.errstate(all="ignore"):
+        span = np.float64(X.max()) - np.float64(X.min())
+        if np.isfinite(span * span * X.shape[1]):  # quick, and nearly always true
+            return True
+        span = X.max(axis=0).astype(np.float64) - X.min(axis=0).astype(np.float64)
+        return bool(np.isfinite(np.square(span).sum()))
+
+
+def build_search_tree(X: np.ndarray) -> tuple[KDTree, np.ndarray]:
+    """The tree whose tiles are compared fastest where the nearest rows are searched, and the rows.
+
+    These are X, or X in float64 where float32 is too short for products.
+    """
+    if X.shape[1] > MAX_DIFFERENCE_FEATURES:
+        for rows in (X,) if X.dtype == np.float64 else (X, X.astype(np.float64)):
+            tree = build_product_tree(rows, _is_accurate, 1)
+            if tree is not None:
+                return tree, rows
+    return build_kd_tree(X, 1), X
+
+
+def _is_accurate(tree: KDTree) -> bool:
+    """Whether products tell most rows from the nearest one, as seen in some tiles."""
+    error, _ = centred_error(tree.d, tree.dtype, tree.max_squared_norm())
+    if tree.dtype == np.float64 or not np.isfinite(error):
+        return bool(np.isfinite(error))
+    n_tiles = max(1, SAMPLE_VALUES // (TILE_SIZE * tree.d))
+    tiles = tree.rows[:: -(-tree.n_tiles // n_tiles)].astype(np.float64)
+    norms = np.square(tiles).sum(axis=1)
+    sums = norms[:, :, None] + norms[:, None]
+    squares = sums - 2 * tiles.transpose(0, 2, 1) @ tiles
+    squares[squares <= DUPLICATE * sums] = np.inf  # a row itself too
+    nearest = squares.min(axis=2)
+    nearest = nearest[np.isfinite(nearest)]
+    return not nearest.size or bool(error < MAX_ERROR * np.median(nearest))
+
+
+def _rounding(*trees: KDTree) -> tuple[float, float, float]:
+    """Scale and margin for boxes, largest squared norm: NearestSearch in kernels/structs.pxd."""
+    if trees[0].squared_norms is None:
+        return 1.0, 0.0, 0.0
+    norm = max(tree.max_squared_norm() for tree in trees)
+    error, relative = centred_error(trees[0].d, trees[0].dtype, norm)
+    return 1 + relative, error, norm
+
+
+def _run(tree: KDTree, args: NearestArgs, size: int, k: int = 0) -> None:
+    scratch = 8 * TILE_SIZE * tree.d + 12 * TILE_SIZE * (k + SPARE_CANDIDATES)
+    parallel.run_kernel("find_nearest", tree.type, args, tree.n_leaves, size, scratch)
+
+
+class NearestOther:
+    """The points of a tree with their components, and the nearest of another one for each.
+
+    The arrays over positions are described in kernels/structs.pxd.
+
+    Parameters
+    ----------
+    tree : KDTree
+        With one tile to a leaf.
+    X : ndarray of shape (n, d)
+        Its rows.
+    sizes : ndarray of shape (n,), float64, or None
+        Points in each cluster, for Ward's criterion; None for squared distances.
+    """
+
+    def __init__(self, tree: KDTree, X: np.ndarray, sizes: np.ndarray | None = None) -> None:
+        n, n_positions = tree.n, tree.n_tiles * TILE_SIZE
+        self.n, self.tree, self._X = n, tree, X
+        self.components = np.full(n_positions, np.nan)
+        self.components[:n] = np.arange(n)  # near points have near numbers
+        self.half_inverse_size = np.zeros(n_positions)
+        self.sizes = None
+        if sizes is not None:
+            self.sizes = np.zeros(n_positions)
+            self.sizes[:n] = sizes[tree.order]
+            self.half_inverse_size[:n] = 0.5 / self.sizes[:n]
+        self.active = np.zeros(n_positions, np.uint8)
+        self.active[:n] = 1
+        self.distance, self.second_distance = np.full((2, n_positions), np.inf)
+        self.neighbor = np.full(n_positions, -1, np.int32)
+        n_nodes = 2 * tree.n_leaves - 1
+        self.node_component = np.empty(n_nodes, np.int32)
+        self.max_half_inverse_size = np.empty(n_nodes)
+        self.update_nodes(with_boxes=False)
+
+    def _nodes(self, with_boxes: bool) -> TreeNodesArgs:
+        return TreeNodesArgs(
+            self.tree.args,
+            with_boxes,
+            self.components,
+            self.half_inverse_size,
+            self.max_half_inverse_size,
+            self.node_component,
+        )
+
+    def update_nodes(self, with_boxes: bool, leaves: bool = True) -> None:
+        """Compute components of all nodes, or of inner ones; boxes too after points have moved."""
+        self.tree.summarize(self._nodes(with_boxes), leaves)
+
+    def find(self, component_bounds: np.ndarray | None = None) -> None:
+        """Find the nearest point of another component for active points; see the kernel."""
+        tree = self.tree
+        args = NearestArgs(
+            tree.args,
+            self._nodes(False),
+            self._X,
+            self._X,
+            *_rounding(tree),
+            sizes=self.sizes,
+            active=self.active,
+            component_bounds=component_bounds,
+            distance=self.distance,
+            second_distance=self.second_distance,
+            neighbor=self.neighbor,
+        )
+        # leaves of a block are near each other: they share bounds and caches; few active points
+        # are not worth the start of threads
+        few = np.count_nonzero(self.active) * tree.d < 2**11
+        _run(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
+
+
+def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of each row, itself among them, and squared distances.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        With finite squared distances.
+    k : int
+        At most n.
+
+    Returns
+    -------
+    neighbors : ndarray of shape (n, k), int32
+        The nearest first; of rows at the same distance, those with the lowest numbers.
+    distances : ndarray of shape (n, k), float64
+        Squared, summed in float64 in the order of the features.
+    """
+    n = len(X)
+    tree, X = build_search_tree(X)
+    neighbors, distances = np.empty((n, k), np.int32), np.empty((n, k))
+    args = NearestArgs(
+        tree.args,
+        TreeNodesArgs(tree.args),
+        X,
+        X,
+        *_rounding(tree),
+        k=k,
+        distances=distances,
+        neighbors=neighbors,
+    )
+    _run(tree, args, max(1, tree.n_leaves // 256), k)
+    return neighbors, distances

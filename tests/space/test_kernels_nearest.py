@@ -1,0 +1,215 @@
+"""The kernels that search the tree for nearest rows, and spanning trees, against their twins."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference
+from helpers.kernel_cases import level, levels
+from helpers.point_cases import FREE_OF_TIES, points
+from shoal.core import parallel
+from shoal.space import nearest, spanning_tree
+from shoal.space.kd_tree import build_kd_tree
+from shoal.space.nearest import NearestOther, build_search_tree, find_k_nearest
+from trials.problems import KINDS
+
+# What rows are multiplied by: squares near the ends of float32's range, and beyond them.
+SCALES = (1.0, 1e-18, 1e-30, 1e17, 1e30, 1e100)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    """Many blocks."""
+    monkeypatch.setattr(parallel, "MIN_WORK", 2000)
+
+
+def search_of(x, sizes=None, products=False):
+    """A search of plain tiles, or of tiles for products whatever the number of features."""
+    if not products:
+        return NearestOther(build_kd_tree(x, 1), x, sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0)
+        return NearestOther(*build_search_tree(x))
+
+
+def set_components(search, components):
+    """Components by the points' numbers."""
+    search.components[: search.n] = components[search.tree.order]
+    search.update_nodes(with_boxes=False)
+
+
+@given(
+    points(),
+    st.sampled_from(["plain", "ward", "products"]),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    levels,
+)
+def test_nearest_other(x, kind, n_components, seed, name):
+    """The nearest point of another component, to the bit, and whether it is tied."""
+    rng = np.random.default_rng(seed)
+    n = len(x)
+    sizes = rng.integers(1, 9, n).astype(float) if kind == "ward" else None
+    components = rng.integers(n_components, size=n)
+    with level(name):
+        search = search_of(x, sizes, kind == "products")
+        search.active[:n] = rng.random(n) < 0.7
+        set_components(search, components)
+        search.find()
+    queries = np.flatnonzero(search.active)
+    numbers = search.tree.order
+    distance, second_distance, neighbor = (
+        values[numbers[queries]] for values in reference.find_nearest_other(x, components, sizes)
+    )
+    np.testing.assert_array_equal(search.distance[queries], distance)
+    found = np.where(search.neighbor[queries] < 0, -1, numbers[search.neighbor[queries]])
+    np.testing.assert_array_equal(found, neighbor)
+    assert (search.second_distance[queries] >= second_distance).all()
+    tied = second_distance == distance
+    np.testing.assert_array_equal(search.second_distance[queries][tied], second_distance[tied])
+
+
+@given(
+    points(),
+    st.integers(1, 60),
+    st.booleans(),
+    st.sampled_from(SCALES),
+    st.sampled_from(["f4", "f8"]),
+    st.sampled_from([0, 32]),
+    levels,
+)
+def test_k_nearest(x, k, products, scale, dtype, spare, name):
+    """The k nearest rows to the bit, of rows at the same distance those of lowest numbers."""
+    with np.errstate(over="ignore"):
+        x = (x * scale).astype(dtype)
+    if not np.isfinite(x).all():
+        return
+    k = min(k, len(x))
+    with level(name), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0 if products else 1000)
+        if not spare:  # rows near each other and far from the mean fill the lists
+            x = np.concatenate([x, x[:1] * (1 + 1e-6 * np.arange(60)[:, None])]).astype(dtype)
+        neighbors, distances = find_k_nearest(x, k)
+    expected = reference.find_nearest(x, k=k)
+    np.testing.assert_array_equal(distances, expected[1])
+    np.testing.assert_array_equal(neighbors, expected[0])
+
+
+@pytest.mark.parametrize("d", [17, 64, 200, 700])
+@pytest.mark.parametrize("offset", [0, 1e3, 1e7])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_no_candidate_is_dropped(d, offset, dtype):
+    """Distances that differ by a few roundings, whatever the offset: decisions see them all."""
+    rng = np.random.default_rng(d)
+    x = rng.standard_normal((60, d)) * 10
+    step = rng.standard_normal((60, 8, d))
+    step /= np.linalg.norm(step, axis=2, keepdims=True)
+    shells = x[:, None] + step * (1 + rng.integers(-4, 5, (60, 8, 1)) * 2.0**-50)
+    x = (np.concatenate([x, shells.reshape(-1, d)]) + offset).astype(dtype)
+    neighbors, distances = find_k_nearest(x, 5)
+    expected = reference.find_k_nearest(x, x, 5)
+    np.testing.assert_array_equal(distances, expected[1])
+    np.testing.assert_array_equal(neighbors, expected[0])
+    components = rng.integers(30, size=len(x))
+    search = NearestOther(*build_search_tree(x))
+    set_components(search, components)
+    search.find()
+    distance, _, neighbor = reference.find_nearest_other(x.astype(float), components)
+    np.testing.assert_array_equal(search.distance[: len(x)], distance[search.tree.order])
+    found = search.tree.order[search.neighbor[: len(x)]]
+    np.testing.assert_array_equal(found, neighbor[search.tree.order])
+
+
+def test_which_tiles():
+    """Products where rounding leaves few pairs undecided, in the narrowest type for that."""
+    x = np.random.default_rng(0).standard_normal((3000, 30))
+    assert build_search_tree(x[:, :16].copy())[0].squared_norms is None
+    tree, _ = build_search_tree(x)
+    assert tree.type == "f4" and tree.squared_norms is not None
+    x[:1500] += 1e4
+    assert build_search_tree(x)[0].type == "f8"
+    tree, rows = build_search_tree(x.astype("f4"))
+    assert tree.type == "f8" and rows.dtype == np.float64
+    x[0] = 1e200
+    assert build_search_tree(x)[0].squared_norms is None
+
+
+@pytest.mark.parametrize("products", [False, True])
+def test_k_nearest_by_threads(products, limit_threads, monkeypatch):
+    """The same bits for any number of threads."""
+    monkeypatch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0 if products else 1000)
+    x = KINDS["blobs"](np.random.default_rng(0), 3000, 20)
+    found = set()
+    for count in (1, 2, 3, 7, 64):
+        with limit_threads(count):
+            neighbors, distances = find_k_nearest(x, 9)
+        found.add((neighbors.tobytes(), distances.tobytes()))
+    assert len(found) == 1
+
+
+@given(points(FREE_OF_TIES), levels)
+def test_boruvka(x, name):
+    """The spanning tree of Borůvka's steps is that of the twin, and as long as Prim's."""
+    with level(name):
+        edges = spanning_tree.boruvka(x)
+    _, expected = reference.prim(x)
+    if edges is None:
+        assert len(np.unique(expected)) < len(expected)  # one feature has close distances
+        return
+    left, right, lengths = edges
+    np.testing.assert_array_equal(lengths, np.sort(expected))
+    square = reference.squares(x)
+    np.testing.assert_array_equal(lengths, np.sqrt(square[left, right]))
+    components = np.arange(len(x))
+    steps = 0
+    while components.any():
+        components = reference.boruvka_step(square, components)
+        steps += 1
+    assert steps <= 8
+
+
+def test_one_boruvka_step():
+    """Components after one step are the twin's."""
+    x = KINDS["uniform"](np.random.default_rng(0), 300, 2)
+    searches, after = [], []
+
+    class Stop(Exception):
+        pass
+
+    class Search(NearestOther):
+        def find(self, component_bounds=None):
+            searches.append(component_bounds)
+            if len(searches) > 1:
+                found = np.empty(self.n, np.int64)
+                found[self.tree.order] = self.components[: self.n]
+                after.append(found)
+                raise Stop
+            super().find(component_bounds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spanning_tree, "NearestOther", Search)
+        with pytest.raises(Stop):
+            spanning_tree.boruvka(x)
+    expected = reference.boruvka_step(reference.squares(x), np.arange(300))
+    pairs = np.unique(np.stack([after[0], expected]), axis=1)  # the numbers differ
+    assert pairs.shape[1] == len(np.unique(after[0])) == len(np.unique(expected))
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 30])
+def test_no_ties_from_threads(d, limit_threads):
+    """In whatever order threads share bounds, no false tie of edges is seen."""
+    x = KINDS["uniform"](np.random.default_rng(d), 3000, d)
+    for count in (1, 2, 3) * 5:
+        with limit_threads(count):
+            assert spanning_tree.boruvka(x) is not None
+
+
+@given(points(), levels)
+def test_prim(x, name):
+    """Order and lengths to the bit, ties by the lowest number."""
+    with level(name):
+        added, lengths = spanning_tree.prim(x)
+    expected = reference.prim(x)
+    np.testing.assert_array_equal(added, expected[0])
+    np.testing.assert_array_equal(lengths, expected[1])
