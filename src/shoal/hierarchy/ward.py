@@ -95,6 +95,8 @@ def _merge_mutual_pairs(search: NearestOther, last_height: np.ndarray) -> Merges
     nearest, numbers = search.neighbor[clusters], search.tree.order
     mutual = (search.neighbor[nearest] == clusters) & (numbers[clusters] < numbers[nearest])
     a, b = clusters[mutual], nearest[mutual]
+    by_number = np.argsort(numbers[a])  # merges at the same height: the same for every tree
+    a, b = a[by_number], b[by_number]
     first, second = numbers[a], numbers[b]
     # rounding must not put a union below its parts
     heights = np.maximum(
