@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 import shoal
 from helpers.outcomes import RTOL, data_scale, outcome
+from shoal.core.rows import Rows
+from shoal.kmeans.centers import Centers, assign_labels
 from trials import problems
 from trials.diagnosis import dense, margins, not_nearest, squared_distances
 from trials.kmeans import check_fit, check_seeding
@@ -300,3 +302,27 @@ def test_many_clusters(n, d, k, dtype, algorithm):
     theirs = sklearn.cluster.KMeans(**params).fit(X.astype(np.float64))
     assert ours.n_iter_ == theirs.n_iter_
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
+def test_equal_first_centers(algorithm, dtype):
+    """Of equal first centers the first takes the rows, at once, and all are used later on."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 20)).astype(dtype)
+    init = X[rng.integers(60, size=100)]
+    init[7] = -init[3]  # the same norm
+    rows = Rows(X)
+    centers = Centers(init, rows, hides_equal=True)
+    assert sorted(centers._hidden) == [
+        j for j in range(len(init)) if (init[:j] == init[j]).all(axis=1).any()
+    ]
+    expected = squared_distances(X.astype(float), init.astype(float)).argmin(axis=1)
+    np.testing.assert_array_equal(assign_labels(rows, centers)[0], expected)
+    centers.pack()
+    assert len(centers._hidden) == 0
+    np.testing.assert_array_equal(assign_labels(rows, centers)[0], expected)
+    params = {"init": init, "n_init": 1, "max_iter": 20, "algorithm": algorithm}
+    theirs, ours = (library.KMeans(100, **params).fit(X) for library in (sklearn.cluster, shoal))
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    assert ours.n_iter_ == theirs.n_iter_

@@ -11,6 +11,7 @@ from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
 from shoal.kmeans.args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
 
+MIN_CLUSTERS = 32  # from which on equal centers are looked for
 N_COUNTS = 4  # of a block: labels changed, rows examined, near-ties, norms not finite
 
 
@@ -25,9 +26,19 @@ class Centers:
         The rows that they will be compared with.
     group : ndarray of shape (k,), optional
         Group of each center, 0 to n_groups - 1; by default there is one.
+    hides_equal : bool, default=False
+        Leave out centers that equal an earlier one, until `pack` is called again. None of them
+        is the nearest of a row that has no label yet: the lowest index wins. But each ties with
+        the earlier one, and the rows near both had to be decided.
     """
 
-    def __init__(self, values: np.ndarray, like: Rows, group: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        values: np.ndarray,
+        like: Rows,
+        group: np.ndarray | None = None,
+        hides_equal: bool = False,
+    ) -> None:
         self.k, d = values.shape
         self.type = like.type
         self.values = np.array(values, dtype=np.float64, order="C")
@@ -35,6 +46,7 @@ class Centers:
         if group is None:
             self.group, self.n_groups = np.zeros(self.k, np.int32), 1
             panel_centers, group_panels, sizes = _lay_out_one_group(self.k, width)
+            panel_centers = panel_centers.copy()
         else:
             self.group, self.n_groups = group, int(group.max()) + 1
             panel_centers, group_panels, sizes = _lay_out_panels(group, self.n_groups, width)
@@ -63,19 +75,41 @@ class Centers:
             self.group,
         )
         self._packing = PackingArgs(self.args, d)
+        self._panel_centers = panel_centers
         self._n_panels = int(group_panels[-1])
         panel_size = len(panel_centers) // self._n_panels * d
         self._panels_per_block = max(1, 4_000_000 // max(1, panel_size))
-        self.pack()
+        self._hidden = np.zeros(0, int)
+        self.pack(hides_equal)
 
-    def pack(self) -> None:
+    def pack(self, hides_equal: bool = False) -> None:
         """Bring the other layouts up to date with `values`."""
         # as in scikit-learn's row_norms: the rounding of this order decides exact ties
         np.einsum("ij,ij->i", self.values, self.values, out=self._squared_norms[: self.k])
         self._max_squared_norm[0] = np.maximum.reduce(self._squared_norms)
+        if len(self._hidden):
+            self._panel_centers[self._hidden] = self._hidden
+            self._hidden = self._hidden[:0]
+        if hides_equal and self.k >= MIN_CLUSTERS and self.n_groups == 1:
+            self._hidden = _find_equal(self.values, self._squared_norms[: self.k])
+            self._panel_centers[self._hidden] = -1
         parallel.run_kernel(
             "pack_centers", self.type, self._packing, self._n_panels, self._panels_per_block
         )
+
+
+def _find_equal(values: np.ndarray, squared_norms: np.ndarray) -> np.ndarray:
+    """Indices of centers that equal an earlier one; those have equal norms."""
+    order = np.argsort(squared_norms, kind="stable")
+    is_equal = squared_norms[order[1:]] == squared_norms[order[:-1]]
+    suspects = np.unique(np.concatenate([order[:-1][is_equal], order[1:][is_equal]]))
+    seen, equal = set(), []
+    for j in suspects:
+        key = values[j].tobytes()
+        if key in seen:
+            equal.append(j)
+        seen.add(key)
+    return np.array(equal, int)
 
 
 def _lay_out_panels(group: np.ndarray, n_groups: int, width: int) -> tuple[np.ndarray, ...]:

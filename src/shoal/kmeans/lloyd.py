@@ -141,7 +141,7 @@ class Lloyd:
             dirty=self._dirty,
             labels=self.labels,
         )
-        self._set_centers(Centers(centers, rows))
+        self._set_centers(Centers(centers, rows, hides_equal=True))
 
     def _set_centers(self, centers: Centers) -> None:
         """Use these centers, in their groups, with bounds reset."""
