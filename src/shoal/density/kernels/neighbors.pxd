@@ -13,7 +13,6 @@ from eps² are decided, the others are decided from the input rows (refine_candi
 from libc.math cimport cos, fabs, pow, sin
 from libc.stdint cimport uint32_t
 
-from shoal.core.kernels.atomic cimport popcount
 from shoal.core.kernels.vec cimport (
     DL, TILE_VECTORS, VL, d_less_mask, d_load_widened, d_set1, d_sub, lowest_bit, real, v_add,
     v_fma, v_less_mask, v_load, v_mul, v_not_greater_mask, v_set1, vdouble, vreal,
@@ -132,15 +131,15 @@ cdef inline uint32_t find_neighbors_by_products(const KDTree *tree, const Metric
     cdef vreal x, z
     cdef real limit = <real> (0.5 * metric.limit)
     cdef Py_ssize_t at = 0
-    cdef int count = popcount(panel.packed_rows), j, m, r
+    cdef int j, m, r
     cdef uint32_t candidates, accepted, any = 0
-    for j in range(count):
+    for j in range(panel.count):
         masks[panel.row_of_column[j]] = 0
     while at < TILE:
         multiply_panel(panel, wanted, y + at, tree.d, totals)
         for m in range(TILE_VECTORS):
             half[m] = v_fma(lower, v_load(y_norms + at + m * VL), v_set1(-limit))
-        for j in range(count):
+        for j in range(panel.count):
             r = panel.row_of_column[j]
             if not wanted >> r & 1:
                 continue

@@ -296,12 +296,12 @@ cdef inline void compare_by_products(const NearestSearch *a, QueryLeaf *q, const
     cdef real margin = <real> (0.5 * (1 - product_error(d)))
     cdef Products totals[MAX_MICRO_PANELS]
     cdef const vreal *dots
-    cdef int count = popcount(panel.packed_rows), j, r
+    cdef int j, r
     cdef uint32_t bits
     while at < TILE:
         position = other * TILE + at
         multiply_panel(panel, near, y + at, d, totals)
-        for j in range(count):
+        for j in range(panel.count):
             r = panel.row_of_column[j]
             if not near >> r & 1:
                 continue

@@ -25,7 +25,6 @@ r exceeds 2 (|x|² + |y|²), no pair is near the limit.
 
 from libc.stdint cimport uint32_t
 
-from shoal.core.kernels.atomic cimport popcount
 from shoal.core.kernels.vec cimport (
     REAL_EPS, STRETCH, TILE_CENTERS, TILE_VECTORS, VL, lowest_bit, real, v_add, v_fma, v_load,
     v_set1, vreal,
@@ -46,16 +45,9 @@ ctypedef struct Panel:
     real *values               # [d, TILE], scratch
     Py_ssize_t tile            # -1: none yet
     uint32_t packed_rows
+    int count                  # of packed rows
     int row_of_column[TILE]
-
-
-cdef inline uint32_t micro_panel_rows(const Panel *panel, int p) noexcept nogil:
-    """The rows of the tile that micro-panel p holds."""
-    cdef int count = popcount(panel.packed_rows), j
-    cdef uint32_t rows = 0
-    for j in range(p * MICRO_PANEL_ROWS, min((p + 1) * MICRO_PANEL_ROWS, count)):
-        rows |= 1u << panel.row_of_column[j]
-    return rows
+    uint32_t micro_panel_rows[MAX_MICRO_PANELS]  # the rows that each micro-panel holds
 
 
 cdef inline void pack_panel(Panel *panel, const KDTree *tree, Py_ssize_t tile,
@@ -68,10 +60,14 @@ cdef inline void pack_panel(Panel *panel, const KDTree *tree, Py_ssize_t tile,
         return
     panel.tile = tile
     panel.packed_rows = rows
+    for j in range(MAX_MICRO_PANELS):
+        panel.micro_panel_rows[j] = 0
     while rows:
         panel.row_of_column[count] = lowest_bit(rows)
+        panel.micro_panel_rows[count // MICRO_PANEL_ROWS] |= rows & (~rows + 1)
         rows &= rows - 1
         count += 1
+    panel.count = count
     for j in range(count, TILE):
         panel.row_of_column[j] = panel.row_of_column[count - 1]
     for l in range(tree.d):
@@ -82,10 +78,11 @@ cdef inline void pack_panel(Panel *panel, const KDTree *tree, Py_ssize_t tile,
 cdef inline void add_stretch(const real *rows, const real *tile, Py_ssize_t l, Py_ssize_t end,
                              Products *total) noexcept nogil:
     """Add x·y over features l .. end - 1 of MICRO_PANEL_ROWS rows of a panel and TILE_VECTORS
-    vectors of rows of a tile."""
+    vectors of rows of a tile to what features before l gave."""
     cdef Products part
     cdef vreal y[TILE_VECTORS]
     cdef vreal x
+    cdef bint is_first = l == 0
     cdef int m, j
     for j in range(MICRO_PANEL_ROWS):
         for m in range(TILE_VECTORS):
@@ -100,34 +97,24 @@ cdef inline void add_stretch(const real *rows, const real *tile, Py_ssize_t l, P
         l += 1
     for j in range(MICRO_PANEL_ROWS):
         for m in range(TILE_VECTORS):
-            total.dot[j][m] = v_add(total.dot[j][m], part.dot[j][m])
+            total.dot[j][m] = part.dot[j][m] if is_first else v_add(total.dot[j][m],
+                                                                    part.dot[j][m])
 
 
 cdef inline void multiply_panel(const Panel *panel, uint32_t rows, const real *tile, Py_ssize_t d,
                                 Products *totals) noexcept nogil:
     """totals[p]: x·y of micro-panel p and TILE_VECTORS vectors of rows of a tile.
 
-    Only micro-panels with some of `rows` are multiplied: see micro_panel_rows. A stretch of
-    both operands stays in the cache for all of them.
+    Only micro-panels with some of `rows` are multiplied. A stretch of both operands stays in the
+    cache for all of them.
     """
     cdef Py_ssize_t l = 0, end
-    cdef int count = popcount(panel.packed_rows), p, j, m
-    cdef uint32_t wanted = 0
-    p = 0
-    while p * MICRO_PANEL_ROWS < count:
-        if micro_panel_rows(panel, p) & rows:
-            wanted |= 1u << p
-            for j in range(MICRO_PANEL_ROWS):
-                for m in range(TILE_VECTORS):
-                    totals[p].dot[j][m] = v_set1(0)
-        p += 1
+    cdef int p
     while l < d:
         end = min(d, l + STRETCH)
-        rows = wanted
-        while rows:
-            p = lowest_bit(rows)
-            rows &= rows - 1
-            add_stretch(panel.values + p * MICRO_PANEL_ROWS, tile, l, end, &totals[p])
+        for p in range(MAX_MICRO_PANELS):
+            if panel.micro_panel_rows[p] & rows:
+                add_stretch(panel.values + p * MICRO_PANEL_ROWS, tile, l, end, &totals[p])
         l = end
 
 
