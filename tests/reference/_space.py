@@ -122,3 +122,19 @@ def prim(x):
         is_out[i] = False
         distance_to_tree = np.minimum(distance_to_tree, distance[i])
     return np.array(added), np.array(lengths)
+
+
+def prim_on_graph(n, left, right, edge_lengths):
+    """`prim` on some edges of n nodes."""
+    added, lengths, tree = [], [], {0}
+    while len(tree) < n:
+        length, node = min(
+            (w, b)
+            for u, v, w in zip(left, right, edge_lengths, strict=True)
+            for a, b in ((u, v), (v, u))
+            if a in tree and b not in tree
+        )
+        tree.add(node)
+        added.append(node)
+        lengths.append(length)
+    return added, lengths

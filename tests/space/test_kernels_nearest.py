@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shoal.space.args import GraphPrimArgs
 
 import reference
 from helpers.kernel_cases import level, levels
@@ -152,12 +153,10 @@ def test_k_nearest_by_threads(products, limit_threads, monkeypatch):
 def test_boruvka(x, name):
     """The spanning tree of Borůvka's steps is that of the twin, and as long as Prim's."""
     with level(name):
-        edges = spanning_tree.boruvka(x)
+        left, right, lengths = spanning_tree.boruvka(x)
     _, expected = reference.prim(x)
-    if edges is None:
-        assert len(np.unique(expected)) < len(expected)  # one feature has close distances
-        return
-    left, right, lengths = edges
+    if len(np.unique(expected)) < len(expected):
+        return  # one feature has close distances
     np.testing.assert_array_equal(lengths, np.sort(expected))
     square = reference.squares(x)
     np.testing.assert_array_equal(lengths, np.sqrt(square[left, right]))
@@ -202,7 +201,7 @@ def test_no_ties_from_threads(d, limit_threads):
     x = KINDS["uniform"](np.random.default_rng(d), 3000, d)
     for count in (1, 2, 3) * 5:
         with limit_threads(count):
-            assert spanning_tree.boruvka(x) is not None
+            assert spanning_tree.boruvka(x).is_unique
 
 
 @given(points(), levels)
@@ -210,6 +209,74 @@ def test_prim(x, name):
     """Order and lengths to the bit, ties by the lowest number."""
     with level(name):
         added, lengths = spanning_tree.prim(x)
+    expected = reference.prim(x)
+    np.testing.assert_array_equal(added, expected[0])
+    np.testing.assert_array_equal(lengths, expected[1])
+
+
+def prim_by_boruvka(x):
+    edges = spanning_tree.boruvka(x)
+    if edges is None:
+        return spanning_tree.prim_with_equal_rows(x)
+    return spanning_tree.prim_on_edges(len(x), edges)
+
+
+@given(points(), st.sampled_from([1, 2, 30]), st.sampled_from(["f4", "f8"]), levels)
+def test_prim_by_boruvka(x, quanta, dtype, name):
+    """The same where edges tie: equal rows, lattices, distances with the same root."""
+    if quanta > 1:
+        x = np.round(x * quanta / np.abs(x).max(initial=1e-300)) / quanta
+    x = np.ascontiguousarray(x, dtype)
+    with level(name), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spanning_tree, "MAX_PRIM_POINTS", 1)
+        added, lengths = prim_by_boruvka(x)
+    expected = reference.prim(x.astype(float))
+    np.testing.assert_array_equal(added, expected[0])
+    np.testing.assert_array_equal(lengths, expected[1])
+
+
+@pytest.mark.parametrize("d", [2, 30])
+def test_ties_by_threads(d, limit_threads):
+    """In whatever order threads share bounds, all edges that tie are found."""
+    x = np.random.default_rng(d).integers(0, 9, (3000, d)).astype(float)
+    expected = reference.prim(x)
+    for count in (1, 2, 3) * 3:
+        with limit_threads(count):
+            added, lengths = prim_by_boruvka(x)
+        np.testing.assert_array_equal(added, expected[0])
+        np.testing.assert_array_equal(lengths, expected[1])
+
+
+@given(st.integers(2, 30), st.integers(0, 60), st.integers(0, 99))
+def test_prim_on_graph(n, more, seed):
+    """Prim's order on a connected graph with equal lengths."""
+    rng = np.random.default_rng(seed)
+    left = np.concatenate([np.arange(1, n), rng.integers(n, size=more)])
+    right = np.concatenate([[rng.integers(i) for i in range(1, n)], rng.integers(n, size=more)])
+    edge_lengths = rng.integers(1, 5, len(left)).astype(float)
+    starts, ends = np.concatenate([left, right]), np.concatenate([right, left])
+    order = np.argsort(starts, kind="stable")
+    added, lengths = np.empty(n - 1, np.int32), np.empty(n - 1)
+    args = GraphPrimArgs(
+        n,
+        np.searchsorted(starts[order], np.arange(n + 1)),
+        ends[order].astype(np.int32),
+        np.tile(edge_lengths, 2)[order],
+        added,
+        lengths,
+    )
+    parallel.run_kernel("prim_on_graph", "f8", args, 1, 1)
+    expected = reference.prim_on_graph(n, left, right, edge_lengths)
+    np.testing.assert_array_equal(added, expected[0])
+    np.testing.assert_array_equal(lengths, expected[1])
+
+
+def test_squares_that_underflow():
+    """Distances between rows that are not equal may be zero."""
+    x = np.array([[0.0], [1e-200], [1.0], [3e-200], [1e-200], [2.0]]).repeat(3, axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spanning_tree, "MAX_PRIM_POINTS", 1)
+        added, lengths = prim_by_boruvka(x)
     expected = reference.prim(x)
     np.testing.assert_array_equal(added, expected[0])
     np.testing.assert_array_equal(lengths, expected[1])

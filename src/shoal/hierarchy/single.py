@@ -5,22 +5,32 @@ import numpy as np
 from shoal.core import parallel
 from shoal.hierarchy.args import OrientationArgs
 from shoal.hierarchy.dendrogram import Merges, build_dendrogram, number_nodes
-from shoal.space.spanning_tree import boruvka, prim
-
-MAX_PRIM_POINTS = 512  # up to which Prim's algorithm is as fast as Borůvka's on a tree
+from shoal.space.spanning_tree import (
+    MAX_PRIM_POINTS,
+    boruvka,
+    prim,
+    prim_on_edges,
+    prim_with_equal_rows,
+)
 
 
 def single_linkage(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Children and heights, as scikit-learn has them from Prim's order from row 0.
 
-    The heights' bits are scikit-learn's. Where edges tie, Prim's algorithm decides.
+    The heights' bits are scikit-learn's. Where edges tie, Prim's order decides.
     """
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
     X = np.require(X, dtype, ["C", "ALIGNED"])
-    edges = boruvka(X) if len(X) > MAX_PRIM_POINTS else None
-    if edges is not None:
-        return _orient_edges(*edges)
-    added, lengths = prim(X.astype(np.float64, copy=False))
+    if len(X) <= MAX_PRIM_POINTS:
+        added, lengths = prim(X.astype(np.float64, copy=False))
+    else:
+        edges = boruvka(X)
+        if edges is None:
+            added, lengths = prim_with_equal_rows(X)
+        elif edges.is_unique:
+            return _orient_edges(*edges)
+        else:
+            added, lengths = prim_on_edges(len(X), edges)
     added_before = np.concatenate([np.zeros(1, np.int32), added[:-1]])
     return build_dendrogram(Merges(added_before, added, lengths), sorts_pairs=False)
 

@@ -4,9 +4,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.space.kernels.structs cimport (
-    SPARE_CANDIDATES as _SPARE_CANDIDATES, TILE, BoruvkaStep, Centring, InputRows, KDTree,
-    NearestSearch, PackedTiles, Prim, TilePacking, TreeBuild, TreeNodes,
+    SPARE_CANDIDATES as _SPARE_CANDIDATES, TILE, BoruvkaStep, Centring, GraphPrim, InputRows,
+    KDTree, NearestSearch, PackedTiles, Prim, TilePacking, TreeBuild, TreeNodes,
 )
+
+import numpy as np
 
 from shoal.core.parallel import load_kernels
 
@@ -154,7 +156,8 @@ cdef class NearestArgs(Args):
     def __init__(self, KDTreeArgs queries, TreeNodesArgs nodes, query_rows, rows,
                  double box_scale, double box_margin, double max_squared_norm, *,
                  Py_ssize_t k=0, distances=None, neighbors=None, sizes=None, active=None,
-                 component_bounds=None, distance=None, second_distance=None, neighbor=None):
+                 component_bounds=None, distance=None, second_distance=None, neighbor=None,
+                 tie_counts=None, tie_starts=None, tied=None):
         cdef NearestSearch *a = &self.struct
         cdef KDTree *tree = &nodes.struct.tree
         cdef Py_ssize_t positions = queries.n_tiles * TILE
@@ -197,14 +200,18 @@ cdef class NearestArgs(Args):
         a.distance = <double *> address(distance, "f8", positions, self.kept, True)
         a.second_distance = <double *> address(second_distance, "f8", positions, self.kept, True)
         a.neighbor = <int32_t *> address(neighbor, "i4", positions, self.kept, True)
+        a.tie_counts = <int32_t *> address(tie_counts, "i4", positions, self.kept, True)
+        a.tie_starts = <const int64_t *> address(tie_starts, "i8", positions, self.kept)
+        n_tied = 0 if tied is None else int(tie_starts[positions])
+        a.tied = <int32_t *> address(tied, "i4", n_tied, self.kept, True)
 
 
 cdef class BoruvkaStepArgs(Args):
     cdef BoruvkaStep struct
 
-    def __init__(self, KDTreeArgs tree, components, distance, second_distance, neighbor, active,
-                 node_component, component_bounds, shortest_edge, parent, roots, counts, left,
-                 right, squared_lengths):
+    def __init__(self, KDTreeArgs tree, components, distance, second_distance,
+                 neighbor, active, node_component, component_bounds, shortest_edge, parent, roots,
+                 counts, left, right, squared_lengths):
         cdef BoruvkaStep *a = &self.struct
         cdef Py_ssize_t n = tree.struct.n, positions = tree.n_tiles * TILE
         self.pointer = a
@@ -228,6 +235,35 @@ cdef class BoruvkaStepArgs(Args):
         a.left = <int32_t *> address(left, "i4", n - 1, self.kept, True)
         a.right = <int32_t *> address(right, "i4", n - 1, self.kept, True)
         a.squared_lengths = <double *> address(squared_lengths, "f8", n - 1, self.kept, True)
+
+
+    @property
+    def takes_ties(self):
+        """Whether the next step takes one of the edges that tie."""
+        return self.struct.takes_ties
+
+    @takes_ties.setter
+    def takes_ties(self, bint value):
+        self.struct.takes_ties = value
+
+
+cdef class GraphPrimArgs(Args):
+    cdef GraphPrim struct
+
+    def __init__(self, n, starts, ends, edge_lengths, added, lengths):
+        cdef GraphPrim *a = &self.struct
+        n_edges = int(starts[n])
+        self.pointer = a
+        a.n = n
+        a.starts = <const int64_t *> address(starts, "i8", n + 1, self.kept)
+        a.ends = <const int32_t *> address(ends, "i4", n_edges, self.kept)
+        a.edge_lengths = <const double *> address(edge_lengths, "f8", n_edges, self.kept)
+        a.heap_keys = <double *> address(np.empty(n_edges), "f8", n_edges, self.kept, True)
+        a.heap_nodes = <int32_t *> address(np.empty(n_edges, np.int32), "i4", n_edges, self.kept,
+                                           True)
+        a.is_added = <uint8_t *> address(np.zeros(n, np.uint8), "u1", n, self.kept, True)
+        a.added = <int32_t *> address(added, "i4", n - 1, self.kept, True)
+        a.lengths = <double *> address(lengths, "f8", n - 1, self.kept, True)
 
 
 cdef class PrimArgs(Args):

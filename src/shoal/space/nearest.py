@@ -116,6 +116,26 @@ class NearestOther:
 
     def find(self, component_bounds: np.ndarray | None = None) -> None:
         """Find the nearest point of another component for active points; see the kernel."""
+        self._find(self.active, component_bounds=component_bounds)
+
+    def find_tied(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of positions: some of points whose nearest is known, and of all as near as that.
+
+        As near is a distance, not squared, of the same number.
+        """
+        active = np.zeros_like(self.active)
+        active[positions] = 1
+        counts = np.zeros(len(active), np.int32)
+        self._find(active, tie_counts=counts)
+        starts = np.zeros(len(active) + 1, np.int64)
+        np.cumsum(counts, out=starts[1:])
+        tied = np.empty(starts[-1], np.int32)
+        queries = np.repeat(np.arange(len(active)), counts)
+        counts[:] = 0
+        self._find(active, tie_counts=counts, tie_starts=starts, tied=tied)
+        return queries, tied
+
+    def _find(self, active: np.ndarray, **arrays: np.ndarray | None) -> None:
         tree = self.tree
         args = NearestArgs(
             tree.args,
@@ -124,15 +144,15 @@ class NearestOther:
             self._X,
             *_rounding(tree),
             sizes=self.sizes,
-            active=self.active,
-            component_bounds=component_bounds,
+            active=active,
             distance=self.distance,
             second_distance=self.second_distance,
             neighbor=self.neighbor,
+            **arrays,
         )
         # leaves of a block are near each other: they share bounds and caches; few active points
         # are not worth the start of threads
-        few = np.count_nonzero(self.active) * tree.d < 2**11
+        few = np.count_nonzero(active) * tree.d < 2**11
         _run(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
 
 

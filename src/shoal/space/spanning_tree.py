@@ -1,61 +1,176 @@
 """Euclidean minimum spanning trees, in O(n·d) memory."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from shoal.core import parallel
-from shoal.space.args import TILE_SIZE, BoruvkaStepArgs, PrimArgs
+from shoal.space.args import TILE_SIZE, BoruvkaStepArgs, GraphPrimArgs, PrimArgs
 from shoal.space.nearest import NearestOther, build_search_tree
 from shoal.space.panels import count_panels, pack_panels
 
+MAX_PRIM_POINTS = 512  # up to which Prim's algorithm is as fast as Borůvka's on a tree
+TIE_TOLERANCE = 1 + 2.0**-50  # of squares that may have the same root: see the kernels
 
-def boruvka(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Ends and lengths of the edges of the tree, the shortest first; None where edges tie.
+
+class Boruvka:
+    """The state of Borůvka's algorithm on rows with finite squared distances."""
+
+    def __init__(self, X: np.ndarray) -> None:
+        n = len(X)
+        tree, X = build_search_tree(X)
+        self.n, self.search = n, NearestOther(tree, X)
+        self.search.distance[:] = 0  # a lower bound
+        self.component_bounds = np.full(n, np.inf)
+        parent, roots = np.empty((2, n), np.int32)
+        parent[:] = roots[:] = np.arange(n)
+        self.left, self.right = np.empty((2, n - 1), np.int32)
+        self.squared_lengths = np.empty(n - 1)
+        self._counts = np.array([0, 0, n], np.int64)  # of edges, ties, components
+        self._step = BoruvkaStepArgs(
+            tree.args,
+            self.search.components,
+            self.search.distance,
+            self.search.second_distance,
+            self.search.neighbor,
+            self.search.active,
+            self.search.node_component,
+            self.component_bounds,
+            np.full(n, -1, np.int32),
+            parent,
+            roots,
+            self._counts,
+            self.left,
+            self.right,
+            self.squared_lengths,
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the tree has all its edges."""
+        return self._counts[0] == self.n - 1
+
+    def find(self) -> None:
+        """Find the shortest edges out of each component."""
+        self.search.find(self.component_bounds)
+
+    def unite(self, takes_ties: bool) -> bool:
+        """Add a shortest edge of each component; False if none was, because edges tie."""
+        self._step.takes_ties = takes_ties
+        parallel.run_kernel("boruvka_step", "f8", self._step, 1, 1)
+        if self._counts[1]:
+            return False
+        self.search.update_nodes(with_boxes=False, leaves=False)
+        return True
+
+    def find_tied_edges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Ends and lengths of all edges that are as short as a component's shortest; None where
+        such a length is zero: equal rows have too many of them."""
+        search, n = self.search, self.n
+        components = search.components[:n].astype(np.intp)
+        neighbor = search.neighbor[:n]
+        leads_out = (neighbor >= 0) & (components != components[neighbor])
+        lengths = np.sqrt(search.distance[:n])
+        is_shortest = leads_out & (lengths == np.sqrt(self.component_bounds[components]))
+        if not lengths[is_shortest].all():
+            return None
+        has_several = search.second_distance[:n] <= search.distance[:n] * TIE_TOLERANCE
+        alone = np.flatnonzero(is_shortest & ~has_several)
+        first, second = search.find_tied(np.flatnonzero(is_shortest & has_several))
+        first = np.concatenate([alone, first])
+        second = np.concatenate([neighbor[alone], second])
+        order = search.tree.order
+        return order[first], order[second], lengths[first]
+
+
+class SpanningEdges(NamedTuple):
+    """Edges in ascending order of length: at least one minimum spanning tree."""
+
+    left: np.ndarray
+    right: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether these make up the only minimum spanning tree, of edges of different lengths."""
+        return bool((self.lengths[1:] > self.lengths[:-1]).all())
+
+
+def boruvka(X: np.ndarray) -> SpanningEdges | None:
+    """The edges of all minimum spanning trees; None where the distance of two rows is zero.
 
     X : ndarray of shape (n, d), float32 or float64, C order
         With finite squared distances.
     """
-    n = len(X)
-    tree, X = build_search_tree(X)
-    search = NearestOther(tree, X)
-    search.distance[:] = 0  # a lower bound
-    component_bounds = np.full(n, np.inf)
-    parent, roots = np.empty((2, n), np.int32)
-    parent[:] = roots[:] = np.arange(n)
-    left, right = np.empty((2, n - 1), np.int32)
-    squared_lengths = np.empty(n - 1)
-    counts = np.array([0, 0, n], np.int64)  # of edges, ties, components
-    step = BoruvkaStepArgs(
-        tree.args,
-        search.components,
-        search.distance,
-        search.second_distance,
-        search.neighbor,
-        search.active,
-        search.node_component,
-        component_bounds,
-        np.full(n, -1, np.int32),
-        parent,
-        roots,
-        counts,
-        left,
-        right,
-        squared_lengths,
-    )
-    while counts[0] < n - 1:
-        search.find(component_bounds)
-        parallel.run_kernel("boruvka_step", "f8", step, 1, 1)
-        if counts[1]:
-            return None
-        search.update_nodes(with_boxes=False, leaves=False)
-    order = np.argsort(squared_lengths)
-    lengths = np.sqrt(squared_lengths[order])
-    if (lengths[1:] == lengths[:-1]).any():
-        return None
-    return left[order], right[order], lengths
+    run = Boruvka(X)
+    parts = []
+    while not run.is_complete:
+        run.find()
+        if not run.unite(takes_ties=False):
+            tied = run.find_tied_edges()
+            if tied is None:
+                return None
+            parts.append(tied)
+            run.unite(takes_ties=True)
+    parts.append((run.left, run.right, np.sqrt(run.squared_lengths)))
+    left, right, lengths = map(np.concatenate, zip(*parts, strict=True))
+    order = np.argsort(lengths)
+    return SpanningEdges(left[order], right[order], lengths[order])
+
+
+def prim_on_edges(n: int, edges: SpanningEdges) -> tuple[np.ndarray, np.ndarray]:
+    """What `prim` gives, from the edges of all minimum spanning trees of n points."""
+    ends = np.concatenate([edges.left, edges.right])
+    others = np.concatenate([edges.right, edges.left])
+    by_end = np.argsort(ends, kind="stable")
+    starts = np.searchsorted(ends[by_end], np.arange(n + 1))
+    edge_lengths = np.concatenate([edges.lengths, edges.lengths])[by_end]
+    added, lengths = np.empty(n - 1, np.int32), np.empty(n - 1)
+    args = GraphPrimArgs(n, starts, others[by_end], edge_lengths, added, lengths)
+    parallel.run_kernel("prim_on_graph", "f8", args, 1, 1)
+    return added, lengths
+
+
+def prim_with_equal_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `prim` gives, where some rows are equal.
+
+    These are added one after the other: once the first of them is in the tree, nothing is as
+    near as the others.
+    """
+    distinct, group = _distinct_rows(X)
+    n = len(distinct)
+    edges = boruvka(X[distinct]) if n > MAX_PRIM_POINTS else None
+    if edges is not None:
+        added, lengths = prim_on_edges(n, edges)
+    elif 1 < n <= MAX_PRIM_POINTS:
+        added, lengths = prim(X[distinct].astype(np.float64, copy=False))
+    elif n == 1:
+        return np.arange(1, len(X), dtype=np.int32), np.zeros(len(X) - 1)
+    else:  # squares of small distances underflow to zero
+        return prim(X.astype(np.float64, copy=False))
+    rank = np.empty(n, np.intp)
+    rank[0], rank[added] = 0, np.arange(1, n)
+    order = np.argsort(rank[group], kind="stable")
+    all_lengths = np.zeros(len(X))
+    all_lengths[distinct[added]] = lengths
+    return order[1:].astype(np.int32), all_lengths[order[1:]]
+
+
+def _distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first of all equal rows, in ascending order, and for each row which of these it is."""
+    X = X + X.dtype.type(0)  # a negative zero is one too
+    rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()
+    _, first, group = np.unique(rows, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return first[order], number[group]
 
 
 def prim(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points in the order in which Prim's algorithm adds them from point 0, and edge lengths.
+
+    x : ndarray of shape (n, d), float64
 
     After each quarter of the points that are not in the tree, the others are packed anew.
     """

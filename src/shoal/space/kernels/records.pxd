@@ -7,8 +7,12 @@ same distance, the one with the least exclusive or of its number and that of the
 many duplicates make many mutual pairs, and at least one. With bounds only the nearest neighbour
 of each whole component is wanted, and only within its bound: a distance found for one of its
 points bounds the others, in whatever thread.
+
+All points of other components that are as near as the nearest, whose distance is known: their
+distances have the same square root.
 """
 
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, uint32_t
 
 from shoal.core.kernels.atomic cimport relaxed_load_double, relaxed_min_double
@@ -59,6 +63,8 @@ cdef inline double farthest_kept(const NearestSearch *a, const QueryLeaf *q, int
     cdef Py_ssize_t query = q.leaf * TILE + i
     if a.k:
         return a.distances[a.queries.order[query] * a.k + a.k - 1]
+    if a.tie_counts != NULL:
+        return a.distance[query] * TIE_MARGIN + SMALLEST
     return min(a.distance[query], q.component_bound[i])
 
 
@@ -133,11 +139,23 @@ cdef inline void record_k(const NearestSearch *a, Py_ssize_t query, Py_ssize_t p
     neighbors[j] = number
 
 
+cdef inline void record_tie(const NearestSearch *a, Py_ssize_t query, Py_ssize_t p,
+                            double square) noexcept nogil:
+    """Count or list the point at position p if it is as near to a query as the nearest."""
+    if sqrt(square) != sqrt(a.distance[query]):
+        return
+    if a.tie_starts != NULL:
+        a.tied[a.tie_starts[query] + a.tie_counts[query]] = <int32_t> p
+    a.tie_counts[query] += 1
+
+
 cdef inline void record(const NearestSearch *a, QueryLeaf *q, int i, Py_ssize_t p,
                         double square) noexcept nogil:
     """Keep the row at position p, at a squared distance, for query i of the leaf if it counts."""
     if a.k:
         record_k(a, q.leaf * TILE + i, p, square)
+    elif a.tie_counts != NULL:
+        record_tie(a, q.leaf * TILE + i, p, square)
     else:
         record_other(a, q.leaf * TILE + i, p, square)
     q.has_new_neighbor = True
@@ -172,7 +190,7 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
                 a.neighbors[j] = -1
         elif not a.active[query]:
             continue
-        else:
+        elif a.tie_counts == NULL:
             if a.component_bounds != NULL:
                 limit = relaxed_load_double(
                     a.component_bounds + <Py_ssize_t> a.nodes.components[query])
@@ -190,7 +208,7 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
 
 cdef inline void finish_queries(const NearestSearch *a, const QueryLeaf *q) noexcept nogil:
     """A query without a neighbour gets no position, and as distance the bound of its search."""
-    cdef uint32_t rows = 0 if a.k else q.queries
+    cdef uint32_t rows = 0 if a.k or a.tie_counts != NULL else q.queries
     cdef Py_ssize_t query
     cdef int i
     while rows:

@@ -17,6 +17,18 @@ than TIE_TOLERANCE count as ties, since their roots may be the same number.
   points equally near to the tree the lowest number comes first (sklearn/cluster/
   _hierarchical_fast.pyx, mst_linkage_core). Distances are compared after the square root there,
   so points count as equally near where the roots are equal.
+
+- `prim_on_graph` is the same on some edges only. Its order, and so scikit-learn's dendrogram,
+  is that of all edges if those are there that are in any minimum spanning tree: which of the
+  points nearest to the tree comes first depends on edges alone that are shortest from the tree
+  to the rest, and each of these is in one. Where components have edges that tie, each adds one
+  of them, but all are collected (spanning_tree.py). None is missed: an edge (u, v) of length w
+  is in a minimum spanning tree if no path of shorter edges connects u and v. When the components
+  of u and v become one, along a path of components each of which adds one edge, all but one of
+  the path's components added the path's edge towards that one, and none of them is longer than
+  the one added before. So the longest was added by the component of u or of v. It is w or
+  longer, as there is no path of shorter ones, and not longer, since (u, v) leads out of both: so
+  w is the shortest from that component, which collected (u, v) among the edges that tie.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -27,7 +39,7 @@ from shoal.core.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_load, v_min, v_mul, v_set1, v_store, v_sub, vreal,
 )
 from shoal.space.kernels.structs cimport (
-    NO_POINT, N_COMPONENTS, N_EDGES, N_TIES, SEVERAL, TILE, BoruvkaStep, Prim,
+    N_COMPONENTS, N_EDGES, N_TIES, NO_POINT, SEVERAL, TILE, BoruvkaStep, GraphPrim, Prim,
 )
 
 cdef enum:
@@ -58,6 +70,8 @@ cdef inline void update_shortest_edge(BoruvkaStep *a, Py_ssize_t component,
     """Choose the edge of position i for a component if it is the shortest; count ties with it."""
     if a.distance[i] > a.component_bounds[component] * TIE_TOLERANCE:
         return
+    if a.takes_ties and sqrt(a.distance[i]) != sqrt(a.component_bounds[component]):
+        return
     if a.shortest_edge[component] < 0:
         a.shortest_edge[component] = <int32_t> i
     elif not is_same_edge(a, a.shortest_edge[component], i):
@@ -69,13 +83,22 @@ cdef inline bint has_tie(const BoruvkaStep *a, Py_ssize_t i) noexcept nogil:
     return has_outgoing_edge(a, i) and a.second_distance[i] <= a.distance[i] * TIE_TOLERANCE
 
 
+cdef inline bint has_ties(const BoruvkaStep *a) noexcept nogil:
+    """Whether a component's shortest edge ties with another one, or there is none."""
+    cdef Py_ssize_t k, s
+    if a.counts[N_TIES]:
+        return True
+    for k in range(a.counts[N_COMPONENTS]):
+        s = a.shortest_edge[a.roots[k]]
+        if s < 0 or has_tie(a, s) or has_tie(a, a.neighbor[s]):
+            return True
+    return False
+
+
 cdef inline void add_shortest_edge(BoruvkaStep *a, Py_ssize_t component) noexcept nogil:
     """Add the shortest edge of a component to the tree."""
     cdef Py_ssize_t s = a.shortest_edge[component]
     cdef int32_t root, other_root
-    if s < 0 or has_tie(a, s) or has_tie(a, a.neighbor[s]):
-        a.counts[N_TIES] += 1  # s < 0 too: the caller's loop must end
-        return
     root = find_root(a.parent, <int32_t> a.components[s])
     other_root = find_root(a.parent, <int32_t> a.components[a.neighbor[s]])
     if root != other_root:
@@ -126,16 +149,23 @@ cdef inline void relabel_leaf(BoruvkaStep *a, Py_ssize_t leaf) noexcept nogil:
 
 cdef void boruvka_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                        void *scratch) noexcept nogil:
-    """One step over all positions, two passes over n values.
+    """One step over all positions, two passes over n values; none where edges tie.
 
     At the start, `component_bounds` are the squared lengths of the shortest edges.
     """
     cdef BoruvkaStep *a = <BoruvkaStep *> args
-    cdef Py_ssize_t leaf, i
+    cdef Py_ssize_t leaf, i, k
+    a.counts[N_TIES] = 0
     for i in range(a.n):
         if has_outgoing_edge(a, i):
             update_shortest_edge(a, <Py_ssize_t> a.components[i], i)
             update_shortest_edge(a, <Py_ssize_t> a.components[a.neighbor[i]], i)
+    if not a.takes_ties and has_ties(a):
+        a.counts[N_TIES] += 1
+        for k in range(a.counts[N_COMPONENTS]):
+            a.shortest_edge[a.roots[k]] = -1
+        return
+    a.counts[N_TIES] = 0
     unite_components(a)
     for leaf in range(a.n_leaves):
         relabel_leaf(a, leaf)
@@ -210,8 +240,73 @@ cdef void prim(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
         panels[p * d * TILE + i - p * TILE] = REAL_INF
 
 
+cdef inline bint comes_before(double key, int32_t node, double other_key,
+                              int32_t other) noexcept nogil:
+    """Whether an edge of length `key` to a node is added before another one."""
+    return key < other_key or (key == other_key and node < other)
+
+
+cdef inline void push_edge(GraphPrim *a, Py_ssize_t size, double key, int32_t node) noexcept nogil:
+    """Add an edge to a binary heap of `size` edges."""
+    cdef Py_ssize_t i = size, parent
+    while i > 0:
+        parent = (i - 1) // 2
+        if not comes_before(key, node, a.heap_keys[parent], a.heap_nodes[parent]):
+            break
+        a.heap_keys[i] = a.heap_keys[parent]
+        a.heap_nodes[i] = a.heap_nodes[parent]
+        i = parent
+    a.heap_keys[i] = key
+    a.heap_nodes[i] = node
+
+
+cdef inline void remove_first_edge(GraphPrim *a, Py_ssize_t size) noexcept nogil:
+    """Remove the first of `size` edges."""
+    cdef double key = a.heap_keys[size - 1]
+    cdef int32_t node = a.heap_nodes[size - 1]
+    cdef Py_ssize_t i = 0, child = 1
+    size -= 1
+    while child < size:
+        if child + 1 < size and comes_before(a.heap_keys[child + 1], a.heap_nodes[child + 1],
+                                             a.heap_keys[child], a.heap_nodes[child]):
+            child += 1
+        if not comes_before(a.heap_keys[child], a.heap_nodes[child], key, node):
+            break
+        a.heap_keys[i] = a.heap_keys[child]
+        a.heap_nodes[i] = a.heap_nodes[child]
+        i = child
+        child = 2 * i + 1
+    a.heap_keys[i] = key
+    a.heap_nodes[i] = node
+
+
+cdef void prim_on_graph(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                        void *scratch) noexcept nogil:
+    """All of Prim's steps, with a binary heap: O(m log m) for m edges. One block."""
+    cdef GraphPrim *a = <GraphPrim *> args
+    cdef Py_ssize_t size = 0, count = 0, e
+    cdef int32_t node = 0
+    a.is_added[0] = 1
+    while count < a.n - 1:
+        for e in range(a.starts[node], a.starts[node + 1]):
+            if not a.is_added[a.ends[e]]:
+                push_edge(a, size, a.edge_lengths[e], a.ends[e])
+                size += 1
+        while size > 0 and a.is_added[a.heap_nodes[0]]:
+            remove_first_edge(a, size)
+            size -= 1
+        if size == 0:  # the graph is not connected
+            return
+        node = a.heap_nodes[0]
+        a.is_added[node] = 1
+        a.added[count] = node
+        a.lengths[count] = a.heap_keys[0]
+        count += 1
+
+
 # What core/parallel.pyx hands to threads: name -> address.
 kernels = {
+    "prim_on_graph": PyCapsule_New(<void *> prim_on_graph, "shoal.kernel", NULL),
     "boruvka_step": PyCapsule_New(<void *> boruvka_step, "shoal.kernel", NULL),
     "prim": PyCapsule_New(<void *> prim, "shoal.kernel", NULL),
 }

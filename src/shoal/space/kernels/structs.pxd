@@ -119,16 +119,21 @@ ctypedef struct NearestSearch:
     double *distance           # [n_tiles · TILE]; with bounds, at the start a lower bound of it
     double *second_distance    # [n_tiles · TILE]
     int32_t *neighbor          # [n_tiles · TILE]: position of the nearest point; -1: none
+    # all that are as near as `distance`, by its square root, where tie_counts is given
+    int32_t *tie_counts        # [n_tiles · TILE]: zero at the start
+    const int64_t *tie_starts  # [n_tiles · TILE]: where those of a position begin; NULL: count
+    int32_t *tied              # positions
 
 
 cdef enum:                     # what BoruvkaStep.counts holds
     N_EDGES = 0                # found so far
-    N_TIES = 1                 # seen so far
+    N_TIES = 1                 # that kept the step from being taken
     N_COMPONENTS = 2           # left
 
 
 ctypedef struct BoruvkaStep:
     # A step of Borůvka's algorithm. A component has the number of its root.
+    bint takes_ties            # add one of the edges that tie; else do nothing where some do
     Py_ssize_t n
     Py_ssize_t n_leaves
     const int32_t *order       # [n]: the point at each position
@@ -147,6 +152,19 @@ ctypedef struct BoruvkaStep:
     int32_t *left              # [n - 1]: the two ends of each edge
     int32_t *right             # [n - 1]
     double *squared_lengths    # [n - 1]
+
+
+ctypedef struct GraphPrim:
+    # Prim's algorithm from node 0 of a connected graph, whose edges are there both ways.
+    Py_ssize_t n
+    const int64_t *starts      # [n + 1]: edges of each node
+    const int32_t *ends        # [edges]
+    const double *edge_lengths  # [edges]
+    double *heap_keys          # [edges]
+    int32_t *heap_nodes        # [edges]
+    uint8_t *is_added          # [n]: zero at the start
+    int32_t *added             # [n - 1]: nodes in the order in which they are added
+    double *lengths            # [n - 1]: of the edges to them
 
 
 ctypedef struct Prim:
