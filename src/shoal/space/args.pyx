@@ -236,7 +236,6 @@ cdef class BoruvkaStepArgs(Args):
         a.right = <int32_t *> address(right, "i4", n - 1, self.kept, True)
         a.squared_lengths = <double *> address(squared_lengths, "f8", n - 1, self.kept, True)
 
-
     @property
     def takes_ties(self):
         """Whether the next step takes one of the edges that tie."""
