@@ -31,7 +31,7 @@ from shoal.density.kernels.neighbors cimport (
     add_double_double, boxes_all_neighbors, boxes_out_of_reach, find_tile_neighbors, rows_near_box,
 )
 from shoal.density.kernels.structs cimport TreeClustering
-from shoal.space.kernels.products cimport Panel
+from shoal.space.kernels.products cimport Panel, empty_panel
 from shoal.space.kernels.structs cimport TILE, KDTree
 from shoal.space.kernels.traversal cimport (
     Node, Traversal, bounding_box, pop_node, push_children, push_node, start_from_leaf, valid_rows,
@@ -119,8 +119,7 @@ cdef void count_neighbors(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
     cdef Panel panel
     cdef const int32_t *cell
     cdef Py_ssize_t i, tile
-    panel.values = <real *> scratch
-    panel.tile = -1
+    empty_panel(&panel, scratch)
     for i in range(start, stop):
         cell = a.cells + 3 * i
         for tile in range(cell[1] * t.tiles_per_leaf,
@@ -139,8 +138,7 @@ cdef void count_open_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
     cdef TreeClustering *a = <TreeClustering *> args
     cdef Panel panel
     cdef Py_ssize_t tile
-    panel.values = <real *> scratch
-    panel.tile = -1
+    empty_panel(&panel, scratch)
     for tile in range(start, stop):
         if a.open_mask[tile]:
             count_open_tile(a, &panel, tile)
@@ -269,8 +267,7 @@ cdef void unite_within_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py_
     cdef Py_ssize_t i, tile, b, last
     cdef int32_t root
     cdef uint32_t rows
-    panel.values = <real *> scratch
-    panel.tile = -1
+    empty_panel(&panel, scratch)
     for i in range(start, stop):
         cell = a.cells + 3 * i
         root = first_core_position(a, cell[1], cell[2])
@@ -359,8 +356,7 @@ cdef void unite_between_cells(void *args, Py_ssize_t block, Py_ssize_t start, Py
     cdef Traversal w
     cdef Node node
     cdef Py_ssize_t i
-    panel.values = <real *> scratch
-    panel.tile = -1
+    empty_panel(&panel, scratch)
     for i in range(start, stop):
         cell = a.cells + 3 * i
         if a.min_label[cell[0]] == NO_CLUSTER:
@@ -422,8 +418,7 @@ cdef void label_border_points(void *args, Py_ssize_t block, Py_ssize_t start, Py
     cdef uint32_t border, rows, near, b_rows, neighbors
     cdef uint64_t groups
     cdef int r
-    panel.values = <real *> scratch
-    panel.tile = -1
+    empty_panel(&panel, scratch)
     for tile in range(start, stop):
         border = valid_rows(t.n, tile) & ~a.core_mask[tile]
         if not border:

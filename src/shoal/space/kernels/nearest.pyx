@@ -43,7 +43,8 @@ from shoal.space.kernels.candidate_lists cimport (
 )
 from shoal.space.kernels.input_rows cimport CHAINS, square_distances
 from shoal.space.kernels.products cimport (
-    MAX_MICRO_PANELS, MICRO_PANEL_ROWS, Panel, Products, multiply_panel, pack_panel, product_error,
+    MAX_MICRO_PANELS, MICRO_PANEL_ROWS, Panel, Products, empty_panel, multiply_panel, pack_panel,
+    product_error,
 )
 from shoal.space.kernels.records cimport (
     ROUNDING_MARGIN, QueryLeaf, finish_queries, max_of_lanes, record, start_queries, update_bounds,
@@ -457,8 +458,7 @@ cdef void find_nearest(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef QueryLeaf q
     cdef Panel panel
     cdef CandidateLists lists
-    panel.values = <real *> scratch
-    panel.tile = -1
+    empty_panel(&panel, scratch)
     lists.in_use = 0
     for leaf in range(start, stop):
         if not start_queries(a, leaf, &q):

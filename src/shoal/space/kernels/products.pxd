@@ -50,6 +50,14 @@ ctypedef struct Panel:
     uint32_t micro_panel_rows[MAX_MICRO_PANELS]  # the rows that each micro-panel holds
 
 
+cdef inline void empty_panel(Panel *panel, void *memory) noexcept nogil:
+    """A panel without rows; `memory` has room for a tile."""
+    panel.values = <real *> memory
+    panel.tile = -1
+    panel.packed_rows = 0
+    panel.count = 0
+
+
 cdef inline void pack_panel(Panel *panel, const KDTree *tree, Py_ssize_t tile,
                             uint32_t rows) noexcept nogil:
     """Pack rows of a tile, unless the panel holds them already."""
