@@ -22,7 +22,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from shoal.core.kernels.atomic cimport relaxed_load, relaxed_store
-from shoal.core.kernels.vec cimport lowest_bit, real
+from shoal.core.kernels.vec cimport lowest_bit
 from shoal.density.kernels.neighbor_counts cimport (
     count_open_tile, find_core_rows, find_open_core_rows, find_weighted_core_rows, leaf_groups,
     leaves_end, rows_with_neighbors_in,
