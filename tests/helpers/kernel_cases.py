@@ -202,7 +202,8 @@ levels = st.sampled_from(cpu.levels())
 def run_assign(kernel, problem, *, elkan=False, current=None, sums=True):
     """Labels, counts (see structs.pxd) of each block, sums of each block."""
     rows = problem.csr if kernel == "assign_sparse" else problem.rows
-    centers = Centers(problem.centers, rows)
+    filtered = kernel == "assign_filtered"
+    centers = Centers(problem.centers, rows, filtered=filtered)
     labels = np.full(rows.n, -1, np.int32) if current is None else current.astype(np.int32)
     n_blocks = len(problem.blocks)
     counts = np.full((n_blocks, N_COUNTS), -7, np.int64)
@@ -211,7 +212,8 @@ def run_assign(kernel, problem, *, elkan=False, current=None, sums=True):
         rows.args, centers.args, n_blocks, elkan=elkan, labels=labels, counts=counts, sums=partial
     )
     args.is_first_pass = current is None
-    parallel.run_kernel(kernel, rows.type, args, rows.n, problem.size, scratch_for(rows))
+    scratch = scratch_for(rows, filtered)
+    parallel.run_kernel(kernel, rows.type, args, rows.n, problem.size, scratch)
     return labels, counts, partial
 
 

@@ -36,7 +36,14 @@ from ._density import (
     unite_between_cells,
     unite_within_cells,
 )
-from ._labels import assign, assign_bounded, assign_sparse, update_bounds
+from ._labels import (
+    assign,
+    assign_bounded,
+    assign_filtered,
+    assign_sparse,
+    quantize_centers,
+    update_bounds,
+)
 from ._measures import inertia, moments, transform
 from ._mixtures import (
     e_step_diag,
@@ -86,7 +93,8 @@ from ._updates import (
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
-    "assign", "assign_bounded", "assign_sparse", "update_bounds",
+    "assign", "assign_bounded", "assign_filtered", "assign_sparse", "quantize_centers",
+    "update_bounds",
     "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "average_centers", "pack_centers",
     "sum_block",
     "assign_batch", "update_centers_minibatch",

@@ -1,4 +1,4 @@
-"""Twins of assign.pyx, candidates.pyx, bounds.pyx, drift.pyx and sparse.pyx: nearest centers."""
+"""Twins of assign.pyx, filter.pyx, candidates.pyx, bounds.pyx, drift.pyx and sparse.pyx."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -21,6 +21,18 @@ def assign(x, weights, centers, elkan=False, current=None):
     else:
         labels = _lloyd_labels(x, centers)
     return labels, _changed(labels, current), sum_clusters(x, weights, labels, len(centers))
+
+
+def assign_filtered(x, weights, centers, elkan=False, current=None):
+    """What assign gives."""
+    return assign(x, weights, centers, elkan, current)
+
+
+def quantize_centers(values, scales, codes):
+    """What the codes of centers leave, in long double: |c|², |c - c'| and |c'|."""
+    rounded = scales[:, None] * codes
+    rests = np.sqrt(np.square(values - rounded).sum(axis=1))
+    return np.square(values).sum(axis=1), rests, np.sqrt(np.square(rounded).sum(axis=1))
 
 
 def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):

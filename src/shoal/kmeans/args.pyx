@@ -4,14 +4,14 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
-from shoal.kmeans.kernels.structs cimport decide_near_ties_t
+from shoal.kmeans.kernels.structs cimport N_COUNTS, decide_near_ties_t
 
 from shoal.core.parallel import function, load_kernels
 
 load_kernels(
     "shoal.kmeans.kernels",
-    "assign", "bounds", "candidates", "drift", "measure", "minibatch", "seeding", "sparse",
-    "update",
+    "assign", "bounds", "candidates", "drift", "filter", "measure", "minibatch", "seeding",
+    "sparse", "update",
 )
 
 N_BUCKETS = BUCKETS
@@ -22,7 +22,9 @@ cdef class CenterArgs:
 
     def __init__(self, str type, k, d, padded_k, n_groups, max_squared_norm, values, transposed,
                  squared_norms, panels, panel_squared_norms, panel_centers, group_panels,
-                 group_sizes, center_group):
+                 group_sizes, center_group, filter_origin=None, filter_shift=None, rows=None,
+                 row_norms=None, max_row_norm=None, codes=None, code_bias=None, code_bounds=None,
+                 bint has_vnni=False, int max_candidates=0):
         self.kept = []
         self.type = type
         cdef Centers *c = &self.struct
@@ -39,6 +41,19 @@ cdef class CenterArgs:
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
         c.center_group = <const int32_t *> address(center_group, "i4", k, self.kept)
+        n_positions = len(panel_centers)
+        c.filter_origin = address(filter_origin, type, d, self.kept)
+        c.filter_shift = <const double *> address(filter_shift, "f8", d + 1, self.kept)
+        c.rows = address(rows, type, k * d, self.kept)
+        c.row_norms = address(row_norms, type, k, self.kept)
+        c.max_row_norm = <const double *> address(max_row_norm, "f8", 1, self.kept)
+        c.codes = <const int32_t *> address(codes, "i4", n_positions * ((d + 3) // 4), self.kept)
+        c.code_bias = <const int32_t *> address(code_bias, "i4", n_positions, self.kept)
+        c.code_bounds = <const float *> address(code_bounds, "f4", 5 * n_positions, self.kept)
+        c.has_vnni = has_vnni
+        c.max_candidates = max_candidates
+        if n_groups != 1 and codes is not None:
+            raise ValueError("the filter is for centers in one group")
         c.decide_near_ties = <decide_near_ties_t> PyCapsule_GetPointer(
             function("decide_near_ties", type), "shoal.function"
         )
@@ -62,7 +77,7 @@ cdef class AssignmentArgs(Args):
         a.elkan = elkan
         a.is_first_pass = True
         a.labels = <int32_t *> address(labels, "i4", n, self.kept, True)
-        a.counts = <int64_t *> address(counts, "i8", 4 * n_blocks, self.kept, True)
+        a.counts = <int64_t *> address(counts, "i8", N_COUNTS * n_blocks, self.kept, True)
         a.sums = <double *> address(sums, "f8", n_blocks * k * (d + 1), self.kept, True)
         a.bound_gap = <float *> address(bound_gap, "f4", n, self.kept, True)
         a.lower_bounds = <float *> address(lower_bounds, "f4", n * groups, self.kept, True)
@@ -73,6 +88,11 @@ cdef class AssignmentArgs(Args):
         a.dirty = <uint8_t *> address(dirty, "u1", n_blocks * k, self.kept, True)
         a.recompute_sums = <uint8_t *> address(recompute_sums, "u1", n_blocks, self.kept, True)
         a.n_moved = <int64_t *> address(n_moved, "i8", n_blocks, self.kept, True)
+
+    @property
+    def has_filter(self):
+        """Whether the centers have codes."""
+        return self.struct.centers.codes != NULL
 
     @property
     def is_first_pass(self):
@@ -86,6 +106,25 @@ cdef class AssignmentArgs(Args):
     def drop_sums(self):
         """Let the passes from now on compute no sums."""
         self.struct.sums = NULL
+
+
+cdef class QuantizationArgs(Args):
+    """The arrays of a filter's centers, to be filled."""
+
+    cdef Quantization struct
+
+    def __init__(self, CenterArgs centers, Py_ssize_t d):
+        cdef Quantization *a = &self.struct
+        self.pointer = a
+        self.kept.append(centers)
+        a.centers = centers.struct
+        a.d = d
+        a.groups = (d + 3) // 4
+        a.rows = <void *> centers.struct.rows
+        a.row_norms = <void *> centers.struct.row_norms
+        a.codes = <int32_t *> centers.struct.codes
+        a.code_bias = <int32_t *> centers.struct.code_bias
+        a.code_bounds = <float *> centers.struct.code_bounds
 
 
 cdef class BoundUpdateArgs(Args):

@@ -23,7 +23,13 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
 from shoal.core.rows import Rows
-from shoal.kmeans.centers import Centers, assign_labels, compute_distances, compute_inertia
+from shoal.kmeans.centers import (
+    Centers,
+    assign_labels,
+    compute_distances,
+    compute_inertia,
+    filter_pays,
+)
 from shoal.kmeans.seeding import MAX_ROWS_IN_FLOAT32, draw_seeds, probabilities
 
 
@@ -136,7 +142,8 @@ class BaseKMeans(
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
-        return rows, Centers(self.cluster_centers_, rows)
+        centers = self.cluster_centers_
+        return rows, Centers(centers, rows, filtered=filter_pays(rows, len(centers)))
 
     def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
         labels, all_finite = assign_labels(rows, centers)

@@ -9,10 +9,22 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
-from shoal.kmeans.args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
+from shoal.kmeans.args import (
+    AssignmentArgs,
+    CenterArgs,
+    MeasureArgs,
+    PackingArgs,
+    QuantizationArgs,
+)
 
 MIN_CLUSTERS = 32  # from which on equal centers are looked for
-N_COUNTS = 4  # of a block: labels changed, rows examined, near-ties, norms not finite
+# From which clusters and products (clusters times features) on a pass by 8-bit products is
+# faster, for a few candidates a row, and features whose rounding it allows for.
+FILTER_FEATURES = range(32, 2**14 + 1)
+MIN_FILTER_CLUSTERS = {"f4": 100, "f8": 64}
+MIN_FILTER_PRODUCTS = {"f4": 20_000, "f8": 6_000}
+MIN_FILTER_ROWS = 1024  # below which 8-bit centers cost more than they save
+N_COUNTS = 5  # of a block: labels changed, rows examined, near-ties, norms not finite, unfiltered
 
 
 class Centers:
@@ -26,6 +38,9 @@ class Centers:
         The rows that they will be compared with.
     group : ndarray of shape (k,), optional
         Group of each center, 0 to n_groups - 1; by default there is one.
+    filtered : bool, default=False
+        Also keep them in 8 bits, and in the rows' type, for the filter of kernels/filter.pyx.
+        That is for one group.
     hides_equal : bool, default=False
         Leave out centers that equal an earlier one, until `pack` is called again. None of them
         is the nearest of a row that has no label yet: the lowest index wins. But each ties with
@@ -37,6 +52,7 @@ class Centers:
         values: np.ndarray,
         like: Rows,
         group: np.ndarray | None = None,
+        filtered: bool = False,
         hides_equal: bool = False,
     ) -> None:
         self.k, d = values.shape
@@ -57,6 +73,24 @@ class Centers:
         if not like.sparse:
             panels = np.empty((len(panel_centers), d), like.dtype)
             panel_squared_norms = np.empty(len(panel_centers), like.dtype)
+        self.is_filtered = filtered
+        self.filter_arrays = {}
+        if filtered:
+            n_positions = len(panel_centers)
+            shift = self._choose_filter_shift(like)
+            self._row_norms, self._max_row_norm = np.empty(self.k, like.dtype), np.empty(1)
+            self.filter_arrays = {
+                "filter_origin": (like.origin + shift[:-1]).astype(like.dtype),
+                "filter_shift": shift,
+                "rows": np.empty((self.k, d), like.dtype),
+                "row_norms": self._row_norms,
+                "max_row_norm": self._max_row_norm,
+                "codes": np.empty(n_positions * -(-d // 4), np.int32),
+                "code_bias": np.empty(n_positions, np.int32),
+                "code_bounds": np.empty((5, n_positions), np.float32),
+                "has_vnni": bool(parallel.constant("filter_has_vnni", like.type)),
+                "max_candidates": max_candidates(self.k, d),
+            }
         self.args = CenterArgs(
             self.type,
             self.k,
@@ -73,6 +107,7 @@ class Centers:
             group_panels,
             sizes,
             self.group,
+            **self.filter_arrays,
         )
         self._packing = PackingArgs(self.args, d)
         self._panel_centers = panel_centers
@@ -81,6 +116,23 @@ class Centers:
         self._panels_per_block = max(1, 4_000_000 // max(1, panel_size))
         self._hidden = np.zeros(0, int)
         self.pack(hides_equal)
+
+    def _choose_filter_shift(self, like: Rows) -> np.ndarray:
+        """What the filter subtracts from centers, and its norm: their mean where the rows have
+        no origin, as in predictions."""
+        shift = np.zeros(self.values.shape[1] + 1)
+        if not like.origin.any():
+            with np.errstate(all="ignore"):
+                mean = self.values.mean(axis=0).astype(like.dtype)
+                if np.isfinite(mean).all():
+                    shift[:-1] = mean
+                    shift[-1] = 1.001 * np.linalg.norm(shift[:-1])
+        return shift
+
+    def show_hidden(self) -> None:
+        """Bring back centers that equal an earlier one: bounds are to hold for them too."""
+        if len(self._hidden):
+            self.pack()
 
     def pack(self, hides_equal: bool = False) -> None:
         """Bring the other layouts up to date with `values`."""
@@ -93,9 +145,12 @@ class Centers:
         if hides_equal and self.k >= MIN_CLUSTERS and self.n_groups == 1:
             self._hidden = _find_equal(self.values, self._squared_norms[: self.k])
             self._panel_centers[self._hidden] = -1
-        parallel.run_kernel(
-            "pack_centers", self.type, self._packing, self._n_panels, self._panels_per_block
-        )
+        panels, size = self._n_panels, self._panels_per_block
+        parallel.run_kernel("pack_centers", self.type, self._packing, panels, size)
+        if self.is_filtered:
+            args = QuantizationArgs(self.args, self.values.shape[1])
+            parallel.run_kernel("quantize_centers", self.type, args, panels, max(1, size // 4))
+            self._max_row_norm[0] = self._row_norms.max()
 
 
 def _find_equal(values: np.ndarray, squared_norms: np.ndarray) -> np.ndarray:
@@ -129,9 +184,33 @@ def _lay_out_one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
     return _lay_out_panels(np.zeros(k, np.int32), 1, width)
 
 
-def scratch_for(rows: Rows) -> int:
-    """Bytes of a transposed tile, which is written four features at a time."""
-    return parallel.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
+def filter_pays(rows: Rows, k: int) -> bool:
+    """Whether 8-bit products find the nearest of k centers faster, if they leave few."""
+    return (
+        not rows.sparse
+        and parallel.constant("filter_rows", rows.type) > 0
+        and rows.d in FILTER_FEATURES
+        and k >= MIN_FILTER_CLUSTERS[rows.type]
+        and k * rows.d >= MIN_FILTER_PRODUCTS[rows.type]
+        and rows.n >= MIN_FILTER_ROWS
+    )
+
+
+def max_candidates(k: int, d: int) -> int:
+    """Candidates whose products take as long as the tile takes beyond the filter."""
+    return max(2, k * d // (5 * d + 1200))
+
+
+def scratch_for(rows: Rows, filtered: bool = False) -> int:
+    """Bytes of a transposed tile, which is written four features at a time, and of a filter."""
+    tile = parallel.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
+    if not filtered:
+        return tile
+    fixed, feature = (
+        parallel.constant(name, rows.type)
+        for name in ("filter_fixed_bytes", "filter_feature_bytes")
+    )
+    return fixed + feature * -(-rows.d // 64) * 64
 
 
 def cut_rows(
@@ -152,8 +231,11 @@ def assign_labels(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
     args = AssignmentArgs(
         rows.args, centers.args, n_blocks, elkan=False, labels=labels, counts=counts
     )
-    kernel = "assign_sparse" if rows.sparse else "assign"
-    parallel.run_kernel(kernel, rows.type, args, rows.n, size, scratch_for(rows))
+    kernel = "assign_filtered" if centers.is_filtered else "assign"
+    if rows.sparse:
+        kernel = "assign_sparse"
+    scratch = scratch_for(rows, centers.is_filtered)
+    parallel.run_kernel(kernel, rows.type, args, rows.n, size, scratch)
     return labels, not counts[:, 3].any()
 
 

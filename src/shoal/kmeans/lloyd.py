@@ -20,6 +20,7 @@ from shoal.kmeans.centers import (
     assign_labels,
     compute_inertia,
     cut_rows,
+    filter_pays,
     scratch_for,
 )
 
@@ -113,7 +114,8 @@ class Lloyd:
         self._old_centers = np.empty((k, d))
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
-        self._scratch_bytes = scratch_for(rows)
+        self._is_filtered = self.plan.kernel == "assign_bounded" and filter_pays(rows, k)
+        self._scratch_bytes = scratch_for(rows, self._is_filtered)
         self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
         self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
         self._sums = None
@@ -141,7 +143,7 @@ class Lloyd:
             dirty=self._dirty,
             labels=self.labels,
         )
-        self._set_centers(Centers(centers, rows, hides_equal=True))
+        self._set_centers(Centers(centers, rows, filtered=self._is_filtered, hides_equal=True))
 
     def _set_centers(self, centers: Centers) -> None:
         """Use these centers, in their groups, with bounds reset."""
@@ -191,8 +193,10 @@ class Lloyd:
     def assign(self) -> int:
         """E-step; the number of labels that changed."""
         kernel = self.plan.kernel
+        if self._uses_bounds:
+            self.centers.show_hidden()
         if kernel == "assign_bounded" and not self._uses_bounds:
-            kernel = "assign"
+            kernel = "assign_filtered" if self._is_filtered else "assign"
         elif not self._is_grouped:
             self._group_centers()
         parallel.run_kernel(
@@ -205,6 +209,8 @@ class Lloyd:
         )
         self._assignment.is_first_pass = False
         changed = int(self._counts[:, 0].sum())
+        if kernel == "assign_filtered" and 2 * self._counts[:, 4].sum() > self.rows.n:
+            self._is_filtered = self.centers.is_filtered = False  # it leaves too many rows
         self._reduction.all_clusters |= not self._uses_bounds
         if self._bound_arrays is not None:
             self._choose_next_pass(changed)
@@ -245,7 +251,8 @@ class Lloyd:
         if self.centers.n_groups == 1:
             self._bound_arrays["bound_gap"][:] = 0  # so all rows are open when they are used again
         else:  # assign takes centers in one group
-            self._set_centers(Centers(self.centers.values, self.rows))
+            centers = Centers(self.centers.values, self.rows, filtered=self._is_filtered)
+            self._set_centers(centers)
             self._assignment.is_first_pass = self._is_grouped = False
 
     def update(self) -> float:

@@ -8,44 +8,21 @@ arithmetic and decide.pxd for the proof that the labels are the canonical ones.
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
-from libc.string cimport memcpy
 
-from shoal.core.kernels.row cimport add_rows, move_row
+from shoal.core.kernels.row cimport add_rows
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport REAL_INF, TILE_ROWS, TRANSPOSE_WIDTH, real
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
-from shoal.kmeans.kernels.structs cimport Assignment
-from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
+from shoal.kmeans.kernels.structs cimport N_COUNTS, Assignment
+from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums, rows_of_chunk, update_chunk
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
-
-cdef enum:
-    CACHED_VALUES = 1 << 18  # of rows, which stay in a core's cache until they are added up
-
-
-cdef Py_ssize_t update_chunk(const Assignment *a, Py_ssize_t chunk, Py_ssize_t end,
-                             const int32_t *new_labels, double *sums,
-                             bint recompute) noexcept nogil:
-    """Store the labels of a chunk, and bring sums up to them; how many labels changed."""
-    cdef Py_ssize_t i, changed = 0
-    cdef int32_t *labels = a.labels + chunk
-    for i in range(end - chunk):
-        changed += new_labels[i] != labels[i]
-    if changed > 0 and sums != NULL and not recompute:
-        for i in range(end - chunk):
-            if new_labels[i] != labels[i]:
-                move_row(&a.rows, chunk + i, sums, labels[i], new_labels[i])
-    memcpy(labels, new_labels, (end - chunk) * sizeof(int32_t))
-    if sums != NULL and recompute:
-        add_rows(&a.rows, chunk, end, a.labels, NULL, sums)
-    return changed
-
 
 cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                  void *scratch) noexcept nogil:
     """Labels of rows start .. stop - 1; scratch holds one transposed tile."""
     cdef Assignment *a = <Assignment *> args
-    cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count, chunk, end, chunk_rows = CHUNK_ROWS
+    cdef Py_ssize_t d = a.rows.d, k = a.centers.k, i, r, count, chunk, end, chunk_rows
     cdef const real *x = <const real *> a.rows.x
     cdef const real *origin = <const real *> a.rows.origin
     cdef real *tile = <real *> scratch
@@ -66,9 +43,7 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
     cdef Py_ssize_t changed = 0, n_near_ties = 0, non_finite = 0
     if a.sums != NULL:
         sums = a.sums + block * k * (d + 1)
-        if recompute:  # rows are read again for the sums, from the cache
-            while chunk_rows > TILE_ROWS and chunk_rows * d > CACHED_VALUES:
-                chunk_rows //= 2
+    chunk_rows = rows_of_chunk(d, CHUNK_ROWS, TILE_ROWS, sums != NULL and recompute)
     chunk = start
     while chunk < stop:
         end = min(stop, chunk + chunk_rows)
@@ -106,10 +81,11 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
         chunk = end
     if sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:
         finish_sums(a, block, start, stop, recompute, changed)
-    a.counts[4 * block] = changed
-    a.counts[4 * block + 1] = stop - start
-    a.counts[4 * block + 2] = n_near_ties
-    a.counts[4 * block + 3] = non_finite
+    a.counts[N_COUNTS * block] = changed
+    a.counts[N_COUNTS * block + 1] = stop - start
+    a.counts[N_COUNTS * block + 2] = n_near_ties
+    a.counts[N_COUNTS * block + 3] = non_finite
+    a.counts[N_COUNTS * block + 4] = stop - start
 
 
 cdef void sum_block(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

@@ -49,7 +49,7 @@ from shoal.kmeans.kernels.bound_storage cimport (
 )
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin, underflow_error
-from shoal.kmeans.kernels.structs cimport BUCKETS, Assignment
+from shoal.kmeans.kernels.structs cimport N_COUNTS, BUCKETS, Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
@@ -392,7 +392,7 @@ cdef void assign_bounded(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssiz
     cdef double *moving_sums = NULL
     cdef uint8_t *dirty = a.dirty + block * k
     cdef bint recompute = begin_sums(a, block, False)
-    cdef int64_t *counts = a.counts + 4 * block
+    cdef int64_t *counts = a.counts + N_COUNTS * block
     cdef OpenRows open_rows
     cdef NearTies near_ties
     cdef TileSearch tile

@@ -26,10 +26,22 @@ ctypedef struct Centers:
     const int32_t *group_panels       # [n_groups + 1]: first panel of each group
     const int32_t *group_sizes        # [n_groups]
     const int32_t *center_group       # [k]
+    # for the filter of filter.pyx, less an origin of its own; NULL: there is none
+    const void *filter_origin  # real[d]: what is subtracted from rows
+    const double *filter_shift        # [d]: what is subtracted from centers, and their norm, [d]
+    const void *rows           # real[k, d]
+    const void *row_norms      # real[k]: |c|² of these
+    const double *max_row_norm        # one value: the largest of them
+    const int32_t *codes       # [n_panels, groups, TILE_CENTERS]: four features of a center each
+    const int32_t *code_bias   # [n_panels, TILE_CENTERS]: the offset of rows' codes, times Σ codes
+    const float *code_bounds   # [5, n_panels · TILE_CENTERS]: see filter.pyx
+    bint has_vnni              # codes of rows have 8 bits, else 7
+    int max_candidates         # of a row, beyond which it is left to the tile
     decide_near_ties_t decide_near_ties    # candidates.pyx, for the type and instruction set
 
 
 cdef enum:
+    N_COUNTS = 5  # of a block: see Assignment
     BUCKETS = 8  # of rows, by the distance to their center: see bounds.pyx
 
 
@@ -49,8 +61,9 @@ ctypedef struct Assignment:
     uint8_t *dirty             # [n_blocks, k]: clusters that gained or lost a row
     uint8_t *recompute_sums    # [n_blocks]: sum all rows of the block in this pass
     int64_t *n_moved           # [n_blocks]: rows moved between sums since they were recomputed
-    int64_t *counts            # [n_blocks, 4]: labels changed, rows examined, near-ties, and
-    # squared norms that are not finite (counted by assign.pyx alone)
+    int64_t *counts            # [n_blocks, N_COUNTS]: labels changed, rows examined, near-ties,
+    # squared norms that are not finite and rows that no filter was tried on or that it left
+    # (the last two are counted where there are no bounds)
 
 
 ctypedef struct BoundUpdate:
@@ -103,6 +116,18 @@ ctypedef struct Packing:
     void *panels
     void *panel_squared_norms
     const int32_t *panel_centers
+
+
+ctypedef struct Quantization:
+    # The writable side of a filter's centers.
+    Centers centers
+    Py_ssize_t d
+    Py_ssize_t groups          # of four features
+    void *rows
+    void *row_norms
+    int32_t *codes
+    int32_t *code_bias
+    float *code_bounds
 
 
 ctypedef struct Measure:

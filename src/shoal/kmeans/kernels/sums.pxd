@@ -10,11 +10,23 @@ Cost: 2·d flops a row of a recomputed sum, 4·d a row that moves.
 """
 
 from libc.math cimport isfinite
-from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memcpy, memset
 
-from shoal.core.kernels.row cimport add_rows
+from shoal.core.kernels.row cimport add_rows, move_row
 from shoal.kmeans.kernels.structs cimport Assignment
+
+
+cdef enum:
+    CACHED_VALUES = 1 << 18  # of rows, which stay in a core's cache until they are added up
+
+
+cdef inline Py_ssize_t rows_of_chunk(Py_ssize_t d, Py_ssize_t most, Py_ssize_t least,
+                                     bint are_read_again) noexcept nogil:
+    """Rows whose labels are found before they are added up."""
+    while are_read_again and most > least and most * d > CACHED_VALUES:
+        most //= 2
+    return most
 
 
 cdef inline bint begin_sums(const Assignment *a, Py_ssize_t block, bint forced) noexcept nogil:
@@ -54,3 +66,21 @@ cdef inline void finish_sums(const Assignment *a, Py_ssize_t block, Py_ssize_t s
             if dirty[j]:
                 memset(sums + j * stride, 0, stride * sizeof(double))
         add_rows(&a.rows, start, stop, a.labels, dirty, sums)
+
+
+cdef inline Py_ssize_t update_chunk(const Assignment *a, Py_ssize_t chunk, Py_ssize_t end,
+                                    const int32_t *new_labels, double *sums,
+                                    bint recompute) noexcept nogil:
+    """Store the labels of a chunk, and bring sums up to them; how many labels changed."""
+    cdef Py_ssize_t i, changed = 0
+    cdef int32_t *labels = a.labels + chunk
+    for i in range(end - chunk):
+        changed += new_labels[i] != labels[i]
+    if changed > 0 and sums != NULL and not recompute:
+        for i in range(end - chunk):
+            if new_labels[i] != labels[i]:
+                move_row(&a.rows, chunk + i, sums, labels[i], new_labels[i])
+    memcpy(labels, new_labels, (end - chunk) * sizeof(int32_t))
+    if sums != NULL and recompute:
+        add_rows(&a.rows, chunk, end, a.labels, NULL, sums)
+    return changed
