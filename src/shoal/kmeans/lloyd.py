@@ -28,6 +28,7 @@ N_GROUPS = 2  # more of them cost as much as they save
 # Of an open row, in float32 products. True: its upper bound is tightened first.
 SEARCH_OVERHEAD = {True: 1600, False: 150}
 UPDATE_COST = 4  # of one operation of drift.pyx, in float32 products
+FILTERED_COST = {"f4": 0.45, "f8": 0.3}  # of a filtered pass, in one by the tile
 OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed in the one before, about
 
 
@@ -232,7 +233,8 @@ class Lloyd:
         if self.plan.neighbors_only:
             update_cost = UPDATE_COST * k * self._update_operations / n
         overhead = SEARCH_OVERHEAD[self.plan.tightens]
-        break_even = n * (search_cost - update_cost) / (search_cost + overhead)
+        pass_cost = search_cost * (FILTERED_COST[self.rows.type] if self._is_filtered else 1)
+        break_even = n * (pass_cost - update_cost) / (search_cost + overhead)
         if not self._uses_bounds:
             few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)
             self._uses_bounds = changed < few
