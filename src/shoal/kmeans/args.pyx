@@ -22,9 +22,7 @@ cdef class CenterArgs:
 
     def __init__(self, str type, k, d, padded_k, n_groups, max_squared_norm, values, transposed,
                  squared_norms, panels, panel_squared_norms, panel_centers, group_panels,
-                 group_sizes, center_group, filter_origin=None, filter_shift=None, rows=None,
-                 row_norms=None, max_row_norm=None, codes=None, code_bias=None, code_bounds=None,
-                 bint has_vnni=False, int max_candidates=0):
+                 group_sizes, center_group):
         self.kept = []
         self.type = type
         cdef Centers *c = &self.struct
@@ -41,22 +39,28 @@ cdef class CenterArgs:
         c.group_panels = <const int32_t *> address(group_panels, "i4", n_groups + 1, self.kept)
         c.group_sizes = <const int32_t *> address(group_sizes, "i4", n_groups, self.kept)
         c.center_group = <const int32_t *> address(center_group, "i4", k, self.kept)
-        n_positions = len(panel_centers)
+        c.decide_near_ties = <decide_near_ties_t> PyCapsule_GetPointer(
+            function("decide_near_ties", type), "shoal.function"
+        )
+
+    def set_filter(self, Py_ssize_t d, Py_ssize_t n_positions, *, filter_origin, filter_shift,
+                   rows, row_norms, max_row_norm, codes, code_bias, code_bounds, bint has_vnni,
+                   int max_candidates):
+        """Where the filter's form of the centers lies; they are in one group."""
+        cdef Centers *c = &self.struct
+        type = self.type
+        if c.n_groups != 1:
+            raise ValueError("the filter is for centers in one group")
         c.filter_origin = address(filter_origin, type, d, self.kept)
         c.filter_shift = <const double *> address(filter_shift, "f8", d + 1, self.kept)
-        c.rows = address(rows, type, k * d, self.kept)
-        c.row_norms = address(row_norms, type, k, self.kept)
+        c.rows = address(rows, type, c.k * d, self.kept)
+        c.row_norms = address(row_norms, type, c.k, self.kept)
         c.max_row_norm = <const double *> address(max_row_norm, "f8", 1, self.kept)
         c.codes = <const int32_t *> address(codes, "i4", n_positions * ((d + 3) // 4), self.kept)
         c.code_bias = <const int32_t *> address(code_bias, "i4", n_positions, self.kept)
         c.code_bounds = <const float *> address(code_bounds, "f4", 5 * n_positions, self.kept)
         c.has_vnni = has_vnni
         c.max_candidates = max_candidates
-        if n_groups != 1 and codes is not None:
-            raise ValueError("the filter is for centers in one group")
-        c.decide_near_ties = <decide_near_ties_t> PyCapsule_GetPointer(
-            function("decide_near_ties", type), "shoal.function"
-        )
 
 
 cdef class AssignmentArgs(Args):

@@ -62,7 +62,8 @@ class Centers:
         if group is None:
             self.group, self.n_groups = np.zeros(self.k, np.int32), 1
             panel_centers, group_panels, sizes = _lay_out_one_group(self.k, width)
-            panel_centers = panel_centers.copy()
+            if hides_equal:
+                panel_centers = panel_centers.copy()
         else:
             self.group, self.n_groups = group, int(group.max()) + 1
             panel_centers, group_panels, sizes = _lay_out_panels(group, self.n_groups, width)
@@ -74,23 +75,6 @@ class Centers:
             panels = np.empty((len(panel_centers), d), like.dtype)
             panel_squared_norms = np.empty(len(panel_centers), like.dtype)
         self.is_filtered = filtered
-        self.filter_arrays = {}
-        if filtered:
-            n_positions = len(panel_centers)
-            shift = self._choose_filter_shift(like)
-            self._row_norms, self._max_row_norm = np.empty(self.k, like.dtype), np.empty(1)
-            self.filter_arrays = {
-                "filter_origin": (like.origin + shift[:-1]).astype(like.dtype),
-                "filter_shift": shift,
-                "rows": np.empty((self.k, d), like.dtype),
-                "row_norms": self._row_norms,
-                "max_row_norm": self._max_row_norm,
-                "codes": np.empty(n_positions * -(-d // 4), np.int32),
-                "code_bias": np.empty(n_positions, np.int32),
-                "code_bounds": np.empty((5, n_positions), np.float32),
-                "has_vnni": bool(parallel.constant("filter_has_vnni", like.type)),
-                "max_candidates": max_candidates(self.k, d),
-            }
         self.args = CenterArgs(
             self.type,
             self.k,
@@ -107,15 +91,35 @@ class Centers:
             group_panels,
             sizes,
             self.group,
-            **self.filter_arrays,
         )
+        if filtered:
+            self._add_filter(like, len(panel_centers))
         self._packing = PackingArgs(self.args, d)
         self._panel_centers = panel_centers
         self._n_panels = int(group_panels[-1])
         panel_size = len(panel_centers) // self._n_panels * d
         self._panels_per_block = max(1, 4_000_000 // max(1, panel_size))
-        self._hidden = np.zeros(0, int)
+        self._hidden = ()
         self.pack(hides_equal)
+
+    def _add_filter(self, like: Rows, n_positions: int) -> None:
+        """Make room for the filter's form of the centers."""
+        d = self.values.shape[1]
+        shift = self._choose_filter_shift(like)
+        self._row_norms, self._max_row_norm = np.empty(self.k, like.dtype), np.empty(1)
+        self.filter_arrays = {
+            "filter_origin": (like.origin + shift[:-1]).astype(like.dtype),
+            "filter_shift": shift,
+            "rows": np.empty((self.k, d), like.dtype),
+            "row_norms": self._row_norms,
+            "max_row_norm": self._max_row_norm,
+            "codes": np.empty(n_positions * -(-d // 4), np.int32),
+            "code_bias": np.empty(n_positions, np.int32),
+            "code_bounds": np.empty((5, n_positions), np.float32),
+            "has_vnni": bool(parallel.constant("filter_has_vnni", like.type)),
+        }
+        limit = max_candidates(self.k, d)
+        self.args.set_filter(d, n_positions, max_candidates=limit, **self.filter_arrays)
 
     def _choose_filter_shift(self, like: Rows) -> np.ndarray:
         """What the filter subtracts from centers, and its norm: their mean where the rows have
@@ -141,7 +145,7 @@ class Centers:
         self._max_squared_norm[0] = np.maximum.reduce(self._squared_norms)
         if len(self._hidden):
             self._panel_centers[self._hidden] = self._hidden
-            self._hidden = self._hidden[:0]
+            self._hidden = ()
         if hides_equal and self.k >= MIN_CLUSTERS and self.n_groups == 1:
             self._hidden = _find_equal(self.values, self._squared_norms[: self.k])
             self._panel_centers[self._hidden] = -1
@@ -187,12 +191,12 @@ def _lay_out_one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
 def filter_pays(rows: Rows, k: int) -> bool:
     """Whether 8-bit products find the nearest of k centers faster, if they leave few."""
     return (
-        not rows.sparse
-        and parallel.constant("filter_rows", rows.type) > 0
-        and rows.d in FILTER_FEATURES
+        rows.n >= MIN_FILTER_ROWS
         and k >= MIN_FILTER_CLUSTERS[rows.type]
         and k * rows.d >= MIN_FILTER_PRODUCTS[rows.type]
-        and rows.n >= MIN_FILTER_ROWS
+        and rows.d in FILTER_FEATURES
+        and not rows.sparse
+        and parallel.constant("filter_rows", rows.type) > 0
     )
 
 
