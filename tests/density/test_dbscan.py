@@ -441,3 +441,25 @@ def test_names_and_routing():
         model.predict(X.to_numpy())
     tags = shoal.DBSCAN(metric="precomputed").__sklearn_tags__().input_tags
     assert tags.pairwise and tags.sparse
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("seed", range(40))
+def test_cosine_of_rows_without_an_angle(seed, n_jobs):
+    """Rows of zeros are near none but themselves, and do not send the others to another search."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((int(rng.integers(2, 120)), int(rng.integers(1, 6))))
+    X[rng.random(len(X)) < rng.choice([0.05, 0.5])] = 0
+    X = np.round(X).astype("f4") if seed % 4 == 0 else X
+    weights = None if seed % 3 else rng.random(len(X)) * 3
+    params = {
+        "eps": float(rng.choice([0.01, 0.1, 0.4, 0.9, 1.0])),
+        "min_samples": int(rng.choice([1, 2, 4])),
+        "metric": "cosine",
+        "n_jobs": n_jobs,
+    }
+    theirs = sklearn.cluster.DBSCAN(**params).fit(X, sample_weight=weights)
+    ours = shoal.DBSCAN(**params).fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.core_sample_indices_, theirs.core_sample_indices_)
+    np.testing.assert_array_equal(ours.components_, theirs.components_)

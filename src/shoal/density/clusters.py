@@ -149,6 +149,23 @@ def cluster_by_tree(
     return tree.labels, core
 
 
+def add_lone_rows(
+    labels: np.ndarray, core: np.ndarray, rows: np.ndarray, lone: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and core samples of n rows from those of some of them, and from rows that each are
+    a cluster of their own; the rest is noise. Clusters are numbered by their first core sample."""
+    n_clusters = int(labels.max(initial=-1)) + 1
+    first_core = np.full(n_clusters, n)
+    np.minimum.at(first_core, labels[core], rows[core])
+    number = np.empty(n_clusters + len(lone), np.int64)
+    number[np.argsort(np.concatenate([first_core, lone]))] = np.arange(len(number))
+    all_labels = np.full(n, -1, np.int64)
+    is_labeled = labels >= 0
+    all_labels[rows[is_labeled]] = number[labels[is_labeled]]
+    all_labels[lone] = number[n_clusters:]
+    return all_labels, np.sort(np.concatenate([rows[core], lone]))
+
+
 def predict_by_tree(core: Metric, core_labels: np.ndarray, queries: Metric) -> np.ndarray:
     """The label of the nearest core sample of each query, -1 where none is within eps."""
     tree = build_kd_tree(core.rows)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
 from shoal.core.checks import all_or_nothing
-from shoal.density.clusters import cluster_by_tree, predict_by_tree
+from shoal.density.clusters import add_lone_rows, cluster_by_tree, predict_by_tree
 from shoal.density.metric import (
     as_float_rows,
     effective_metric,
@@ -25,6 +25,7 @@ from shoal.density.neighborhoods import (
     cluster_by_distances,
     cluster_by_search,
     cluster_by_sparse_distances,
+    is_own_neighbor,
     predict_by_distances,
     predict_by_search,
 )
@@ -180,11 +181,30 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
             return cluster_graph(X, self.eps, self.min_samples, weights, task)
         name, params, caught = effective_metric(self, X)
         metric = make_metric(self, as_float_rows(X), name, params) if name else None
+        if metric is None and name == "cosine" and self.eps < 1:
+            found = self._cluster_angles(as_float_rows(X), weights, task)
+            if found is not None:
+                return found
         if metric is None:
             return cluster_by_search(self, X, weights, task)
         for warning in caught:
             warnings.warn(warning.message, stacklevel=4)
         return cluster_by_tree(metric, self.min_samples, weights, task)
+
+    def _cluster_angles(self, X: np.ndarray, weights: np.ndarray | None, task: Any) -> Any:
+        """Labels and core samples under 'cosine' where some rows are zero: these are at distance
+        1 from all, so that none but the row itself can be a neighbor."""
+        has_angle = X.any(axis=1)
+        metric = make_metric(self, X[has_angle], "cosine", {}) if has_angle.any() else None
+        if metric is None:
+            return None
+        chosen = None if weights is None else weights[has_angle]
+        found = cluster_by_tree(metric, self.min_samples, chosen, task)
+        own_weight = np.ones(len(X)) if weights is None else weights
+        is_alone = ~has_angle & (own_weight >= self.min_samples)
+        if not is_own_neighbor(self, len(X)):
+            is_alone[:] = False
+        return add_lone_rows(*found, np.flatnonzero(has_angle), np.flatnonzero(is_alone), len(X))
 
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None

@@ -140,6 +140,8 @@ static inline q_int q_add_products(q_int acc, q_int x, q_int c, const int vnni)
         __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(c));
         return acc;
     }
+#else
+    (void)vnni;
 #endif
     return Q_OP(add_epi32)(acc, Q_OP(madd_epi16)(Q_OP(maddubs_epi16)(x, c), Q_OP(set1_epi16)(1)));
 }
