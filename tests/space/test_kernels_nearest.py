@@ -10,7 +10,7 @@ import reference
 from helpers.kernel_cases import level, levels
 from helpers.point_cases import FREE_OF_TIES, points
 from shoal.core import parallel
-from shoal.space import nearest, spanning_tree
+from shoal.space import kd_tree, nearest, spanning_tree
 from shoal.space.kd_tree import build_kd_tree
 from shoal.space.nearest import NearestOther, build_search_tree, find_k_nearest
 from trials.problems import KINDS
@@ -31,7 +31,7 @@ def search_of(x, sizes=None, products=False):
         return NearestOther(build_kd_tree(x, 1), x, sizes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0)
-        return NearestOther(*build_search_tree(x))
+        return NearestOther(*build_search_tree(x), sizes)
 
 
 def set_components(search, components):
@@ -42,19 +42,20 @@ def set_components(search, components):
 
 @given(
     points(),
-    st.sampled_from(["plain", "ward", "products"]),
+    st.booleans(),
+    st.booleans(),
     st.integers(1, 40),
     st.integers(0, 99),
     levels,
 )
-def test_nearest_other(x, kind, n_components, seed, name):
+def test_nearest_other(x, ward, products, n_components, seed, name):
     """The nearest point of another component, to the bit, and whether it is tied."""
     rng = np.random.default_rng(seed)
     n = len(x)
-    sizes = rng.integers(1, 9, n).astype(float) if kind == "ward" else None
+    sizes = rng.integers(1, 9, n).astype(float) if ward else None
     components = rng.integers(n_components, size=n)
     with level(name):
-        search = search_of(x, sizes, kind == "products")
+        search = search_of(x, sizes, products)
         search.active[:n] = rng.random(n) < 0.7
         set_components(search, components)
         search.find()
@@ -69,6 +70,33 @@ def test_nearest_other(x, kind, n_components, seed, name):
     assert (search.second_distance[queries] >= second_distance).all()
     tied = second_distance == distance
     np.testing.assert_array_equal(search.second_distance[queries][tied], second_distance[tied])
+
+
+@given(points(), st.booleans(), st.booleans(), st.integers(0, 99), levels)
+def test_points_move(x, products, rotates, seed, name):
+    """Points that moved, and positions without one, are seen as they are now."""
+    rng = np.random.default_rng(seed)
+    n, x = len(x), x.copy()
+    with level(name), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kd_tree, "MIN_ROWS_PER_AXIS", 0 if rotates else np.inf)
+        search = search_of(x, np.ones(n), products)
+        is_gone = rng.random(n) < 0.3
+        gone = np.flatnonzero(is_gone[search.tree.order])
+        search.components[gone], search.active[gone] = np.nan, 0
+        search.half_inverse_size[gone] = 0
+        moved = np.flatnonzero(rng.random(n) < 0.5)
+        numbers = search.tree.order[moved]
+        x[numbers] += 0.5 * (x[rng.permutation(n)][numbers] - x[numbers])
+        search.move(moved)
+        search.update_nodes(with_boxes=True)
+        search.find()
+    queries = np.flatnonzero(search.active)
+    left = np.flatnonzero(~is_gone)
+    if len(left) < 2:
+        return
+    distance, _, _ = reference.find_nearest_other(x[left], np.arange(len(left)), np.ones(len(left)))
+    place = np.searchsorted(left, search.tree.order[queries])
+    np.testing.assert_array_equal(search.distance[queries], distance[place])
 
 
 @given(

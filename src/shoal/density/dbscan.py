@@ -181,15 +181,14 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
             return cluster_graph(X, self.eps, self.min_samples, weights, task)
         name, params, caught = effective_metric(self, X)
         metric = make_metric(self, as_float_rows(X), name, params) if name else None
+        found = None
         if metric is None and name == "cosine" and self.eps < 1:
             found = self._cluster_angles(as_float_rows(X), weights, task)
-            if found is not None:
-                return found
-        if metric is None:
+        if metric is None and found is None:
             return cluster_by_search(self, X, weights, task)
         for warning in caught:
             warnings.warn(warning.message, stacklevel=4)
-        return cluster_by_tree(metric, self.min_samples, weights, task)
+        return found or cluster_by_tree(metric, self.min_samples, weights, task)
 
     def _cluster_angles(self, X: np.ndarray, weights: np.ndarray | None, task: Any) -> Any:
         """Labels and core samples under 'cosine' where some rows are zero: these are at distance

@@ -4,9 +4,7 @@ import numpy as np
 
 from shoal.hierarchy.condensed import NOT_FINITE, condensed_euclidean, linkage
 from shoal.hierarchy.dendrogram import Merges, concatenate_merges
-from shoal.space.args import TILE_SIZE
-from shoal.space.kd_tree import build_kd_tree
-from shoal.space.nearest import NearestOther
+from shoal.space.nearest import NearestOther, build_search_tree
 
 MAX_CONDENSED_ROWS = 2048  # whose distances (16 MiB) are less than what a process takes anyway
 REBUILD_BELOW = 0.75  # part of the clusters of a tree that is left, below which it is rebuilt
@@ -37,28 +35,26 @@ def _merge_by_centroids(X: np.ndarray) -> Merges:
         largest_norm = np.square(x).sum(axis=1).max()
     if not np.isfinite(4 * n * largest_norm):
         raise ValueError(NOT_FINITE)
-    search = _build_search(x, np.arange(n), np.ones(n))
-    del x
+    search = NearestOther(*build_search_tree(x), np.ones(n))
     last_height = np.zeros(n)  # of each cluster's last merge, by its first row
     parts = []
     n_left = n
     while n_left > 1:
         if n_left < REBUILD_BELOW * search.n:
-            search = _rebuild_search(search)
+            search = _rebuild_search(search, x)
         elif parts:
             search.update_nodes(with_boxes=True)
         search.find()
         _propagate_nearest(search)
-        parts.append(_merge_mutual_pairs(search, last_height))
+        parts.append(_merge_mutual_pairs(search, x, last_height))
         n_left -= len(parts[-1].left)
     return concatenate_merges(parts)
 
 
 def _build_search(x: np.ndarray, numbers: np.ndarray, sizes: np.ndarray) -> NearestOther:
-    """A tree of centroids. Clusters have the numbers of their first rows, by which ties go."""
-    search = NearestOther(build_kd_tree(x, 1), x, sizes)
-    search.tree.order[:] = numbers[search.tree.order]
-    return search
+    """A tree of the centroids x[numbers]. Clusters have the numbers of their first rows."""
+    tree, _ = build_search_tree(x[numbers])
+    return NearestOther(tree, x, sizes, numbers)
 
 
 def _propagate_nearest(search: NearestOther) -> None:
@@ -84,13 +80,8 @@ def _propagate_nearest(search: NearestOther) -> None:
         search.neighbor[found[by_distance]] = searched[by_distance]
 
 
-def _coordinates(search: NearestOther) -> np.ndarray:
-    """A view of shape (n_tiles, TILE_SIZE, d)."""
-    return search.tree.rows.transpose(0, 2, 1)
-
-
-def _merge_mutual_pairs(search: NearestOther, last_height: np.ndarray) -> Merges:
-    """Merge mutual nearest neighbours of a tree; the union takes the position of the first."""
+def _merge_mutual_pairs(search: NearestOther, x: np.ndarray, last_height: np.ndarray) -> Merges:
+    """Merge mutual nearest neighbours of a tree; the union takes the place of the first."""
     clusters = np.flatnonzero(search.components >= 0)
     nearest, numbers = search.neighbor[clusters], search.tree.order
     mutual = (search.neighbor[nearest] == clusters) & (numbers[clusters] < numbers[nearest])
@@ -104,10 +95,9 @@ def _merge_mutual_pairs(search: NearestOther, last_height: np.ndarray) -> Merges
     )
     last_height[first] = heights
 
-    in_a, in_b = np.divmod(a, TILE_SIZE), np.divmod(b, TILE_SIZE)
-    x = _coordinates(search)
     total = search.sizes[a] + search.sizes[b]
-    x[in_a] += (x[in_b] - x[in_a]) * (search.sizes[b] / total)[:, None]
+    x[first] += (x[second] - x[first]) * (search.sizes[b] / total)[:, None]
+    search.move(a)
     search.sizes[a], search.sizes[b] = total, 0
     search.half_inverse_size[a], search.half_inverse_size[b] = 0.5 / total, 0
     search.components[b] = np.nan
@@ -120,12 +110,11 @@ def _merge_mutual_pairs(search: NearestOther, last_height: np.ndarray) -> Merges
     return Merges(first, second, heights)
 
 
-def _rebuild_search(old: NearestOther) -> NearestOther:
+def _rebuild_search(old: NearestOther, x: np.ndarray) -> NearestOther:
     """A tree of the clusters that are left, in the order of their first rows."""
     clusters = np.flatnonzero(old.components >= 0)
     clusters = clusters[np.argsort(old.tree.order[clusters])]
     numbers = old.tree.order[clusters]
-    x = _coordinates(old)[np.divmod(clusters, TILE_SIZE)]
     search = _build_search(x, numbers, old.sizes[clusters])
     n = search.n
     old_positions = clusters[np.searchsorted(numbers, search.tree.order)]

@@ -155,9 +155,9 @@ cdef class NearestArgs(Args):
 
     def __init__(self, KDTreeArgs queries, TreeNodesArgs nodes, query_rows, rows,
                  double box_scale, double box_margin, double max_squared_norm, *,
-                 Py_ssize_t k=0, distances=None, neighbors=None, sizes=None, active=None,
-                 component_bounds=None, distance=None, second_distance=None, neighbor=None,
-                 tie_counts=None, tie_starts=None, tied=None):
+                 Py_ssize_t k=0, distances=None, neighbors=None, sizes=None, factors=None,
+                 active=None, component_bounds=None, distance=None, second_distance=None,
+                 neighbor=None, tie_counts=None, tie_starts=None, tied=None):
         cdef NearestSearch *a = &self.struct
         cdef KDTree *tree = &nodes.struct.tree
         cdef Py_ssize_t positions = queries.n_tiles * TILE
@@ -175,7 +175,7 @@ cdef class NearestArgs(Args):
         if a.query_input.is_double != a.input.is_double or not (
                 a.input.is_double or queries.type == "f4"):
             raise TypeError("rows and queries are to be of the same type")
-        if len(query_rows) != a.queries.n or len(rows) != tree.n:
+        if len(query_rows) < a.queries.n or len(rows) < tree.n:
             raise ValueError("these are not the rows of the trees")
         a.box_scale = box_scale
         a.box_margin = box_margin
@@ -190,8 +190,9 @@ cdef class NearestArgs(Args):
         if tree.rows != a.queries.rows or nodes.struct.components == NULL:
             raise ValueError("components are those of the rows of one tree")
         a.ward = sizes is not None
-        if a.ward and tree.squared_norms != NULL:
-            raise ValueError("clusters lie in plain tiles")
+        a.factors = address(factors, queries.type, positions, self.kept)
+        if a.ward and tree.squared_norms != NULL and factors is None:
+            raise ValueError("clusters in centred tiles have factors")
         a.sizes = <const double *> address(sizes, "f8", positions, self.kept)
         a.active = <const uint8_t *> address(active, "u1", positions, self.kept)
         n_components = 0 if component_bounds is None else len(component_bounds)

@@ -41,6 +41,8 @@ class KDTree:
         The row at each position.
     squared_norms : ndarray of shape (n_tiles * TILE_SIZE,), or None
         Of centred rows.
+    centre : Centre or None
+        What centred rows are.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class KDTree:
         if n > MAX_ROWS:
             raise ValueError(f"{n} rows are more than 32-bit positions can count")
         self.n, self.d, self.dtype = n, d, np.dtype(dtype)
+        self.centre: Centre | None = None
         self.n_tiles = -(-n // TILE_SIZE)
         self.tiles_per_leaf = tiles_per_leaf
         self.n_leaves = -(-self.n_tiles // tiles_per_leaf)
@@ -86,6 +89,20 @@ class KDTree:
             _, size = parallel.cut_blocks(self.n_leaves, 2.0 * self.rows.size / self.n_leaves)
             parallel.run_kernel("summarize_leaves", self.type, nodes, self.n_leaves, size)
         parallel.run_kernel("summarize_inner_nodes", self.type, nodes, 1, 1)
+
+    def move(self, positions: np.ndarray, rows: np.ndarray) -> None:
+        """Put other rows into some positions; nodes have to be summarized then."""
+        tile, place = np.divmod(positions, TILE_SIZE)
+        if self.centre is None:
+            self.rows[tile, :, place] = rows
+            return
+        centred = np.empty(rows.shape, self.dtype)
+        if self.centre.axes is None:
+            centred[:] = rows - self.centre.origin
+        else:
+            _rotate(rows, self.centre, centred)
+        self.rows[tile, :, place] = centred
+        self.squared_norms[positions] = np.square(centred, dtype=np.float64).sum(axis=1)
 
     def run_over_tiles(self, kernel: str, args: Any, work: float, scratch: int) -> None:
         """A kernel over all tiles, with so many operations a value."""
@@ -128,6 +145,7 @@ def build_centred_tree(
     tiles_per_leaf = tiles_per_leaf or _tiles_per_leaf(d, dtype, X.dtype)
     if centre.axes is not None and d <= MAX_MOVED_FEATURES:
         tree = KDTree(n, d, dtype, tiles_per_leaf, True)
+        tree.centre = centre
         _rotate(X, centre, tree.rows.reshape(-1, d)[:n])
         return _build_in_place(tree)
     # rows of many features are sorted by the leading ones, and move once
@@ -141,6 +159,7 @@ def build_centred_tree(
     order, leaf_node = sorted_keys.order, sorted_keys.leaf_node
     del sorted_keys, keys
     tree = KDTree(n, d, dtype, tiles_per_leaf, True, order, leaf_node)
+    tree.centre = centre
     args = CentringArgs(X, centre.origin, centre.axes, d, tree=tree.args)
     tree.run_over_tiles("fill_tiles", args, 4.0 if centre.axes is None else 2.0 * d, 64 * d)
     tree.summarize(TreeNodesArgs(tree.args, with_boxes=True))

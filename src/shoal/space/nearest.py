@@ -74,13 +74,21 @@ class NearestOther:
     ----------
     tree : KDTree
         With one tile to a leaf.
-    X : ndarray of shape (n, d)
-        Its rows.
+    X : ndarray of shape (m, d)
+        Rows by their numbers, from which is decided what tiles leave open.
     sizes : ndarray of shape (n,), float64, or None
         Points in each cluster, for Ward's criterion; None for squared distances.
+    numbers : ndarray of shape (n,), int32, or None
+        Numbers of the tree's rows, where these are some of X; ties go by them.
     """
 
-    def __init__(self, tree: KDTree, X: np.ndarray, sizes: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        tree: KDTree,
+        X: np.ndarray,
+        sizes: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
+    ) -> None:
         n, n_positions = tree.n, tree.n_tiles * TILE_SIZE
         self.n, self.tree, self._X = n, tree, X
         self.components = np.full(n_positions, np.nan)
@@ -98,7 +106,15 @@ class NearestOther:
         n_nodes = 2 * tree.n_leaves - 1
         self.node_component = np.empty(n_nodes, np.int32)
         self.max_half_inverse_size = np.empty(n_nodes)
+        if numbers is not None:
+            tree.order[:] = numbers[tree.order]
+        if tree.order.max() >= len(X):
+            raise ValueError("a row of the tree is not among the rows")
         self.update_nodes(with_boxes=False)
+
+    def move(self, positions: np.ndarray) -> None:
+        """Bring some positions up to date with their rows, which have moved."""
+        self.tree.move(positions, self._X[self.tree.order[positions]])
 
     def _nodes(self, with_boxes: bool) -> TreeNodesArgs:
         return TreeNodesArgs(
@@ -144,6 +160,7 @@ class NearestOther:
             self._X,
             *_rounding(tree),
             sizes=self.sizes,
+            factors=None if self.sizes is None else self.half_inverse_size.astype(tree.dtype),
             active=active,
             distance=self.distance,
             second_distance=self.second_distance,

@@ -32,8 +32,8 @@ from libc.stdint cimport int32_t, uint32_t
 from shoal.core.kernels.atomic cimport popcount
 from shoal.core.kernels.vec cimport (
     DL, REAL_INF, REAL_MIN, TILE_VECTORS, VL, d_add, d_less_mask, d_load, d_load_widened, d_max,
-    d_min, d_mul, d_select_less, d_set1, d_store, d_sub, lowest_bit, real, v_add, v_load, v_mul,
-    v_not_greater_mask, v_set1, v_store, v_sub, vdouble, vreal,
+    d_min, d_mul, d_select_less, d_set1, d_store, d_sub, lowest_bit, real, v_add, v_fma, v_load,
+    v_mul, v_not_greater_mask, v_set1, v_store, v_sub, vdouble, vreal,
 )
 from shoal.space.kernels.boxes cimport (
     min_box_distance, min_centred_box_distance, rows_near_centred_box,
@@ -194,13 +194,17 @@ cdef inline unsigned mask_candidates(const NearestSearch *a, const QueryLeaf *q,
     """Which of the points at `position` and on may be within i's bound, by x·y."""
     cdef const real *norms = <const real *> a.nodes.tree.squared_norms + position
     cdef real x_norm = (<const real *> a.queries.squared_norms)[q.leaf * TILE + i]
+    cdef const real *factors = <const real *> a.factors + position if a.ward else NULL
     cdef vreal threshold = v_set1(margin * x_norm - <real> (
-        0.5 * q.bound[i] + a.nodes.tree.d * REAL_MIN))
+        0.5 * q.bound[i] * q.factor[i] + a.nodes.tree.d * REAL_MIN))
+    cdef vreal half = v_set1(<real> (-0.5 * q.bound[i])), least
     cdef unsigned bits = 0
     cdef int m
     for m in range(TILE_VECTORS):
-        bits |= v_not_greater_mask(
-            v_add(threshold, v_mul(v_set1(margin), v_load(norms + m * VL))), dots[m]) << (m * VL)
+        least = v_add(threshold, v_mul(v_set1(margin), v_load(norms + m * VL)))
+        if factors != NULL:
+            least = v_fma(half, v_load(factors + m * VL), least)
+        bits |= v_not_greater_mask(least, dots[m]) << (m * VL)
     return bits
 
 
@@ -239,6 +243,7 @@ cdef inline void measure_candidates(const NearestSearch *a, QueryLeaf *q, int i,
     cdef int32_t numbers[CHAINS]
     cdef int places[CHAINS]
     cdef double squares[CHAINS]
+    cdef double factor
     cdef int count = 0, j
     while bits:
         places[count] = lowest_bit(bits)
@@ -248,7 +253,10 @@ cdef inline void measure_candidates(const NearestSearch *a, QueryLeaf *q, int i,
     square_distances(&a.query_input, a.queries.order[q.leaf * TILE + i], &a.input, numbers, count,
                      squares)
     for j in range(count):
-        if squares[j] <= q.bound[i]:
+        factor = q.factor[i]
+        if a.ward:
+            factor += a.nodes.half_inverse_size[position + places[j]]
+        if squares[j] <= q.bound[i] * factor:
             record(a, q, i, position + places[j], squares[j])
 
 
@@ -345,9 +353,10 @@ cdef inline uint32_t queries_near_centred_box(const NearestSearch *a, const Quer
     """The same for centred tiles, which tell distances but for rounding."""
     cdef const real *tile = <const real *> a.queries.rows + q.leaf * a.queries.d * TILE
     cdef real cutoffs[TILE]
+    cdef double max_factor = a.nodes.max_half_inverse_size[node] if a.ward else 0
     cdef int j
     for j in range(TILE):
-        cutoffs[j] = <real> (q.bound[j] * a.box_scale + a.box_margin)
+        cutoffs[j] = <real> (q.bound[j] * (q.factor[j] + max_factor) * a.box_scale + a.box_margin)
     return rows_near_centred_box(tile, bounding_box(&a.nodes.tree, node), a.queries.d,
                                  cutoffs) & q.queries
 

@@ -8,7 +8,9 @@ read of the tiles, those of inner nodes 2·d comparisons for each child.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
 
-from shoal.core.kernels.vec cimport REAL_INF, VL, real, v_load, v_max, v_min, v_store, vreal
+from shoal.core.kernels.vec cimport (
+    REAL_INF, VL, real, v_add, v_load, v_max, v_min, v_set1, v_store, v_sub, vreal,
+)
 from shoal.space.kernels.structs cimport NO_POINT, SEVERAL, TILE, KDTree, TreeNodes
 from shoal.space.kernels.traversal cimport bounding_box
 
@@ -16,40 +18,29 @@ cdef extern from *:
     ctypedef real *Box "real *restrict"
 
 
-cdef inline void extend_box(const real *tile, Py_ssize_t d, Box box) noexcept nogil:
-    """Extend a box by all rows of a tile."""
-    cdef vreal low, high, x
+cdef inline void extend_box(const real *tile, Py_ssize_t d, const real *absent,
+                            Box box) noexcept nogil:
+    """Extend a box by the rows of a tile; absent: 0, or infinity for those that do not count."""
+    cdef vreal low, high, x, away
     cdef real lows[VL]
     cdef real highs[VL]
     cdef Py_ssize_t l, at
     cdef int m
     for l in range(d):
-        low = high = v_load(tile + l * TILE)
-        at = VL
+        low = v_set1(REAL_INF)
+        high = v_set1(-REAL_INF)
+        at = 0
         while at < TILE:
             x = v_load(tile + l * TILE + at)
-            low = v_min(low, x)
-            high = v_max(high, x)
+            away = v_load(absent + at)
+            low = v_min(low, v_add(x, away))
+            high = v_max(high, v_sub(x, away))
             at += VL
         v_store(lows, low)
         v_store(highs, high)
         for m in range(VL):
             box[l] = lows[m] if lows[m] < box[l] else box[l]
             box[d + l] = highs[m] if highs[m] > box[d + l] else box[d + l]
-
-
-cdef inline void extend_box_by_points(const real *tile, Py_ssize_t d, const double *components,
-                                      Box box) noexcept nogil:
-    """Extend a box by the rows of a tile that are of a component."""
-    cdef Py_ssize_t l
-    cdef real x
-    cdef int r
-    for l in range(d):
-        for r in range(TILE):
-            if components[r] >= 0:
-                x = tile[l * TILE + r]
-                box[l] = x if x < box[l] else box[l]
-                box[d + l] = x if x > box[d + l] else box[d + l]
 
 
 cdef inline void summarize_components(TreeNodes *a, Py_ssize_t leaf) noexcept nogil:
@@ -76,6 +67,8 @@ cdef void summarize_leaves(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
     cdef Py_ssize_t d = t.d, leaf, tile, l, n_tiles = (t.n + TILE - 1) // TILE
     cdef const real *x
     cdef real *box
+    cdef real absent[TILE]
+    cdef int r
     for leaf in range(start, stop):
         box = <real *> bounding_box(t, t.leaf_node[leaf])
         if a.components != NULL:
@@ -87,10 +80,11 @@ cdef void summarize_leaves(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
             box[d + l] = -REAL_INF
         for tile in range(leaf * t.tiles_per_leaf, min(n_tiles, (leaf + 1) * t.tiles_per_leaf)):
             x = <const real *> t.rows + tile * TILE * d
-            if a.components == NULL:  # a short tile repeats its last row
-                extend_box(x, d, box)
-            else:
-                extend_box_by_points(x, d, a.components + tile * TILE, box)
+            for r in range(TILE):  # without components, a short tile repeats its last row
+                absent[r] = 0
+                if a.components != NULL and not a.components[tile * TILE + r] >= 0:
+                    absent[r] = REAL_INF
+            extend_box(x, d, absent, box)
 
 
 cdef inline void summarize_children(TreeNodes *a, Py_ssize_t node, Py_ssize_t left,

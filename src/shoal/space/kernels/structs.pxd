@@ -112,8 +112,9 @@ ctypedef struct NearestSearch:
     double *distances          # [queries.n, k]: squared, ascending, by the query's number
     int32_t *neighbors         # [queries.n, k]: numbers of rows
     # the nearest of another component, for positions of the tree itself that are active
-    bint ward                  # distances by Ward's criterion, else squared ones; plain tiles only
+    bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [n_tiles · TILE]
+    const void *factors        # real[n_tiles · TILE]: half_inverse_size; for centred tiles
     const uint8_t *active      # [n_tiles · TILE]
     double *component_bounds   # [components]: search limit, lowered to what is found; NULL: none
     double *distance           # [n_tiles · TILE]; with bounds, at the start a lower bound of it
