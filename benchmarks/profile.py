@@ -1,6 +1,8 @@
 """Where the time of one fit goes, kernel by kernel.
 
     python benchmarks/profile.py --rows 200000 --features 32 --clusters 256 --dtype float32
+    python benchmarks/profile.py --data patches16 --rows 60000 --clusters 1000 --iterations 10
+    python benchmarks/profile.py --data my_embeddings.npy --clusters 1000
 
 To look inside a kernel (one thread makes the picture simple; build with debug symbols):
 
@@ -20,20 +22,24 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 # Run as a file, this would be benchmarks/, where this very file hides Python's own `profile`.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.cases import _kmeans as kmeans  # noqa: E402
+from benchmarks.cases import real  # noqa: E402
 from benchmarks.peers import cores, limited  # noqa: E402
 from shoal import KMeans, show_config  # noqa: E402
 from shoal.core import parallel  # noqa: E402
+
+REAL = {load.__name__: load for load in (real.patches16, real.patches8, real.texts256)}
 
 
 def main():
     options = arguments()
     show_config()
-    shape = (options.rows, options.features, options.clusters)
-    problem = kmeans.row(*shape, options.dtype, options.iterations).build(options.rows)
+    problem = load(options)
     model = KMeans(
         problem.k,
         init=options.init or problem.init,
@@ -47,7 +53,7 @@ def main():
         model.fit(problem.X[: 2 * problem.k])  # starts the threads
         seconds, runs = min((traced(model, problem.X) for _ in range(options.repeats)), key=first)
     print(
-        f"\n{options.rows} x {options.features} {options.dtype}, k={options.clusters}, "
+        f"\n{problem.X.shape[0]} x {problem.X.shape[1]} {options.dtype}, k={options.clusters}, "
         f"{options.algorithm}: {model.n_iter_} iterations, fastest of {options.repeats} fits\n"
     )
     print_table(seconds, runs)
@@ -55,7 +61,8 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--data", help=f"{', '.join(REAL)}, or a .npy file; blobs by default")
+    parser.add_argument("--rows", type=int, default=200_000, help="at most")
     parser.add_argument("--features", type=int, default=32)
     parser.add_argument("--clusters", type=int, default=256)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
@@ -65,6 +72,20 @@ def arguments():
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
+
+
+def load(options):
+    """The problem: blobs, or data with rows drawn at random as first centers."""
+    if options.data is None:
+        shape = (options.rows, options.features, options.clusters)
+        return kmeans.row(*shape, options.dtype, options.iterations).build(options.rows)
+    if options.data in REAL:
+        X = REAL[options.data](options.rows)
+    else:
+        X = np.load(options.data, mmap_mode="r")[: options.rows]
+    X = np.ascontiguousarray(X, options.dtype)
+    drawn = np.random.default_rng(0).choice(len(X), options.clusters, replace=False)
+    return kmeans.Problem(X, options.clusters, X[np.sort(drawn)], options.iterations, 0.0)
 
 
 def first(pair):
