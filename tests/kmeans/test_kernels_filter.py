@@ -74,8 +74,8 @@ def test_assign_filtered(problem, elkan, again, way):
 def test_extreme_scales(kind, elkan, way, dtype):
     """Squares that overflow or underflow in float32."""
     wrong = {}
-    for scale in (1e-45, 1e-38, 1e-30, 1e-20, 1e17, 1e19, 1e30, 1e100):
-        for d, k in [(1, 3), (3, 9), (16, 13), (40, 20)]:
+    for scale in (1e-38, 1e-20, 1e18, 1e30, 1e100):
+        for d, k in [(3, 9), (40, 20)]:
             with np.errstate(over="ignore"):
                 problem = make_problem(kind, 100, d, k, dtype, scale=scale, seed=d)
             if not max(abs(problem.x).max(), abs(problem.centers).max()) < 1e140:

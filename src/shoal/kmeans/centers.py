@@ -196,7 +196,7 @@ def filter_pays(rows: Rows, k: int) -> bool:
         and k * rows.d >= MIN_FILTER_PRODUCTS[rows.type]
         and rows.d in FILTER_FEATURES
         and not rows.sparse
-        and parallel.constant("filter_rows", rows.type) > 0
+        and parallel.constant("has_filter", rows.type) > 0
     )
 
 

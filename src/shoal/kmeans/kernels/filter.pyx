@@ -46,7 +46,7 @@ from shoal.kmeans.kernels.candidates cimport (
 )
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.quantize cimport (
-    MAX_CODE, Q_ROWS, bound_panels, q_has_vnni, q_offset, quantize_row, rows_not_above,
+    MAX_CODE, Q_AVAILABLE, Q_ROWS, bound_panels, q_has_vnni, q_offset, quantize_row, rows_not_above,
 )
 from shoal.kmeans.kernels.structs cimport N_COUNTS, Assignment, Centers, Quantization
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums, rows_of_chunk, update_chunk
@@ -59,7 +59,6 @@ cdef enum:
     DOT_STEPS = 32           # steps after which they are added up
     TRIED_ROWS = 64          # of a block, before the filter may be given up
     GIVE_UP_SHARE = 2        # the filter is where rows have more than limit / GIVE_UP_SHARE
-    MAX_FEATURES = 1 << 14
 
 
 ctypedef struct FilterTile:
@@ -401,7 +400,7 @@ kernels = {
     "quantize_centers": PyCapsule_New(<void *> quantize_centers, "shoal.kernel", NULL),
 }
 constants = {
-    "filter_rows": Q_ROWS,
+    "has_filter": Q_AVAILABLE,
     "filter_has_vnni": q_has_vnni(),
     "filter_fixed_bytes": 4 * Q_ROWS * (BUFFERED_PANELS * TILE_CENTERS + 2 * MAX_CANDIDATES) + 4096,
     "filter_feature_bytes": Q_ROWS + 4 + sizeof(real) * (TILE_ROWS + 1),

@@ -6,7 +6,7 @@
  * Q_LANES rows (VNNI's vpdpbusd), or three do (vpmaddubsw, vpmaddwd, vpaddd), for which rows
  * have 7 bits, so that no 16-bit sum of two products saturates.
  *
- * Q_ROWS is 0 where there are no such instructions; then nothing here is called.
+ * Q_AVAILABLE is 0 where there are no such instructions; then nothing here is called.
  */
 #ifndef SHOAL_QUANTIZE_H
 #define SHOAL_QUANTIZE_H
@@ -17,6 +17,7 @@
 #include "vec.h"
 
 #if (defined(__GNUC__) || defined(__clang__)) && defined(__AVX512BW__)
+#define Q_AVAILABLE 1
 #define Q_LANES 16
 #define Q_OP(name) _mm512_##name
 typedef __m512i q_int;
@@ -28,6 +29,7 @@ typedef __m512 q_float;
 #define q_or(a, b) _mm512_or_si512(a, b)
 #define q_not_greater(a, b) ((uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ))
 #elif (defined(__GNUC__) || defined(__clang__)) && defined(__AVX2__)
+#define Q_AVAILABLE 1
 #define Q_LANES 8
 #define Q_OP(name) _mm256_##name
 typedef __m256i q_int;
@@ -39,7 +41,8 @@ typedef __m256 q_float;
 #define q_or(a, b) _mm256_or_si256(a, b)
 #define q_not_greater(a, b) ((uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ)))
 #else
-#define Q_LANES 0
+#define Q_AVAILABLE 0
+#define Q_LANES 1 /* so that arrays have a size */
 #endif
 
 enum {
@@ -62,7 +65,7 @@ static inline int q_max_code(int vnni) { return vnni ? 127 : 63; }
 
 static inline int q_offset(int vnni) { return vnni ? 128 : 64; }
 
-#if Q_LANES > 0
+#if Q_AVAILABLE
 /* Codes of a row in place r of a tile: x[l] / scale rounded, |code| <= q_max_code, plus the
  * offset. Gives the scale, 0 where the row has no value of a size that counts;
  * *norm >= |x| and *residual >= |x - scale codes|, both infinite where a value is not finite. x
@@ -221,8 +224,6 @@ static inline uint32_t rows_not_above(const float *lower, const float *threshold
         << Q_LANES;
 }
 #else
-#undef Q_LANES
-#define Q_LANES 1 /* so that arrays have a size; no kernel comes here */
 static inline float quantize_row(float *x, intptr_t d, int vnni, int32_t *tile, int r, float *norm,
                                  float *residual)
 {

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, uint32_t
 
 cdef extern from "quantize.h" nogil:
     enum:
+        Q_AVAILABLE
         Q_ROWS
         MAX_CODE
     int q_has_vnni()
