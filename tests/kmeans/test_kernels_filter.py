@@ -158,12 +158,14 @@ def test_predict_is_centered(offset, dtype):
     X = (rng.standard_normal((3000, 70)) + offset).astype(dtype)
     values = X[:300].astype(float)
     rows = Rows(X)
-    counts = {}
-    for filtered in (False, True):
-        centers = Centers(values, rows, filtered=filtered)
-        counts[filtered] = assign_labels(rows, centers)[0]
-    np.testing.assert_array_equal(counts[False], counts[True])
-    np.testing.assert_array_equal(counts[True][:300], np.arange(300))
+    for name in LEVELS:
+        with level(name):
+            found = [
+                assign_labels(rows, Centers(values, rows, filtered=filtered))[0]
+                for filtered in (False, True)
+            ]
+        np.testing.assert_array_equal(*found)
+        np.testing.assert_array_equal(found[1][:300], np.arange(300))
 
 
 @pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
@@ -176,10 +178,19 @@ def test_fits_are_the_same(algorithm, dtype, monkeypatch):
     found = []
     for used in (True, False):
         monkeypatch.setattr(centers_module, "FILTER_FEATURES", range(1, 1000) if used else [])
-        with parallel.trace_runs() as runs:
+        with level(LEVELS[-1]), parallel.trace_runs() as runs:
             model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30).fit(X)
             labels = model.predict(X + X.dtype.type(0.01))
         assert any(run[0] == "assign_filtered" for run in runs) == used
         found.append([model.labels_, model.cluster_centers_, model.inertia_, labels])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_no_products():
+    """Without them there is no filter."""
+    rows = Rows(np.ones((2000, 100)))
+    with level("baseline"):
+        assert not centers_module.filter_pays(rows, 500)
+        with pytest.raises(ValueError, match="no 8-bit products"):
+            Centers(np.ones((3, 100)), rows, filtered=True)

@@ -104,6 +104,8 @@ class Centers:
 
     def _add_filter(self, like: Rows, n_positions: int) -> None:
         """Make room for the filter's form of the centers."""
+        if not parallel.constant("has_filter", like.type):
+            raise ValueError("this instruction set has no 8-bit products")
         d = self.values.shape[1]
         shift = self._choose_filter_shift(like)
         self._row_norms, self._max_row_norm = np.empty(self.k, like.dtype), np.empty(1)

@@ -14,8 +14,8 @@ from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport REAL_INF, TILE_ROWS, TRANSPOSE_WIDTH, real
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
-from shoal.kmeans.kernels.structs cimport N_COUNTS, Assignment
-from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums, rows_of_chunk, update_chunk
+from shoal.kmeans.kernels.structs cimport Assignment
+from shoal.kmeans.kernels.sums cimport begin_sums, finish_pass, rows_of_chunk, update_chunk
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -79,13 +79,8 @@ cdef void assign(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop
                                    NULL if a.is_first_pass else a.labels, a.elkan, tile, new_labels)
         changed += update_chunk(a, chunk, end, new_labels, sums, recompute)
         chunk = end
-    if sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:
-        finish_sums(a, block, start, stop, recompute, changed)
-    a.counts[N_COUNTS * block] = changed
-    a.counts[N_COUNTS * block + 1] = stop - start
-    a.counts[N_COUNTS * block + 2] = n_near_ties
-    a.counts[N_COUNTS * block + 3] = non_finite
-    a.counts[N_COUNTS * block + 4] = stop - start
+    finish_pass(a, block, start, stop, recompute, changed, n_near_ties, non_finite,
+                stop - start)
 
 
 cdef void sum_block(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

@@ -48,8 +48,8 @@ from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.quantize cimport (
     MAX_CODE, Q_AVAILABLE, Q_ROWS, bound_panels, q_has_vnni, q_offset, quantize_row, rows_not_above,
 )
-from shoal.kmeans.kernels.structs cimport N_COUNTS, Assignment, Centers, Quantization
-from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums, rows_of_chunk, update_chunk
+from shoal.kmeans.kernels.structs cimport Assignment, Centers, Quantization
+from shoal.kmeans.kernels.sums cimport begin_sums, finish_pass, rows_of_chunk, update_chunk
 from shoal.kmeans.kernels.tile cimport find_nearest
 
 cdef enum:
@@ -328,13 +328,8 @@ cdef void assign_filtered(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
         n_near_ties += near_ties.count
         changed += update_chunk(a, chunk, end, new_labels, sums, recompute)
         chunk = end
-    if sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:
-        finish_sums(a, block, start, stop, recompute, changed)
-    a.counts[N_COUNTS * block] = changed
-    a.counts[N_COUNTS * block + 1] = stop - start
-    a.counts[N_COUNTS * block + 2] = n_near_ties
-    a.counts[N_COUNTS * block + 3] = non_finite
-    a.counts[N_COUNTS * block + 4] = all_left
+    finish_pass(a, block, start, stop, recompute, changed, n_near_ties, non_finite,
+                all_left)
 
 
 cdef void quantize_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

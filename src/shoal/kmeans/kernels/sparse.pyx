@@ -13,7 +13,8 @@ from shoal.core.kernels.row cimport add_row
 from shoal.core.kernels.vec cimport LANES
 from shoal.kmeans.kernels.csr cimport elkan_distances_csr, lloyd_scores_csr
 from shoal.kmeans.kernels.decide cimport update_label
-from shoal.kmeans.kernels.structs cimport N_COUNTS, Assignment
+from shoal.kmeans.kernels.structs cimport Assignment
+from shoal.kmeans.kernels.sums cimport finish_pass
 
 
 cdef void assign_sparse(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -45,11 +46,7 @@ cdef void assign_sparse(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
         a.labels[i] = label
         if sums != NULL:
             add_row(&a.rows, i, sums + label * stride)
-    a.counts[N_COUNTS * block] = changed
-    a.counts[N_COUNTS * block + 1] = stop - start
-    a.counts[N_COUNTS * block + 2] = 0
-    a.counts[N_COUNTS * block + 3] = 0
-    a.counts[N_COUNTS * block + 4] = 0
+    finish_pass(a, block, start, stop, True, changed, 0, 0, 0)
 
 
 # What core/parallel.pyx hands to threads: name -> address.

@@ -10,11 +10,11 @@ Cost: 2·d flops a row of a recomputed sum, 4·d a row that moves.
 """
 
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from shoal.core.kernels.row cimport add_rows, move_row
-from shoal.kmeans.kernels.structs cimport Assignment
+from shoal.kmeans.kernels.structs cimport N_COUNTS, Assignment
 
 
 cdef enum:
@@ -84,3 +84,18 @@ cdef inline Py_ssize_t update_chunk(const Assignment *a, Py_ssize_t chunk, Py_ss
     if sums != NULL and recompute:
         add_rows(&a.rows, chunk, end, a.labels, NULL, sums)
     return changed
+
+
+cdef inline void finish_pass(const Assignment *a, Py_ssize_t block, Py_ssize_t start,
+                             Py_ssize_t stop, bint recompute, Py_ssize_t changed,
+                             Py_ssize_t n_near_ties, Py_ssize_t non_finite,
+                             Py_ssize_t unfiltered) noexcept nogil:
+    """Finish the sums and the counts of a block whose rows were all examined."""
+    cdef int64_t *counts = a.counts + N_COUNTS * block
+    if a.sums != NULL and a.recompute_sums != NULL and a.rows.weights == NULL:
+        finish_sums(a, block, start, stop, recompute, changed)
+    counts[0] = changed
+    counts[1] = stop - start
+    counts[2] = n_near_ties
+    counts[3] = non_finite
+    counts[4] = unfiltered
