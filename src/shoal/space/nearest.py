@@ -28,7 +28,11 @@ def build_search_tree(X: np.ndarray) -> tuple[KDTree, np.ndarray]:
     These are X, or X in float64 where float32 is too short for products.
     """
     if X.shape[1] > MAX_DIFFERENCE_FEATURES:
-        for rows in (X,) if X.dtype == np.float64 else (X, X.astype(np.float64)):
+        tree = build_product_tree(X, _is_accurate, 1)
+        if tree is not None:
+            return tree, X
+        if X.dtype == np.float32:
+            rows = X.astype(np.float64)
             tree = build_product_tree(rows, _is_accurate, 1)
             if tree is not None:
                 return tree, rows
