@@ -106,7 +106,7 @@ MAKERS = {
         },
         {
             "labels": i4(N),
-            "counts": i8(BLOCKS, 4),
+            "counts": i8(BLOCKS, 5),
             "sums": f8(BLOCKS, K, D + 1),
             "bound_gap": f4(N),
             "lower_bounds": f4(N, 1),
@@ -280,7 +280,7 @@ def test_arrays_are_kept(struct, name):
 def test_one_type_for_rows_and_centers():
     other = Centers(X[:K], Rows(X.astype(np.float32)))
     with pytest.raises(TypeError, match="rows are f8, centers f4"):
-        AssignmentArgs(ROWS.args, other.args, 1, elkan=False, labels=i4(N), counts=i8(4))
+        AssignmentArgs(ROWS.args, other.args, 1, elkan=False, labels=i4(N), counts=i8(5))
 
 
 def test_dense_rows_need_an_origin():
