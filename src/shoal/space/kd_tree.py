@@ -20,7 +20,7 @@ from shoal.space.args import (
 MAX_SUBTREES = 64  # subtrees that are built in parallel, each by one thread
 MAX_EIGH_FEATURES = 128  # features up to which all principal components are computed
 N_LEADING = 32  # leading components that are computed of more features
-MAX_MOVED_FEATURES = 128  # of rotated rows, up to which sorting them costs less than a rotation
+MAX_MOVED_FEATURES = 256  # of rotated rows, up to which sorting them costs less than a rotation
 N_KEYS = 32  # leading features that wider ones are sorted by
 MIN_ROWS_PER_AXIS = 16  # below which a rotation costs more than it saves
 SAMPLE_VALUES = 2**20  # values of the sample that the axes are computed from
