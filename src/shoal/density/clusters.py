@@ -7,7 +7,14 @@ from shoal.core.callbacks import Task
 from shoal.density.args import MetricArgs, NearestCoreArgs, TreeClusteringArgs
 from shoal.density.metric import Metric
 from shoal.space.args import TILE_SIZE
-from shoal.space.kd_tree import KDTree, build_kd_tree, build_product_tree, centred_error
+from shoal.space.kd_tree import (
+    MAX_DIFFERENCE_FEATURES,
+    MAX_ERROR,
+    KDTree,
+    build_kd_tree,
+    build_product_tree,
+    centred_error,
+)
 
 # How tiles are compared, by the number of features:
 #   d = 2, 3                        differences, in float64, loops unrolled
@@ -16,8 +23,6 @@ from shoal.space.kd_tree import KDTree, build_kd_tree, build_product_tree, centr
 #                                   near eps by differences (products in the data's type, or
 #                                   differences alone, where the error bound of float32 exceeds
 #                                   a tenth of the limit)
-MAX_DIFFERENCE_FEATURES = 16
-MAX_ERROR = 0.1  # of products, relative to eps²
 FIRST_PASS_TILES = 4  # that a row is compared with before it is left to the second pass
 ONE_PASS_FEATURES = 8  # up to which boxes exclude most tiles, and the first pass has no limit
 

@@ -51,12 +51,6 @@ def _merge_by_centroids(X: np.ndarray) -> Merges:
     return concatenate_merges(parts)
 
 
-def _build_search(x: np.ndarray, numbers: np.ndarray, sizes: np.ndarray) -> NearestOther:
-    """A tree of the centroids x[numbers]. Clusters have the numbers of their first rows."""
-    tree, _ = build_search_tree(x[numbers])
-    return NearestOther(tree, x, sizes, numbers)
-
-
 def _propagate_nearest(search: NearestOther) -> None:
     """Update clusters that were not searched by those that found them as nearest.
 
@@ -115,7 +109,8 @@ def _rebuild_search(old: NearestOther, x: np.ndarray) -> NearestOther:
     clusters = np.flatnonzero(old.components >= 0)
     clusters = clusters[np.argsort(old.tree.order[clusters])]
     numbers = old.tree.order[clusters]
-    search = _build_search(x, numbers, old.sizes[clusters])
+    tree, _ = build_search_tree(x[numbers])
+    search = NearestOther(tree, x, old.sizes[clusters], numbers)
     n = search.n
     old_positions = clusters[np.searchsorted(numbers, search.tree.order)]
     new_position = np.empty(len(old.components), np.int32)

@@ -108,13 +108,12 @@ class Centers:
             raise ValueError("this instruction set has no 8-bit products")
         d = self.values.shape[1]
         shift = self._choose_filter_shift(like)
-        self._row_norms, self._max_row_norm = np.empty(self.k, like.dtype), np.empty(1)
         self.filter_arrays = {
             "filter_origin": (like.origin + shift[:-1]).astype(like.dtype),
             "filter_shift": shift,
             "rows": np.empty((self.k, d), like.dtype),
-            "row_norms": self._row_norms,
-            "max_row_norm": self._max_row_norm,
+            "row_norms": np.empty(self.k, like.dtype),
+            "max_row_norm": np.empty(1),
             "codes": np.empty(n_positions * -(-d // 4), np.int32),
             "code_bias": np.empty(n_positions, np.int32),
             "code_bounds": np.empty((5, n_positions), np.float32),
@@ -156,7 +155,7 @@ class Centers:
         if self.is_filtered:
             args = QuantizationArgs(self.args, self.values.shape[1])
             parallel.run_kernel("quantize_centers", self.type, args, panels, max(1, size // 4))
-            self._max_row_norm[0] = self._row_norms.max()
+            self.filter_arrays["max_row_norm"][0] = self.filter_arrays["row_norms"].max()
 
 
 def _find_equal(values: np.ndarray, squared_norms: np.ndarray) -> np.ndarray:

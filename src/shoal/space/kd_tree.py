@@ -17,6 +17,8 @@ from shoal.space.args import (
     TreeNodesArgs,
 )
 
+MAX_DIFFERENCE_FEATURES = 16  # up to which differences of plain tiles are as fast as products
+MAX_ERROR = 0.1  # of products, relative to the squared distances that they are to tell apart
 MAX_SUBTREES = 64  # subtrees that are built in parallel, each by one thread
 MAX_EIGH_FEATURES = 128  # features up to which all principal components are computed
 N_LEADING = 32  # leading components that are computed of more features

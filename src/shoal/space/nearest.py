@@ -4,11 +4,16 @@ import numpy as np
 
 from shoal.core import parallel
 from shoal.space.args import SPARE_CANDIDATES, TILE_SIZE, NearestArgs, TreeNodesArgs
-from shoal.space.kd_tree import KDTree, build_kd_tree, build_product_tree, centred_error
+from shoal.space.kd_tree import (
+    MAX_DIFFERENCE_FEATURES,
+    MAX_ERROR,
+    KDTree,
+    build_kd_tree,
+    build_product_tree,
+    centred_error,
+)
 
-MAX_DIFFERENCE_FEATURES = 16  # up to which differences of plain tiles are as fast as products
 SAMPLE_VALUES = 2**15  # values of the tiles that tell how far away the nearest rows are
-MAX_ERROR = 0.1  # of products, relative to that distance
 DUPLICATE = 1e-12  # of |x|² + |y|², within which |x - y|² is zero but for rounding
 
 
@@ -55,12 +60,12 @@ def _is_accurate(tree: KDTree) -> bool:
     return not nearest.size or bool(error < MAX_ERROR * np.median(nearest))
 
 
-def _rounding(*trees: KDTree) -> tuple[float, float, float]:
+def _rounding(tree: KDTree) -> tuple[float, float, float]:
     """Scale and margin for boxes, largest squared norm: NearestSearch in kernels/structs.pxd."""
-    if trees[0].squared_norms is None:
+    if tree.squared_norms is None:
         return 1.0, 0.0, 0.0
-    norm = max(tree.max_squared_norm() for tree in trees)
-    error, relative = centred_error(trees[0].d, trees[0].dtype, norm)
+    norm = tree.max_squared_norm()
+    error, relative = centred_error(tree.d, tree.dtype, norm)
     return 1 + relative, error, norm
 
 
