@@ -12,6 +12,7 @@ from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import lloyd
 from shoal.kmeans.centers import N_COUNTS, Centers, scratch_for
+from shoal.kmeans.filters import CODES
 
 KINDS = {}
 
@@ -199,11 +200,11 @@ def level(name):
 levels = st.sampled_from(cpu.levels())
 
 
-def run_assign(kernel, problem, *, elkan=False, current=None, sums=True):
+def run_assign(kernel, problem, *, elkan=False, current=None, sums=True, filter=CODES):
     """Labels, counts (see structs.pxd) of each block, sums of each block."""
     rows = problem.csr if kernel == "assign_sparse" else problem.rows
     filtered = kernel == "assign_filtered"
-    centers = Centers(problem.centers, rows, filtered=filtered)
+    centers = Centers(problem.centers, rows, filter=filter if filtered else None)
     labels = np.full(rows.n, -1, np.int32) if current is None else current.astype(np.int32)
     n_blocks = len(problem.blocks)
     counts = np.full((n_blocks, N_COUNTS), -7, np.int64)

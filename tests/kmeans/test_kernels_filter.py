@@ -1,4 +1,4 @@
-"""The filter by 8-bit products gives what the tile's twin gives, bit for bit."""
+"""The filters give what the tile's twin gives, bit for bit, and keep what they promise."""
 
 from contextlib import contextmanager
 
@@ -8,46 +8,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from helpers.kernel_cases import KINDS, level, make_problem, problems, run_assign
+from helpers.kernel_cases import KINDS, level, levels, make_problem, problems, run_assign
 from shoal import KMeans
 from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
-from shoal.kmeans import centers as centers_module
+from shoal.kmeans import filters
 from shoal.kmeans.centers import Centers, assign_labels
+from shoal.kmeans.filters import CODES, Filter
 
-LEVELS = [name for name in cpu.levels() if name != "baseline"]  # which has no such products
-pytestmark = pytest.mark.skipif(not LEVELS, reason="this processor has no 8-bit products")
-levels = st.sampled_from(LEVELS)
-
-
-VNNI = [True, False]  # 8-bit rows where the processor multiplies fours; else 7-bit ones
+LEVELS = cpu.levels()
+CODE_LEVELS = [name for name in LEVELS if name != "baseline"]  # which has no such products
+# 8-bit rows where the processor multiplies fours, else 7-bit ones; or some axes
+KINDS_OF_FILTER = ["vnni", "codes", "principal axes", "one axis", "any axes"]
 LIMITS = [2, 300]  # of candidates: most rows are left to the tile, or none
 
 
+def axes_of(kind, problem):
+    """Axes for a problem: those of its centers, or others, which are as right but leave more."""
+    d = problem.X.shape[1]
+    n_axes = 1 if kind == "one axis" else min(12, d)
+    if kind == "any axes":
+        return np.linalg.qr(np.random.default_rng(d).standard_normal((d, n_axes)))[0]
+    with np.errstate(all="ignore"):
+        axes = filters.principal_axes(problem.centers.astype(np.float32), n_axes)
+    return np.eye(d)[:, :n_axes] if axes is None else axes
+
+
 @contextmanager
-def settings_of(name, vnni=True, limit=300):
+def settings_of(name, kind="vnni", limit=300):
     """An instruction set, its products, and how many candidates a row may have."""
     constant = parallel.constant
 
     def forced(key, type):
-        return constant(key, type) if vnni or key != "filter_has_vnni" else 0
+        return constant(key, type) if kind == "vnni" or key != "codes_have_vnni" else 0
 
     with level(name), pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "constant", forced)
-        patch.setattr(centers_module, "max_candidates", lambda k, d: limit)
+        patch.setattr(filters, "max_candidates", lambda k, d: limit)
         yield
 
 
-every_way = pytest.mark.parametrize(
-    "way", [(name, vnni, limit) for name in LEVELS for vnni in VNNI for limit in LIMITS]
-)
-ways = st.tuples(levels, st.sampled_from(VNNI), st.sampled_from(LIMITS))
+def run(problem, kind, **arguments):
+    filter = CODES if kind in ("vnni", "codes") else Filter(axes_of(kind, problem))
+    return run_assign("assign_filtered", problem, filter=filter, **arguments)
 
 
-def check(problem, elkan, again):
+WAYS = [
+    (name, kind, limit)
+    for kind in KINDS_OF_FILTER
+    for name in (CODE_LEVELS if kind in ("vnni", "codes") else LEVELS)
+    for limit in LIMITS
+]
+every_way = pytest.mark.parametrize("way", WAYS)
+ways = st.sampled_from(WAYS)
+
+
+def check(problem, kind, elkan, again):
     k = len(problem.centers)
     current = problem.rng.integers(k, size=len(problem.X)) if again else None
-    labels, counts, partial = run_assign("assign_filtered", problem, elkan=elkan, current=current)
+    labels, counts, partial = run(problem, kind, elkan=elkan, current=current)
     expected, changed, _ = reference.assign_filtered(
         problem.x, problem.w, problem.centers, elkan, current
     )
@@ -65,7 +84,7 @@ def check(problem, elkan, again):
 @given(problems(), st.booleans(), st.booleans(), ways)
 def test_assign_filtered(problem, elkan, again, way):
     with settings_of(*way):
-        check(problem, elkan, again)
+        check(problem, way[1], elkan, again)
 
 
 @every_way
@@ -81,7 +100,7 @@ def test_extreme_scales(kind, elkan, way, dtype):
             if not max(abs(problem.x).max(), abs(problem.centers).max()) < 1e140:
                 continue
             with settings_of(*way):
-                labels = run_assign("assign_filtered", problem, elkan=elkan)[0]
+                labels = run(problem, way[1], elkan=elkan)[0]
             expected, _, _ = reference.assign(problem.x, problem.w, problem.centers, elkan)
             if (labels != expected).any():
                 wrong[scale, d, k] = int((labels != expected).sum())
@@ -95,7 +114,7 @@ def test_rows_that_are_not_finite_are_counted(value, way, dtype):
     for row, column in [(0, 0), (70, 8), (149, 4)]:
         problem.X[row, column] = value
     with settings_of(*way):
-        labels, counts, _ = run_assign("assign_filtered", problem, sums=False)
+        labels, counts, _ = run(problem, way[1], sums=False)
     assert counts[:, 3].tolist() == [1, 1, 1]
     assert ((labels >= 0) & (labels < 40)).all()
 
@@ -110,7 +129,7 @@ def test_outliers(outlier, way, dtype):
     if dtype == "float32" and outlier > 1e18:
         problem.centers[::5, 20] = -1e17
     with settings_of(*way):
-        check(problem, False, False)
+        check(problem, way[1], False, False)
 
 
 @every_way
@@ -119,17 +138,21 @@ def test_many_centers(k, way, dtype):
     """More centers than bounds are kept of at once."""
     problem = make_problem("blobs", 130, 20, k, dtype, size=64)
     with settings_of(*way):
-        check(problem, False, True)
+        check(problem, way[1], False, True)
 
 
+needs_codes = pytest.mark.skipif(not CODE_LEVELS, reason="this processor has no 8-bit products")
+
+
+@needs_codes
 @settings(max_examples=60)
-@given(problems(), levels, st.booleans())
-def test_quantize_centers(problem, name, vnni):
+@given(problems(), st.sampled_from(CODE_LEVELS or LEVELS), st.sampled_from(["vnni", "codes"]))
+def test_quantize_centers(problem, name, kind):
     """Codes and bounds hold what is promised of them, to the last digit."""
-    with settings_of(name, vnni):
+    with settings_of(name, kind):
         rows = problem.rows
-        centers = Centers(problem.centers, rows, filtered=True)
-        kept = centers.filter_arrays
+        centers = Centers(problem.centers, rows, filter=CODES)
+        kept = centers.filtered.arrays
         width = parallel.tile_size(rows.type)[1]
         offset = 128 if kept["has_vnni"] else 64
     k, d = problem.centers.shape
@@ -151,6 +174,44 @@ def test_quantize_centers(problem, name, vnni):
     assert (size >= 2 * sizes)[is_kept].all()
 
 
+@settings(max_examples=100)
+@given(
+    problems(scales=(1.0, 1e-6, 1e6, 1e-18, 1e-22)), levels, st.sampled_from(KINDS_OF_FILTER[2:])
+)
+def test_project_centers(problem, name, kind):
+    """No bound is above v: for the centers against each other, in long double."""
+    rows = problem.rows
+    with level(name):
+        centers = Centers(problem.centers, rows, filter=Filter(axes_of(kind, problem)))
+        width = parallel.tile_size(rows.type)[1]
+    kept = centers.filtered.arrays
+    k, d = problem.centers.shape
+    values = problem.centers.astype(np.longdouble) - kept["filter_shift"][:-1]
+    axes = kept["axes"].transpose(1, 0, 2).reshape(d, -1)
+    norms, projected, rests = reference.project_centers(values, axes)
+    panels = kept["axis_panels"].reshape(-1, axes.shape[1] + 1, width)
+    panels = panels.transpose(0, 2, 1).reshape(-1, axes.shape[1] + 1)
+    assert not panels[k:].any() and (kept["axis_norms"][k:] == np.inf).all()
+    found = panels[:k].astype(np.longdouble) / -2
+    eps = np.finfo(rows.dtype).eps
+    sizes = np.sqrt(norms)[:, None]
+    assert (np.abs(found[:, :-1] - projected) <= (d + 8) * eps * sizes).all()
+    assert (found[:, -1] ** 2 >= rests).all()
+    bound = kept["axis_norms"][:k] - 2 * (found @ found.T)
+    v = norms - 2 * (values @ values.T)
+    assert (bound <= v).all()
+
+
+def test_axes_must_be_orthonormal(dtype):
+    """Bounds rest on that."""
+    rows = Rows(np.ones((5, 64), dtype))
+    for axes in (np.eye(64)[:, :3] * 1.001, np.ones((64, 2)), np.full((64, 3), np.nan)):
+        with pytest.raises(ValueError, match="orthonormal"):
+            Centers(np.ones((3, 64)), rows, filter=Filter(axes))
+    with pytest.raises(ValueError, match="orthonormal"):  # more than there is room for
+        Centers(np.ones((3, 64)), rows, filter=Filter(np.eye(64)[:, :24]))
+
+
 @pytest.mark.parametrize("offset", [0, 1e4])
 def test_predict_is_centered(offset, dtype):
     """Rows without an origin are compared about the mean of the centers."""
@@ -160,26 +221,41 @@ def test_predict_is_centered(offset, dtype):
     rows = Rows(X)
     for name in LEVELS:
         with level(name):
+            forms = [None, Filter(np.eye(70)[:, :12])] + [CODES] * (name in CODE_LEVELS)
             found = [
-                assign_labels(rows, Centers(values, rows, filtered=filtered))[0]
-                for filtered in (False, True)
+                assign_labels(rows, Centers(values, rows, filter=filter))[0] for filter in forms
             ]
-        np.testing.assert_array_equal(*found)
-        np.testing.assert_array_equal(found[1][:300], np.arange(300))
+        for labels in found:
+            np.testing.assert_array_equal(labels, found[0])
+        np.testing.assert_array_equal(found[0][:300], np.arange(300))
+
+
+def skewed_rows(rng, dtype, d=64):
+    """Rows that lie near a plane of a few dimensions, as patches of photographs do."""
+    X = rng.standard_normal((4000, 8)) @ rng.standard_normal((8, d))
+    return (X + 0.1 * rng.standard_normal(X.shape)).astype(dtype)
 
 
 @pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
-def test_fits_are_the_same(algorithm, dtype, monkeypatch):
-    """Whether the filter is used changes nothing."""
-    monkeypatch.setattr(centers_module, "MIN_FILTER_PRODUCTS", {"f4": 0, "f8": 0})
-    rng = np.random.default_rng(1)
-    X = (rng.standard_normal((4000, 8)) @ rng.standard_normal((8, 64))).astype(dtype)
-    X += 0.1 * rng.standard_normal(X.shape).astype(dtype)
+@pytest.mark.parametrize("kind", ["codes", "axes", "probe"])
+def test_fits_are_the_same(kind, algorithm, dtype, monkeypatch):
+    """Whichever filter is used changes nothing."""
+    monkeypatch.setattr(filters, "MIN_PRODUCTS", {"f4": 0, "f8": 0})
+    X = skewed_rows(np.random.default_rng(1), dtype)
+    model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30)
+    if kind == "probe":
+        monkeypatch.setattr(filters, "MIN_PROBED_WORK", 0)
+    elif kind == "axes":
+        axes = filters.principal_axes(X, 7)
+        monkeypatch.setattr(filters, "CODES", Filter(axes))
+        monkeypatch.setattr(filters, "has_codes", lambda type: True)
+    elif not CODE_LEVELS:
+        pytest.skip("this processor has no 8-bit products")
     found = []
     for used in (True, False):
-        monkeypatch.setattr(centers_module, "FILTER_FEATURES", range(1, 1000) if used else [])
+        monkeypatch.setattr(filters, "FEATURES", range(1, 1000) if used else [])
         with level(LEVELS[-1]), parallel.trace_runs() as runs:
-            model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30).fit(X)
+            model.fit(X)
             labels = model.predict(X + X.dtype.type(0.01))
         assert any(run[0] == "assign_filtered" for run in runs) == used
         found.append([model.labels_, model.cluster_centers_, model.inertia_, labels])
@@ -187,10 +263,44 @@ def test_fits_are_the_same(algorithm, dtype, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_probe_chooses_by_the_spectrum(dtype, monkeypatch):
+    """Axes for rows near a plane, codes for noise, neither where there are too few products."""
+    monkeypatch.setattr(filters, "MIN_PROBED_WORK", 0)
+    rng = np.random.default_rng(2)
+    skewed = Rows(skewed_rows(rng, dtype, 256))
+    noise = Rows(rng.standard_normal((4000, 256)).astype(dtype))
+    with level(LEVELS[-1]):
+        values = skewed.gather_centered(np.arange(0, 4000, 10))
+        chosen = filters.choose_filter(skewed, values)
+        assert chosen.axes is not None
+        assert 0 < chosen.pass_cost < 1
+        filter = filters.choose_filter(noise, noise.gather_centered(np.arange(0, 4000, 10)))
+        assert filter is None if LEVELS[-1] not in CODE_LEVELS else filter.axes is None
+        assert filters.choose_filter(skewed, values[:20]) is None
+        values[3] = 1e38  # squares overflow in float32
+        filter = filters.choose_filter(skewed, values)
+        assert filter is None or filter.axes is None
+
+
+def test_principal_axes():
+    """Orthonormal for any rank; they hold the spread that the decomposition says."""
+    rng = np.random.default_rng(3)
+    c = (rng.standard_normal((200, 5)) @ rng.standard_normal((5, 80))).astype(np.float32)
+    for rows in (c, c[:3], c * 0, c * np.float32(1e-15)):
+        axes = filters.principal_axes(rows, 12)
+        assert axes.shape == (80, 12)
+        np.testing.assert_allclose(axes.T @ axes, np.eye(12), atol=1e-12)
+    spread = np.square(c @ filters.principal_axes(c, 5).astype(np.float32)).sum()
+    assert spread >= 0.999 * np.square(c).sum()
+    assert filters.principal_axes(c * np.float32(1e20), 12) is None
+
+
+@needs_codes
 def test_no_products():
-    """Without them there is no filter."""
+    """Without them there are no codes; axes need none."""
     rows = Rows(np.ones((2000, 100)))
     with level("baseline"):
-        assert not centers_module.filter_pays(rows, 500)
+        assert filters.choose_filter(rows, np.ones((500, 100))) is None
         with pytest.raises(ValueError, match="no 8-bit products"):
-            Centers(np.ones((3, 100)), rows, filtered=True)
+            Centers(np.ones((3, 100)), rows, filter=CODES)
+        Centers(np.ones((3, 100)), rows, filter=Filter(np.eye(100)[:, :6]))

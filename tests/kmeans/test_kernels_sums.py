@@ -127,6 +127,29 @@ def test_sum_clusters_in_order(problem, name):
     assert (totals[~some] == -1).all()
 
 
+@given(problems(weights="none"), st.sampled_from([1, 2, 7, 1000]), st.floats(0, 1), levels)
+def test_move_rows(problem, clusters, share, name):
+    """Also where a cluster loses all its rows; in one run over clusters, and in one over rows."""
+    k, n = len(problem.centers), len(problem.X)
+    old = problem.rng.integers(k, size=n).astype(np.int32)
+    moves = problem.rng.random(n) < share
+    new = np.where(moves, problem.rng.integers(max(1, k // 2), size=n), old).astype(np.int32)
+    before = reference.sum_clusters(problem.x, problem.w, old, k)
+    expected = reference.move_rows(problem.x, before, old, new)
+    rows, totals = problem.rows, before.copy()
+    with level(name):
+        reduce("move_rows", problem, k, clusters, totals, labels=new, summed_labels=old)
+        np.testing.assert_array_equal(totals, expected)
+        totals[:] = before
+        args = ReductionArgs(
+            rows.args, k, len(problem.blocks), totals, labels=new, summed_labels=old
+        )
+        kernel, size = "move_rows_in_order", problem.size
+        parallel.run_kernel(kernel, rows.type, args.in_order(None), n, size, in_order=True)
+    np.testing.assert_array_equal(totals, reference.move_rows_in_order(problem.x, before, old, new))
+    assert not totals[totals[:, -1] == 0].any()
+
+
 @given(problems())
 def test_both_ways_to_sum_agree(problem):
     k = len(problem.centers)
@@ -192,12 +215,12 @@ def test_pack_centers(name, n_groups, k, dtype, monkeypatch):
         width = parallel.tile_size(problem.rows.type)[1]
         centers.values[:] = problem.rng.standard_normal(centers.values.shape)
         centers.pack()
+        centers.transpose()
     panel_centers = arrays["panel_centers"]
     assert sorted(panel_centers[panel_centers >= 0]) == list(range(k))
     norms = np.einsum("ij,ij->i", centers.values, centers.values)
-    transposed, panels, panel_norms = reference.pack_centers(
-        centers.values, norms, panel_centers, width, dtype
-    )
+    panels, panel_norms = reference.pack_centers(centers.values, norms, panel_centers, width, dtype)
+    transposed = reference.transpose_centers(centers.values)
     np.testing.assert_array_equal(arrays["transposed"][:, :k], transposed)
     np.testing.assert_array_equal(arrays["squared_norms"][:k], norms)
     np.testing.assert_array_equal(arrays["max_squared_norm"], [norms.max()])
@@ -254,7 +277,9 @@ def test_transform(problem, sparse, name):
     rows = problem.csr if sparse else problem.rows
     n, k = len(problem.X), len(problem.centers)
     out = np.full((n, k), np.nan, problem.X.dtype)
-    args = MeasureArgs(rows.args, Centers(problem.centers, rows).args, out=out)
+    centers = Centers(problem.centers, rows)
+    centers.transpose()
+    args = MeasureArgs(rows.args, centers.args, out=out)
     with level(name):
         parallel.run_kernel("transform", rows.type, args, n, problem.size)
     squared = reference.transform(problem.x, problem.centers) ** 2

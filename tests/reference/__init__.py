@@ -41,6 +41,7 @@ from ._labels import (
     assign_bounded,
     assign_filtered,
     assign_sparse,
+    project_centers,
     quantize_centers,
     update_bounds,
 )
@@ -84,18 +85,23 @@ from ._space import (
 from ._spectral import compute_affinities, compute_degrees, multiply_graph
 from ._updates import (
     average_centers,
+    move_rows,
+    move_rows_in_order,
     pack_centers,
     reduce_blocks,
     sum_block,
     sum_clusters,
     sum_clusters_in_order,
+    transpose_centers,
 )
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
     "assign", "assign_bounded", "assign_filtered", "assign_sparse", "quantize_centers",
+    "project_centers",
     "update_bounds",
-    "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "average_centers", "pack_centers",
+    "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "move_rows", "move_rows_in_order",
+    "average_centers", "pack_centers", "transpose_centers",
     "sum_block",
     "assign_batch", "update_centers_minibatch",
     "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles", "fill_tiles",

@@ -1,4 +1,5 @@
-"""Twins of assign.pyx, filter.pyx, candidates.pyx, bounds.pyx, drift.pyx and sparse.pyx."""
+"""Twins of assign.pyx, filter.pyx, filter_centers.pyx, candidates.pyx, bounds.pyx, drift.pyx and
+sparse.pyx."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -33,6 +34,25 @@ def quantize_centers(values, scales, codes):
     rounded = scales[:, None] * codes
     rests = np.sqrt(np.square(values - rounded).sum(axis=1))
     return np.square(values).sum(axis=1), rests, np.sqrt(np.square(rounded).sum(axis=1))
+
+
+def project_centers(values, axes):
+    """What the axes leave of centers, in long double: |c|², A c and |c - P c|², where P projects
+    onto the space of `axes` exactly."""
+    values, axes = values.astype(np.longdouble), axes.astype(np.longdouble)
+    basis = []
+    for axis in axes.T:  # Gram-Schmidt, twice
+        for _ in range(2):
+            for other in basis:
+                axis = axis - (axis @ other) * other
+        size = np.sqrt(axis @ axis)
+        if size > 0.5:  # not one of zeros
+            basis.append(axis / size)
+    rests = values.copy()
+    for _ in range(2):
+        for other in basis:
+            rests -= np.outer(rests @ other, other)
+    return np.square(values).sum(axis=1), values @ axes, np.square(rests).sum(axis=1)
 
 
 def assign_bounded(x, weights, centers, elkan=False, current=None, group=None):

@@ -29,6 +29,24 @@ def sum_clusters_in_order(x, weights, labels, k, wanted):
     return sum_clusters(x, weights, labels, k)[wanted]
 
 
+def move_rows(x, totals, summed_labels, labels):
+    """The sums after rows of unit weight went from one cluster to another, one row after the
+    other; what is left of an empty cluster is dropped."""
+    totals = totals.copy()
+    for i in np.flatnonzero(summed_labels != labels):
+        row = np.append(x[i], 1.0)
+        totals[summed_labels[i]] -= row
+        if totals[summed_labels[i], -1] == 0:
+            totals[summed_labels[i]] = 0
+        totals[labels[i]] += row
+    return totals
+
+
+def move_rows_in_order(x, totals, summed_labels, labels):
+    """What move_rows gives."""
+    return move_rows(x, totals, summed_labels, labels)
+
+
 def average_centers(totals, old):
     """c_j = totals[j, :d] / totals[j, d], and the shift of each center.
 
@@ -49,10 +67,14 @@ def average_centers(totals, old):
 
 
 def pack_centers(centers, norms, panel_centers, width, dtype):
-    """Centers transposed; panels of `width` centers, feature by feature and times -2, and their
-    squared norms. A -1 in `panel_centers` is an empty position: zeros, and norm infinity.
+    """Panels of `width` centers, feature by feature and times -2, and their squared norms. A -1 in
+    `panel_centers` is an empty position: zeros, and norm infinity.
     """
     norms = np.where(panel_centers < 0, np.inf, norms[panel_centers]).astype(dtype)
     rows = np.where(panel_centers[:, None] < 0, 0, -2 * centers[panel_centers]).astype(dtype)
-    panels = rows.reshape(-1, width, centers.shape[1]).transpose(0, 2, 1)
-    return centers.T, panels, norms
+    return rows.reshape(-1, width, centers.shape[1]).transpose(0, 2, 1), norms
+
+
+def transpose_centers(centers):
+    """Centers feature by feature."""
+    return centers.T

@@ -1,5 +1,6 @@
 """The data in the form that kernels take."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,14 @@ from shoal.core.args import MomentsArgs, RowArgs
 from shoal.core.files import File
 
 parallel.load_kernels("shoal.core.kernels", "moments")
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array aligned to 64 bytes, so that no vector crosses a cache line."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class Rows:

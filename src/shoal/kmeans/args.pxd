@@ -1,5 +1,5 @@
 from shoal.kmeans.kernels.structs cimport (
-    BUCKETS, Assignment, Batch, BoundUpdate, CenterUpdate, Centers, Measure, Packing, Quantization,
+    BUCKETS, Assignment, Batch, BoundUpdate, CenterUpdate, Centers, Measure, Packing, FilterPacking,
     Reduction, Search, Seeding,
 )
 

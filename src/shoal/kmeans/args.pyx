@@ -10,8 +10,8 @@ from shoal.core.parallel import function, load_kernels
 
 load_kernels(
     "shoal.kmeans.kernels",
-    "assign", "bounds", "candidates", "drift", "filter", "measure", "minibatch", "seeding",
-    "sparse", "update",
+    "assign", "bounds", "candidates", "drift", "filter", "filter_centers", "measure",
+    "minibatch", "seeding", "sparse", "update",
 )
 
 N_BUCKETS = BUCKETS
@@ -43,24 +43,39 @@ cdef class CenterArgs:
             function("decide_near_ties", type), "shoal.function"
         )
 
-    def set_filter(self, Py_ssize_t d, Py_ssize_t n_positions, *, filter_origin, filter_shift,
-                   rows, row_norms, max_row_norm, codes, code_bias, code_bounds, bint has_vnni,
-                   int max_candidates):
-        """Where the filter's form of the centers lies; they are in one group."""
+    def set_filter(self, Py_ssize_t d, *, filter_origin, filter_shift, rows, row_norms,
+                   max_row_norm, int max_candidates):
+        """Where the forms of the centers lie that filters share; they are in one group."""
         cdef Centers *c = &self.struct
         type = self.type
         if c.n_groups != 1:
-            raise ValueError("the filter is for centers in one group")
-        c.filter_origin = address(filter_origin, type, d, self.kept)
+            raise ValueError("a filter is for centers in one group")
+        c.filter_origin = address(filter_origin, type, d + 8, self.kept)
         c.filter_shift = <const double *> address(filter_shift, "f8", d + 1, self.kept)
         c.rows = address(rows, type, c.k * d, self.kept)
         c.row_norms = address(row_norms, type, c.k, self.kept)
         c.max_row_norm = <const double *> address(max_row_norm, "f8", 1, self.kept)
+        c.max_candidates = max_candidates
+
+    def set_codes(self, Py_ssize_t d, Py_ssize_t n_positions, *, codes, code_bias, code_bounds,
+                  bint has_vnni):
+        """Where the centers' codes lie."""
+        cdef Centers *c = &self.struct
         c.codes = <const int32_t *> address(codes, "i4", n_positions * ((d + 3) // 4), self.kept)
         c.code_bias = <const int32_t *> address(code_bias, "i4", n_positions, self.kept)
         c.code_bounds = <const float *> address(code_bounds, "f4", 5 * n_positions, self.kept)
         c.has_vnni = has_vnni
-        c.max_candidates = max_candidates
+        c.axes = NULL
+
+    def set_axes(self, Py_ssize_t d, Py_ssize_t n_positions, Py_ssize_t n_axes, *, axes,
+                 axis_panels, axis_norms):
+        """Where the axes and the centers along them lie."""
+        cdef Centers *c = &self.struct
+        type = self.type
+        c.n_axes = n_axes
+        c.axes = address(axes, type, n_axes * d, self.kept)
+        c.axis_panels = address(axis_panels, type, n_positions * (n_axes + 1), self.kept)
+        c.axis_norms = address(axis_norms, type, n_positions, self.kept)
 
 
 cdef class AssignmentArgs(Args):
@@ -112,23 +127,26 @@ cdef class AssignmentArgs(Args):
         self.struct.sums = NULL
 
 
-cdef class QuantizationArgs(Args):
+cdef class FilterPackingArgs(Args):
     """The arrays of a filter's centers, to be filled."""
 
-    cdef Quantization struct
+    cdef FilterPacking struct
 
     def __init__(self, CenterArgs centers, Py_ssize_t d):
-        cdef Quantization *a = &self.struct
+        cdef FilterPacking *a = &self.struct
+        cdef Centers *c = &centers.struct
         self.pointer = a
         self.kept.append(centers)
-        a.centers = centers.struct
+        a.centers = c[0]
         a.d = d
         a.groups = (d + 3) // 4
-        a.rows = <void *> centers.struct.rows
-        a.row_norms = <void *> centers.struct.row_norms
-        a.codes = <int32_t *> centers.struct.codes
-        a.code_bias = <int32_t *> centers.struct.code_bias
-        a.code_bounds = <float *> centers.struct.code_bounds
+        a.rows = <void *> c.rows
+        a.row_norms = <void *> c.row_norms
+        a.codes = <int32_t *> c.codes
+        a.code_bias = <int32_t *> c.code_bias
+        a.code_bounds = <float *> c.code_bounds
+        a.axis_panels = <void *> c.axis_panels
+        a.axis_norms = <void *> c.axis_norms
 
 
 cdef class BoundUpdateArgs(Args):
@@ -172,7 +190,8 @@ cdef class ReductionArgs(Args):
     cdef Reduction struct
     cdef RowArgs rows
 
-    def __init__(self, RowArgs rows, k, n_blocks, totals, *, sums=None, dirty=None, labels=None):
+    def __init__(self, RowArgs rows, k, n_blocks, totals, *, sums=None, dirty=None, labels=None,
+                 summed_labels=None):
         cdef Reduction *a = &self.struct
         cdef Py_ssize_t length = k * (rows.struct.d + 1)
         self.pointer = a
@@ -185,6 +204,8 @@ cdef class ReductionArgs(Args):
         a.dirty = <const uint8_t *> address(dirty, "u1", n_blocks * k, self.kept)
         a.all_clusters = True
         a.labels = <const int32_t *> address(labels, "i4", rows.struct.n, self.kept)
+        a.summed_labels = <const int32_t *> address(
+            summed_labels, "i4", rows.struct.n, self.kept)
         a.totals = <double *> address(totals, "f8", length, self.kept, True)
 
     @property

@@ -28,8 +28,8 @@ from shoal.kmeans.centers import (
     assign_labels,
     compute_distances,
     compute_inertia,
-    filter_pays,
 )
+from shoal.kmeans.filters import choose_filter
 from shoal.kmeans.seeding import MAX_ROWS_IN_FLOAT32, draw_seeds, probabilities
 
 
@@ -143,7 +143,7 @@ class BaseKMeans(
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
         centers = self.cluster_centers_
-        return rows, Centers(centers, rows, filtered=filter_pays(rows, len(centers)))
+        return rows, Centers(centers, rows, filter=choose_filter(rows, centers))
 
     def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
         labels, all_finite = assign_labels(rows, centers)

@@ -9,21 +9,10 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
-from shoal.kmeans.args import (
-    AssignmentArgs,
-    CenterArgs,
-    MeasureArgs,
-    PackingArgs,
-    QuantizationArgs,
-)
+from shoal.kmeans.args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
+from shoal.kmeans.filters import Filter, FilteredCenters
 
 MIN_CLUSTERS = 32  # from which on equal centers are looked for
-# From which clusters and products (clusters times features) on a pass by 8-bit products is
-# faster, for a few candidates a row, and features whose rounding it allows for.
-FILTER_FEATURES = range(32, 2**14 + 1)
-MIN_FILTER_CLUSTERS = {"f4": 100, "f8": 64}
-MIN_FILTER_PRODUCTS = {"f4": 20_000, "f8": 6_000}
-MIN_FILTER_ROWS = 1024  # below which 8-bit centers cost more than they save
 N_COUNTS = 5  # of a block: labels changed, rows examined, near-ties, norms not finite, unfiltered
 
 
@@ -38,9 +27,8 @@ class Centers:
         The rows that they will be compared with.
     group : ndarray of shape (k,), optional
         Group of each center, 0 to n_groups - 1; by default there is one.
-    filtered : bool, default=False
-        Also keep them in 8 bits, and in the rows' type, for the filter of kernels/filter.pyx.
-        That is for one group.
+    filter : Filter, optional
+        Also keep them in the form of a filter. That is for one group.
     hides_equal : bool, default=False
         Leave out centers that equal an earlier one, until `pack` is called again. None of them
         is the nearest of a row that has no label yet: the lowest index wins. But each ties with
@@ -52,11 +40,11 @@ class Centers:
         values: np.ndarray,
         like: Rows,
         group: np.ndarray | None = None,
-        filtered: bool = False,
+        filter: Filter | None = None,
         hides_equal: bool = False,
     ) -> None:
         self.k, d = values.shape
-        self.type = like.type
+        self.type, self._is_sparse = like.type, like.sparse
         self.values = np.array(values, dtype=np.float64, order="C")
         width = parallel.tile_size(like.type)[1]
         if group is None:
@@ -74,7 +62,6 @@ class Centers:
         if not like.sparse:
             panels = np.empty((len(panel_centers), d), like.dtype)
             panel_squared_norms = np.empty(len(panel_centers), like.dtype)
-        self.is_filtered = filtered
         self.args = CenterArgs(
             self.type,
             self.k,
@@ -92,8 +79,11 @@ class Centers:
             sizes,
             self.group,
         )
-        if filtered:
-            self._add_filter(like, len(panel_centers))
+        self.filtered = None
+        if filter is not None:
+            self.filtered = FilteredCenters(
+                filter, self.args, like, self.values, len(panel_centers)
+            )
         self._packing = PackingArgs(self.args, d)
         self._panel_centers = panel_centers
         self._n_panels = int(group_panels[-1])
@@ -102,37 +92,14 @@ class Centers:
         self._hidden = ()
         self.pack(hides_equal)
 
-    def _add_filter(self, like: Rows, n_positions: int) -> None:
-        """Make room for the filter's form of the centers."""
-        if not parallel.constant("has_filter", like.type):
-            raise ValueError("this instruction set has no 8-bit products")
-        d = self.values.shape[1]
-        shift = self._choose_filter_shift(like)
-        self.filter_arrays = {
-            "filter_origin": (like.origin + shift[:-1]).astype(like.dtype),
-            "filter_shift": shift,
-            "rows": np.empty((self.k, d), like.dtype),
-            "row_norms": np.empty(self.k, like.dtype),
-            "max_row_norm": np.empty(1),
-            "codes": np.empty(n_positions * -(-d // 4), np.int32),
-            "code_bias": np.empty(n_positions, np.int32),
-            "code_bounds": np.empty((5, n_positions), np.float32),
-            "has_vnni": bool(parallel.constant("filter_has_vnni", like.type)),
-        }
-        limit = max_candidates(self.k, d)
-        self.args.set_filter(d, n_positions, max_candidates=limit, **self.filter_arrays)
+    @property
+    def is_filtered(self) -> bool:
+        """Whether they are kept in the form of a filter."""
+        return self.filtered is not None
 
-    def _choose_filter_shift(self, like: Rows) -> np.ndarray:
-        """What the filter subtracts from centers, and its norm: their mean where the rows have
-        no origin, as in predictions."""
-        shift = np.zeros(self.values.shape[1] + 1)
-        if not like.origin.any():
-            with np.errstate(all="ignore"):
-                mean = self.values.mean(axis=0).astype(like.dtype)
-                if np.isfinite(mean).all():
-                    shift[:-1] = mean
-                    shift[-1] = 1.001 * np.linalg.norm(shift[:-1])
-        return shift
+    def drop_filter(self) -> None:
+        """Keep them in the form of a filter no longer."""
+        self.filtered = None
 
     def show_hidden(self) -> None:
         """Bring back centers that equal an earlier one: bounds are to hold for them too."""
@@ -150,12 +117,18 @@ class Centers:
         if hides_equal and self.k >= MIN_CLUSTERS and self.n_groups == 1:
             self._hidden = _find_equal(self.values, self._squared_norms[: self.k])
             self._panel_centers[self._hidden] = -1
+        if self._is_sparse:
+            self.transpose()
+            return
         panels, size = self._n_panels, self._panels_per_block
         parallel.run_kernel("pack_centers", self.type, self._packing, panels, size)
-        if self.is_filtered:
-            args = QuantizationArgs(self.args, self.values.shape[1])
-            parallel.run_kernel("quantize_centers", self.type, args, panels, max(1, size // 4))
-            self.filter_arrays["max_row_norm"][0] = self.filter_arrays["row_norms"].max()
+        if self.filtered is not None:
+            self.filtered.pack(panels, size)
+
+    def transpose(self) -> None:
+        """Bring the form that has the centers feature by feature up to date with `values`."""
+        size = parallel.cut_blocks(self.k, self.values.shape[1])[1]
+        parallel.run_kernel("transpose_centers", self.type, self._packing, self.k, size)
 
 
 def _find_equal(values: np.ndarray, squared_norms: np.ndarray) -> np.ndarray:
@@ -187,23 +160,6 @@ def _lay_out_panels(group: np.ndarray, n_groups: int, width: int) -> tuple[np.nd
 def _lay_out_one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
     """_lay_out_panels of k centers in one group; kept between calls, so only to be read."""
     return _lay_out_panels(np.zeros(k, np.int32), 1, width)
-
-
-def filter_pays(rows: Rows, k: int) -> bool:
-    """Whether 8-bit products find the nearest of k centers faster, if they leave few."""
-    return (
-        rows.n >= MIN_FILTER_ROWS
-        and k >= MIN_FILTER_CLUSTERS[rows.type]
-        and k * rows.d >= MIN_FILTER_PRODUCTS[rows.type]
-        and rows.d in FILTER_FEATURES
-        and not rows.sparse
-        and parallel.constant("has_filter", rows.type) > 0
-    )
-
-
-def max_candidates(k: int, d: int) -> int:
-    """Candidates whose products take as long as the tile takes beyond the filter."""
-    return max(2, k * d // (5 * d + 1200))
 
 
 def scratch_for(rows: Rows, filtered: bool = False) -> int:
@@ -260,6 +216,7 @@ def compute_distances(rows: Rows, centers: Centers, out: np.ndarray) -> bool:
 
     Only rows of a file are tested for that: others have been before.
     """
+    centers.transpose()
     writer = None if rows.sparse else open_writer(out)
     if writer is None and rows.in_memory:
         args = MeasureArgs(rows.args, centers.args, out=out)

@@ -20,15 +20,14 @@ from shoal.kmeans.centers import (
     assign_labels,
     compute_inertia,
     cut_rows,
-    filter_pays,
     scratch_for,
 )
+from shoal.kmeans.filters import choose_filter
 
 N_GROUPS = 2  # more of them cost as much as they save
 # Of an open row, in float32 products. True: its upper bound is tightened first.
 SEARCH_OVERHEAD = {True: 1600, False: 150}
 UPDATE_COST = 4  # of one operation of drift.pyx, in float32 products
-FILTERED_COST = {"f4": 0.45, "f8": 0.3}  # of a filtered pass, in one by the tile
 OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed in the one before, about
 
 
@@ -115,8 +114,10 @@ class Lloyd:
         self._old_centers = np.empty((k, d))
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
-        self._is_filtered = self.plan.kernel == "assign_bounded" and filter_pays(rows, k)
-        self._scratch_bytes = scratch_for(rows, self._is_filtered)
+        self._filter = None
+        if self.plan.kernel == "assign_bounded":
+            self._filter = choose_filter(rows, centers)
+        self._scratch_bytes = scratch_for(rows, self._filter is not None)
         self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
         self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
         self._sums = None
@@ -135,6 +136,10 @@ class Lloyd:
         self._is_grouped = self.plan.n_groups == 1  # whether centers are in n_groups groups
         self._changed_when_given_up = n + 1  # labels, when bounds were last given up
         self._has_relocated = False  # whether the last update relocated clusters
+        # Rows that moved between the sums of clusters since these were computed from all rows
+        self._n_changed, self._n_moved, self._summed_labels = 0, n, None
+        if self._sums is None and not rows.sparse and rows.sample_weight is None:
+            self._summed_labels = self.labels.copy()
         self._reduction = ReductionArgs(
             rows.args,
             k,
@@ -143,8 +148,9 @@ class Lloyd:
             sums=self._sums,
             dirty=self._dirty,
             labels=self.labels,
+            summed_labels=self._summed_labels,
         )
-        self._set_centers(Centers(centers, rows, filtered=self._is_filtered, hides_equal=True))
+        self._set_centers(Centers(centers, rows, filter=self._filter, hides_equal=True))
 
     def _set_centers(self, centers: Centers) -> None:
         """Use these centers, in their groups, with bounds reset."""
@@ -197,7 +203,7 @@ class Lloyd:
         if self._uses_bounds:
             self.centers.show_hidden()
         if kernel == "assign_bounded" and not self._uses_bounds:
-            kernel = "assign_filtered" if self._is_filtered else "assign"
+            kernel = "assign_filtered" if self.centers.is_filtered else "assign"
         elif not self._is_grouped:
             self._group_centers()
         parallel.run_kernel(
@@ -209,9 +215,10 @@ class Lloyd:
             self._scratch_bytes,
         )
         self._assignment.is_first_pass = False
-        changed = int(self._counts[:, 0].sum())
+        changed = self._n_changed = int(self._counts[:, 0].sum())
         if kernel == "assign_filtered" and 2 * self._counts[:, 4].sum() > self.rows.n:
-            self._is_filtered = self.centers.is_filtered = False  # it leaves too many rows
+            self._filter = None  # it leaves too many rows
+            self.centers.drop_filter()
         self._reduction.all_clusters |= not self._uses_bounds
         if self._bound_arrays is not None:
             self._choose_next_pass(changed)
@@ -233,7 +240,7 @@ class Lloyd:
         if self.plan.neighbors_only:
             update_cost = UPDATE_COST * k * self._update_operations / n
         overhead = SEARCH_OVERHEAD[self.plan.tightens]
-        pass_cost = search_cost * (FILTERED_COST[self.rows.type] if self._is_filtered else 1)
+        pass_cost = search_cost * (self._filter.pass_cost if self._filter else 1)
         break_even = n * (pass_cost - update_cost) / (search_cost + overhead)
         if not self._uses_bounds:
             few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)
@@ -253,18 +260,15 @@ class Lloyd:
         if self.centers.n_groups == 1:
             self._bound_arrays["bound_gap"][:] = 0  # so all rows are open when they are used again
         else:  # assign takes centers in one group
-            centers = Centers(self.centers.values, self.rows, filtered=self._is_filtered)
-            self._set_centers(centers)
+            self._set_centers(Centers(self.centers.values, self.rows, filter=self._filter))
             self._assignment.is_first_pass = self._is_grouped = False
 
     def update(self) -> float:
         """M-step; the sum of the squared shifts of the centers."""
         if self.plan.sums_by == "block":
             self._run_over_clusters("reduce_blocks", self._reduction)
-        elif self.rows.in_memory:
-            self._run_over_clusters("sum_clusters", self._reduction)
-        else:
-            self._sum_clusters_in_order()
+        elif not self._move_rows():
+            self._sum_clusters()
         self._has_relocated = self._reduction.all_clusters = self._relocate_empty_clusters()
         self._update_centers()
         return float(self.center_shift @ self.center_shift)
@@ -275,8 +279,14 @@ class Lloyd:
         Sums that rows were added to and subtracted from carry the rounding of each step;
         recomputed centers depend on the labels alone, not on the passes before.
         """
-        rows_moved = self._bound_arrays is not None and self.plan.sums_by == "block"
-        if rows_moved and not self._has_relocated:
+        if self._has_relocated:
+            pass  # the centers are not those of the labels
+        elif self.plan.sums_by == "cluster":
+            if self._summed_labels is not None and self._n_moved > 0:
+                self._reduction.all_clusters = True
+                self._sum_clusters()
+                self._update_centers()
+        elif self._bound_arrays is not None:
             parallel.run_kernel(
                 "sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.block_size
             )
@@ -317,17 +327,44 @@ class Lloyd:
         if self._uses_bounds:
             self._update_bounds()
 
-    def _sum_clusters_in_order(self) -> None:
-        """What sum_clusters does, for rows in a file, each read once."""
+    def _move_rows(self) -> bool:
+        """Bring the sums of clusters up to date where few labels changed; whether that was done.
+
+        As in kernels/sums.pxd, no more rows move than there are, until all are added up again.
+        """
+        if self._summed_labels is None or self._has_relocated:
+            return False
+        n = self.rows.n
+        if 3 * self._n_changed > n or self._n_moved + self._n_changed > n:
+            return False
+        if self.rows.in_memory:
+            self._run_over_clusters("move_rows", self._reduction)
+        else:
+            self._run_in_order("move_rows_in_order")
+        self._n_moved += self._n_changed
+        self._summed_labels[:] = self.labels
+        return bool(np.isfinite(self._totals).all())  # subtraction can't undo an overflow
+
+    def _sum_clusters(self) -> None:
+        """The sums of clusters from their rows."""
+        if self._summed_labels is not None:
+            self._reduction.all_clusters = True  # others may have been moved to
+            self._summed_labels[:], self._n_moved = self.labels, 0
+        if self.rows.in_memory:
+            self._run_over_clusters("sum_clusters", self._reduction)
+            return
         wanted = np.ones(len(self._totals), np.uint8)
         if not self._reduction.all_clusters:
             wanted = self._dirty.max(axis=0)
         self._totals[wanted.astype(bool)] = 0
-        args = self._reduction.in_order(wanted)
+        self._run_in_order("sum_clusters_in_order", wanted)
+
+    def _run_in_order(self, kernel: str, wanted: np.ndarray | None = None) -> None:
+        """Run over rows in a file, each read once, which add to the sums of all clusters."""
         parallel.run_kernel(
-            "sum_clusters_in_order",
+            kernel,
             self.rows.type,
-            args,
+            self._reduction.in_order(wanted),
             self.rows.n,
             self.plan.block_size,
             in_order=True,
@@ -335,6 +372,8 @@ class Lloyd:
 
     def _update_bounds(self) -> None:
         """Add the last shifts of the centers to the drift of the bounds."""
+        if self.plan.neighbors_only:
+            self.centers.transpose()
         k = len(self._old_centers)
         with np.errstate(over="ignore"):  # infinity leaves every row open
             rounded_up = self.center_shift * (1 + 1e-6)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
-from shoal.core.rows import Rows
+from shoal.core.rows import Rows, empty_aligned
 from shoal.space.args import PackedTilesArgs, TilePackingArgs
 
 # as in kernels/structs.pxd
@@ -21,14 +21,6 @@ def power_of_two_scale(X: np.ndarray) -> float:
         return 1.0
     max_exponent = 120 if X.dtype == np.float32 else 1000
     return math.ldexp(1.0, -min(max_exponent, max(-max_exponent, math.frexp(largest)[1])))
-
-
-def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array aligned to 64 bytes, so that no vector crosses a cache line."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class PackedTiles:

@@ -79,16 +79,18 @@ cdef inline void add_rows(const Rows *rows, Py_ssize_t start, Py_ssize_t stop,
                 add_row(rows, i, sums + labels[i] * (rows.d + 1))
 
 
+cdef inline void subtract_row(const Rows *rows, Py_ssize_t i, double *total) noexcept nogil:
+    """Subtract a dense row of unit weight from the sum of a cluster."""
+    add_values(<const real *> rows.x + i * rows.d, <const real *> rows.origin, rows.d, -1.0, total)
+    if total[rows.d] == 0:  # an empty cluster: only rounding errors are left
+        memset(total, 0, rows.d * sizeof(double))
+
+
 cdef inline void move_row(const Rows *rows, Py_ssize_t i, double *sums, Py_ssize_t old,
                           Py_ssize_t new) noexcept nogil:
     """Subtract a dense row of unit weight from sums[old] and add it to sums[new]."""
-    cdef Py_ssize_t d = rows.d
-    cdef const real *x = <const real *> rows.x + i * d
-    cdef const real *origin = <const real *> rows.origin
-    add_values(x, origin, d, -1.0, sums + old * (d + 1))
-    add_values(x, origin, d, 1.0, sums + new * (d + 1))
-    if sums[old * (d + 1) + d] == 0:  # an empty cluster: only rounding errors are left
-        memset(sums + old * (d + 1), 0, d * sizeof(double))
+    subtract_row(rows, i, sums + old * (rows.d + 1))
+    add_row(rows, i, sums + new * (rows.d + 1))
 
 
 cdef inline void squared_distance(const Rows *rows, Py_ssize_t i, const double *center,

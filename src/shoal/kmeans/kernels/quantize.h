@@ -1,4 +1,4 @@
-/* 8-bit products of a tile of rows and a panel of centers: see filter.pyx.
+/* 8-bit products of a tile of rows and a panel of centers: see codes.pxd.
  *
  * A tile holds Q_ROWS rows in groups of four features: one 32-bit lane has the codes of four
  * features of a row, plus an offset that makes them unsigned. A panel holds TILE_CENTERS
@@ -48,6 +48,7 @@ typedef __m256 q_float;
 enum {
     Q_VECTORS = 2,
     Q_ROWS = Q_VECTORS * Q_LANES,
+    FILTER_ROWS = (int)Q_ROWS > (int)TILE_ROWS ? (int)Q_ROWS : (int)TILE_ROWS,
     MAX_CODE = 127 /* of a center */
 };
 

@@ -6,6 +6,7 @@ cdef extern from "quantize.h" nogil:
     enum:
         Q_AVAILABLE
         Q_ROWS
+        FILTER_ROWS
         MAX_CODE
     int q_has_vnni()
     int q_offset(int vnni)

@@ -26,17 +26,23 @@ ctypedef struct Centers:
     const int32_t *group_panels       # [n_groups + 1]: first panel of each group
     const int32_t *group_sizes        # [n_groups]
     const int32_t *center_group       # [k]
-    # for the filter of filter.pyx, less an origin of its own; NULL: there is none
+    # for a filter (filter.pxd), less an origin of its own; NULL: there is none
     const void *filter_origin  # real[d]: what is subtracted from rows
     const double *filter_shift        # [d]: what is subtracted from centers, and their norm, [d]
     const void *rows           # real[k, d]
     const void *row_norms      # real[k]: |c|² of these
     const double *max_row_norm        # one value: the largest of them
+    int max_candidates         # of a row, beyond which it is left to the tile
+    # codes.pxd
     const int32_t *codes       # [n_panels, groups, TILE_CENTERS]: four features of a center each
     const int32_t *code_bias   # [n_panels, TILE_CENTERS]: the offset of rows' codes, times Σ codes
-    const float *code_bounds   # [5, n_panels · TILE_CENTERS]: see filter.pyx
+    const float *code_bounds   # [5, n_panels · TILE_CENTERS]
     bint has_vnni              # codes of rows have 8 bits, else 7
-    int max_candidates         # of a row, beyond which it is left to the tile
+    # axes.pxd
+    Py_ssize_t n_axes          # a multiple of TILE_CENTERS
+    const void *axes           # real[n_axes / TILE_CENTERS, d, TILE_CENTERS]; NULL: codes are used
+    const void *axis_panels    # real[n_panels, n_axes + 1, TILE_CENTERS]: -2 (z, ρ)
+    const void *axis_norms     # real[n_panels, TILE_CENTERS]: at most |c|²
     decide_near_ties_t decide_near_ties    # candidates.pyx, for the type and instruction set
 
 
@@ -92,6 +98,7 @@ ctypedef struct Reduction:
     bint all_clusters          # recompute every cluster, dirty or not
     const uint8_t *wanted      # [k]: clusters to sum; of sum_clusters_in_order only
     const int32_t *labels      # [n]
+    const int32_t *summed_labels      # [n]: those that `totals` are of; NULL: not wanted
     double *totals             # [k, d + 1]
 
 
@@ -118,7 +125,7 @@ ctypedef struct Packing:
     const int32_t *panel_centers
 
 
-ctypedef struct Quantization:
+ctypedef struct FilterPacking:
     # The writable side of a filter's centers.
     Centers centers
     Py_ssize_t d
@@ -128,6 +135,8 @@ ctypedef struct Quantization:
     int32_t *codes
     int32_t *code_bias
     float *code_bounds
+    void *axis_panels
+    void *axis_norms
 
 
 ctypedef struct Measure:

@@ -10,7 +10,7 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from shoal.core.kernels.row cimport add_row, add_rows
+from shoal.core.kernels.row cimport add_row, add_rows, move_row, subtract_row
 from shoal.core.kernels.vec cimport TILE_CENTERS, real
 from shoal.kmeans.kernels.structs cimport CenterUpdate, Packing, Reduction
 
@@ -64,6 +64,32 @@ cdef void sum_clusters_in_order(void *args, Py_ssize_t block, Py_ssize_t start, 
     add_rows(&a.rows, start, stop, a.labels, a.wanted, a.totals)
 
 
+cdef void move_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                    void *scratch) noexcept nogil:
+    """Bring totals[j] up to date for clusters start .. stop - 1: of unweighted rows whose label is
+    not `summed_labels`. 2·d operations each; reads all labels."""
+    cdef Reduction *a = <Reduction *> args
+    cdef Py_ssize_t i, old, new
+    for i in range(a.rows.n):
+        old = a.summed_labels[i]
+        new = a.labels[i]
+        if old != new:
+            if start <= old < stop:
+                subtract_row(&a.rows, i, a.totals + old * (a.rows.d + 1))
+            if start <= new < stop:
+                add_row(&a.rows, i, a.totals + new * (a.rows.d + 1))
+
+
+cdef void move_rows_in_order(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                             void *scratch) noexcept nogil:
+    """What move_rows does, for rows that are read once: blocks must come in order."""
+    cdef Reduction *a = <Reduction *> args
+    cdef Py_ssize_t i
+    for i in range(start, stop):
+        if a.summed_labels[i] != a.labels[i]:
+            move_row(&a.rows, i, a.totals, a.summed_labels[i], a.labels[i])
+
+
 cdef Py_ssize_t find_heaviest_cluster(const CenterUpdate *a) noexcept nogil:
     """The cluster with the largest weight, as numpy.argmax finds it: a NaN comes first."""
     cdef Py_ssize_t d = a.d, best = 0, j
@@ -100,32 +126,32 @@ cdef void average_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
 
 cdef void pack_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                        void *scratch) noexcept nogil:
-    """Panels start .. stop - 1 (see tile.pxd), and the transposed form of their centers.
-
-    For sparse rows there are no panels.
-    """
+    """Panels start .. stop - 1: see tile.pxd."""
     cdef Packing *a = <Packing *> args
     cdef real *panel
     cdef real *panel_norms = <real *> a.panel_squared_norms
-    cdef Py_ssize_t p, t, l, j
-    cdef double c
-    for p in range(start, stop):
-        panel = <real *> a.panels + p * a.d * TILE_CENTERS
-        for t in range(TILE_CENTERS):
-            j = a.panel_centers[p * TILE_CENTERS + t]
-            if j < 0:
-                if a.panels != NULL:
-                    panel_norms[p * TILE_CENTERS + t] = <real> INFINITY
-                    for l in range(a.d):
-                        panel[l * TILE_CENTERS + t] = 0
-                continue
+    cdef Py_ssize_t at, l, j
+    for at in range(start * TILE_CENTERS, stop * TILE_CENTERS):
+        panel = <real *> a.panels + at // TILE_CENTERS * TILE_CENTERS * a.d + at % TILE_CENTERS
+        j = a.panel_centers[at]
+        if j < 0:
+            panel_norms[at] = <real> INFINITY
             for l in range(a.d):
-                c = a.values[j * a.d + l]
-                a.transposed[l * a.padded_k + j] = c
-                if a.panels != NULL:
-                    panel[l * TILE_CENTERS + t] = <real> (-2 * c)
-            if a.panels != NULL:
-                panel_norms[p * TILE_CENTERS + t] = <real> a.squared_norms[j]
+                panel[l * TILE_CENTERS] = 0
+            continue
+        panel_norms[at] = <real> a.squared_norms[j]
+        for l in range(a.d):
+            panel[l * TILE_CENTERS] = <real> (-2 * a.values[j * a.d + l])
+
+
+cdef void transpose_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                            void *scratch) noexcept nogil:
+    """Centers start .. stop - 1 feature by feature."""
+    cdef Packing *a = <Packing *> args
+    cdef Py_ssize_t l, j
+    for l in range(a.d):
+        for j in range(start, stop):
+            a.transposed[l * a.padded_k + j] = a.values[j * a.d + l]
 
 
 # What core/parallel.pyx hands to threads: name -> address.
@@ -134,5 +160,8 @@ kernels = {
     "sum_clusters": PyCapsule_New(<void *> sum_clusters, "shoal.kernel", NULL),
     "sum_clusters_in_order": PyCapsule_New(<void *> sum_clusters_in_order, "shoal.kernel", NULL),
     "average_centers": PyCapsule_New(<void *> average_centers, "shoal.kernel", NULL),
+    "move_rows": PyCapsule_New(<void *> move_rows, "shoal.kernel", NULL),
+    "move_rows_in_order": PyCapsule_New(<void *> move_rows_in_order, "shoal.kernel", NULL),
     "pack_centers": PyCapsule_New(<void *> pack_centers, "shoal.kernel", NULL),
+    "transpose_centers": PyCapsule_New(<void *> transpose_centers, "shoal.kernel", NULL),
 }
