@@ -18,8 +18,9 @@ from shoal.kmeans.filters import CODES, Filter
 
 LEVELS = cpu.levels()
 CODE_LEVELS = [name for name in LEVELS if name != "baseline"]  # which has no such products
-# 8-bit rows where the processor multiplies fours, else 7-bit ones; or some axes
-KINDS_OF_FILTER = ["vnni", "codes", "principal axes", "one axis", "any axes"]
+# Codes by each kind of products, where the processor has it, else by the next best; or some axes
+PRODUCTS = {"amx": filters.AMX, "vnni": filters.VNNI, "maddubs": filters.MADDUBS}
+KINDS_OF_FILTER = [*PRODUCTS, "principal axes", "one axis", "any axes"]
 LIMITS = [2, 300]  # of candidates: most rows are left to the tile, or none
 
 
@@ -35,28 +36,28 @@ def axes_of(kind, problem):
 
 
 @contextmanager
-def settings_of(name, kind="vnni", limit=300):
+def settings_of(name, kind="amx", limit=300):
     """An instruction set, its products, and how many candidates a row may have."""
-    constant = parallel.constant
+    best = filters.code_products
 
-    def forced(key, type):
-        return constant(key, type) if kind == "vnni" or key != "codes_have_vnni" else 0
+    def forced(type):
+        return min(best(type), PRODUCTS.get(kind, filters.AMX))
 
     with level(name), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "constant", forced)
+        patch.setattr(filters, "code_products", forced)
         patch.setattr(filters, "max_candidates", lambda k, d: limit)
         yield
 
 
 def run(problem, kind, **arguments):
-    filter = CODES if kind in ("vnni", "codes") else Filter(axes_of(kind, problem))
+    filter = CODES if kind in PRODUCTS else Filter(axes_of(kind, problem))
     return run_assign("assign_filtered", problem, filter=filter, **arguments)
 
 
 WAYS = [
     (name, kind, limit)
     for kind in KINDS_OF_FILTER
-    for name in (CODE_LEVELS if kind in ("vnni", "codes") else LEVELS)
+    for name in (CODE_LEVELS if kind in PRODUCTS else LEVELS)
     for limit in LIMITS
 ]
 every_way = pytest.mark.parametrize("way", WAYS)
@@ -146,7 +147,7 @@ needs_codes = pytest.mark.skipif(not CODE_LEVELS, reason="this processor has no 
 
 @needs_codes
 @settings(max_examples=60)
-@given(problems(), st.sampled_from(CODE_LEVELS or LEVELS), st.sampled_from(["vnni", "codes"]))
+@given(problems(), st.sampled_from(CODE_LEVELS or LEVELS), st.sampled_from(list(PRODUCTS)))
 def test_quantize_centers(problem, name, kind):
     """Codes and bounds hold what is promised of them, to the last digit."""
     with settings_of(name, kind):
@@ -154,11 +155,15 @@ def test_quantize_centers(problem, name, kind):
         centers = Centers(problem.centers, rows, filter=CODES)
         kept = centers.filtered.arrays
         width = parallel.tile_size(rows.type)[1]
-        offset = 128 if kept["has_vnni"] else 64
     k, d = problem.centers.shape
-    groups = -(-d // 4)
-    panels = kept["codes"].view(np.int8).reshape(-1, groups, width, 4)
-    codes = panels.transpose(0, 2, 1, 3).reshape(-1, 4 * groups)
+    offset = {filters.AMX: 0, filters.VNNI: 128, filters.MADDUBS: 64}[kept["products"]]
+    codes = kept["codes"].view(np.int8)
+    if kept["products"] == filters.AMX:
+        codes = codes.reshape(-1, -(-d // 64) * 64)
+    else:
+        groups = -(-d // 4)
+        panels = codes.reshape(-1, groups, width, 4)
+        codes = panels.transpose(0, 2, 1, 3).reshape(-1, 4 * groups)
     assert not codes[:, d:].any() and not codes[k:].any()
     codes = codes[:k, :d]
     np.testing.assert_array_equal(kept["code_bias"][:k], offset * codes.sum(axis=1, dtype=int))
@@ -176,7 +181,7 @@ def test_quantize_centers(problem, name, kind):
 
 @settings(max_examples=100)
 @given(
-    problems(scales=(1.0, 1e-6, 1e6, 1e-18, 1e-22)), levels, st.sampled_from(KINDS_OF_FILTER[2:])
+    problems(scales=(1.0, 1e-6, 1e6, 1e-18, 1e-22)), levels, st.sampled_from(KINDS_OF_FILTER[3:])
 )
 def test_project_centers(problem, name, kind):
     """No bound is above v: for the centers against each other, in long double."""
@@ -266,6 +271,7 @@ def test_fits_are_the_same(kind, algorithm, dtype, monkeypatch):
 def test_probe_chooses_by_the_spectrum(dtype, monkeypatch):
     """Axes for rows near a plane, codes for noise, neither where there are too few products."""
     monkeypatch.setattr(filters, "MIN_PROBED_WORK", 0)
+    monkeypatch.setattr(filters, "CODE_COST", dict.fromkeys(range(3), 0.65))  # on any processor
     rng = np.random.default_rng(2)
     skewed = Rows(skewed_rows(rng, dtype, 256))
     noise = Rows(rng.standard_normal((4000, 256)).astype(dtype))

@@ -13,9 +13,9 @@ from shoal.core.files import File
 parallel.load_kernels("shoal.core.kernels", "moments")
 
 
-def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def empty_aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An empty array aligned to 64 bytes, so that no vector crosses a cache line."""
-    size = math.prod(shape) * dtype.itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(dtype).reshape(shape)

@@ -1,7 +1,7 @@
 """The arguments of the kernels of k-means: see core/args.pyx."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.kmeans.kernels.structs cimport N_COUNTS, decide_near_ties_t
@@ -57,14 +57,14 @@ cdef class CenterArgs:
         c.max_row_norm = <const double *> address(max_row_norm, "f8", 1, self.kept)
         c.max_candidates = max_candidates
 
-    def set_codes(self, Py_ssize_t d, Py_ssize_t n_positions, *, codes, code_bias, code_bounds,
-                  bint has_vnni):
+    def set_codes(self, Py_ssize_t n_positions, Py_ssize_t n_codes, *, codes, code_bias,
+                  code_bounds, int products):
         """Where the centers' codes lie."""
         cdef Centers *c = &self.struct
-        c.codes = <const int32_t *> address(codes, "i4", n_positions * ((d + 3) // 4), self.kept)
+        c.codes = <const int8_t *> address(codes, "u1", n_codes, self.kept)
         c.code_bias = <const int32_t *> address(code_bias, "i4", n_positions, self.kept)
         c.code_bounds = <const float *> address(code_bounds, "f4", 5 * n_positions, self.kept)
-        c.has_vnni = has_vnni
+        c.products = products
         c.axes = NULL
 
     def set_axes(self, Py_ssize_t d, Py_ssize_t n_positions, Py_ssize_t n_axes, *, axes,
@@ -109,11 +109,6 @@ cdef class AssignmentArgs(Args):
         a.n_moved = <int64_t *> address(n_moved, "i8", n_blocks, self.kept, True)
 
     @property
-    def has_filter(self):
-        """Whether the centers have codes."""
-        return self.struct.centers.codes != NULL
-
-    @property
     def is_first_pass(self):
         """Whether there are no labels yet."""
         return self.struct.is_first_pass
@@ -139,10 +134,9 @@ cdef class FilterPackingArgs(Args):
         self.kept.append(centers)
         a.centers = c[0]
         a.d = d
-        a.groups = (d + 3) // 4
         a.rows = <void *> c.rows
         a.row_norms = <void *> c.row_norms
-        a.codes = <int32_t *> c.codes
+        a.codes = <int8_t *> c.codes
         a.code_bias = <int32_t *> c.code_bias
         a.code_bounds = <float *> c.code_bounds
         a.axis_panels = <void *> c.axis_panels

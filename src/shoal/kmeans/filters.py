@@ -11,16 +11,17 @@ from shoal.kmeans.args import CenterArgs, FilterPackingArgs
 # From which clusters and products (clusters times features) on a pass by 8-bit products is
 # faster, for a few candidates a row, and features whose rounding filters allow for.
 FEATURES = range(32, 2**14 + 1)
-MIN_CLUSTERS = {"f4": 100, "f8": 64}
-MIN_PRODUCTS = {"f4": 20_000, "f8": 6_000}
+MIN_CLUSTERS = 64
+MIN_PRODUCTS = {"f4": 14_000, "f8": 5_000}
 MIN_ROWS = 1024  # below which centers in another form cost more than they save
 MIN_PROBED_WORK = 2**30  # products of a pass, from which on some rows are tried before it
 PROBED_PAIRS = 2**18  # of rows and centers
 NUMBERS_OF_AXES = (12, 24, 48)
 # Costs in float32 products of the tile.
-CODE_COST = {True: 0.3, False: 0.65}  # of a product of codes, with VNNI and without
+MADDUBS, VNNI, AMX = range(3)  # products of codes: kernels/quantize.h
+CODE_COST = {MADDUBS: 0.65, VNNI: 0.3, AMX: 0.1}  # of one of them
 PRODUCT_COST = {"f4": 1, "f8": 2}
-CODED_PASS_COST = {"f4": 0.45, "f8": 0.3}  # of a pass by codes, in one by the tile
+ROW_COST = 0.1  # of reading rows and of all that does not depend on the filter, in the tile's
 
 
 class Filter(NamedTuple):
@@ -44,11 +45,14 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
     """
     k, d = values.shape
     type = rows.type
-    if rows.sparse or rows.n < MIN_ROWS or d not in FEATURES or k < MIN_CLUSTERS[type]:
+    if rows.sparse or rows.n < MIN_ROWS or d not in FEATURES or k < MIN_CLUSTERS:
         return None
     if k * d < MIN_PRODUCTS[type]:
         return None
-    codes = CODES._replace(pass_cost=CODED_PASS_COST[type]) if has_codes(type) else None
+    codes = None
+    if has_codes(type):
+        cost = CODE_COST[code_products(type)] / PRODUCT_COST[type]
+        codes = CODES._replace(pass_cost=ROW_COST + cost)
     if rows.n * k * d < MIN_PROBED_WORK:
         return codes
     with np.errstate(all="ignore"):
@@ -58,6 +62,11 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
 def has_codes(type: str) -> bool:
     """Whether the instruction set in use has 8-bit products."""
     return bool(parallel.constant("has_codes", type))
+
+
+def code_products(type: str) -> int:
+    """How codes are multiplied by the processor, the system and the instruction set in use."""
+    return int(parallel.constant("code_products", type))
 
 
 def max_candidates(k: int, d: int) -> int:
@@ -99,8 +108,9 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     by_tile = product * k * d
     best, least = None, by_tile
     if codes is not None:
-        has_vnni = bool(parallel.constant("codes_have_vnni", rows.type))
-        cost = k * d * CODE_COST[has_vnni] + candidate * (_count_by_codes(x, c, v) - 1)
+        cost = k * d * CODE_COST[code_products(rows.type)] + candidate * (
+            _count_by_codes(x, c, v) - 1
+        )
         if cost < least:
             best, least = codes, cost
     width = parallel.tile_size(rows.type)[1]
@@ -112,7 +122,7 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     for m in numbers:
         cost = product * m * (k + d) + candidate * _count_by_axes(x, c, v, axes[:, :m])
         if cost < least:
-            best, least = Filter(axes[:, :m], 0.1 + 0.9 * cost / by_tile), cost
+            best, least = Filter(axes[:, :m], ROW_COST + cost / by_tile), cost
     return best
 
 
@@ -214,14 +224,16 @@ class FilteredCenters:
             if not has_codes(like.type):
                 raise ValueError("this instruction set has no 8-bit products")
             self._kernel, self._scratch = "quantize_centers", 8 * d
+            products = code_products(like.type)
             codes = {
-                "codes": np.empty(n_positions * -(-d // 4), np.int32),
+                "codes": empty_aligned((_count_codes(n_positions, d, like.type),), np.uint8),
                 "code_bias": np.empty(n_positions, np.int32),
                 "code_bounds": np.empty((5, n_positions), np.float32),
-                "has_vnni": bool(parallel.constant("codes_have_vnni", like.type)),
+                "products": products,
             }
+            codes["codes"][:] = 0
             self.arrays |= codes
-            args.set_codes(d, n_positions, **codes)
+            args.set_codes(n_positions, codes["codes"].size, **codes)
         else:
             self._kernel = "project_centers"
             feature, axis = (
@@ -245,6 +257,12 @@ class FilteredCenters:
         size = max(1, panels_per_block // 4)
         parallel.run_kernel(self._kernel, self._type, self._packing, n_panels, size, self._scratch)
         self._max_row_norm[0] = self.arrays["row_norms"].max()
+
+
+def _count_codes(n_positions: int, d: int, type: str) -> int:
+    """Bytes of the codes of centers."""
+    features = 64 if code_products(type) == AMX else 4
+    return n_positions * -(-d // features) * features
 
 
 def _round_axes(axes: np.ndarray, like: Rows) -> np.ndarray:

@@ -27,7 +27,7 @@ from shoal.kmeans.filters import choose_filter
 N_GROUPS = 2  # more of them cost as much as they save
 # Of an open row, in float32 products. True: its upper bound is tightened first.
 SEARCH_OVERHEAD = {True: 1600, False: 150}
-UPDATE_COST = 4  # of one operation of drift.pyx, in float32 products
+UPDATE_COST = 6  # of one operation of drift.pyx, in float32 products
 OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed in the one before, about
 
 

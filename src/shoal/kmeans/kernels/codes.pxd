@@ -28,11 +28,13 @@ between centers, as in data of which a few directions hold nearly all (axes.pxd)
 from libc.math cimport INFINITY
 from libc.stdint cimport uint32_t
 
-from shoal.core.kernels.vec cimport TILE_CENTERS, lowest_bit, real
+from shoal.core.kernels.vec cimport TILE_CENTERS, lowest_bit, real, v_prefetch
 from shoal.kmeans.kernels.filter cimport (
     BUFFERED_PANELS, FilterTile, add_candidate, begin_rows, canonical_slack,
 )
-from shoal.kmeans.kernels.quantize cimport Q_ROWS, bound_panels, quantize_row, rows_not_above
+from shoal.kmeans.kernels.quantize cimport (
+    Q_ROWS, bound_panels, q_panel_size, quantize_row, rows_not_above,
+)
 from shoal.kmeans.kernels.structs cimport Assignment, Centers
 
 
@@ -59,7 +61,12 @@ cdef inline void code_rows(FilterTile *f, CodedRows *rows, const Assignment *a, 
         x = <const real *> a.rows.x + (first + r) * d
         for l in range(d):
             f.values[l] = <float> (x[l] - origin[l])
-        rows.scales[r] = quantize_row(f.values, d, a.centers.has_vnni, f.codes, r, &rows.norms[r],
+        if first + Q_ROWS + r < a.rows.n:
+            l = 0
+            while l < d:  # a row of the next tile
+                v_prefetch(x + Q_ROWS * d + l)
+                l += 64 // sizeof(real)
+        rows.scales[r] = quantize_row(f.values, d, a.centers.products, f.codes, r, &rows.norms[r],
                                       &rows.residuals[r])
         f.norms[r] = rows.norms[r]
         f.slack[r] = <real> canonical_slack(a, f.norms[r])
@@ -85,7 +92,7 @@ cdef inline void find_by_codes(FilterTile *f, const Assignment *a, Py_ssize_t fi
                                Py_ssize_t count) noexcept nogil:
     """Candidates of rows first .. first + count - 1, at most Q_ROWS, among all centers."""
     cdef const Centers *c = &a.centers
-    cdef Py_ssize_t groups = (a.rows.d + 3) // 4, p = 0, n_panels = c.group_panels[1], some
+    cdef Py_ssize_t d = a.rows.d, p = 0, n_panels = c.group_panels[1], some
     cdef uint32_t valid = 0xFFFFFFFFu if count >= 32 else (1u << count) - 1
     cdef CodedRows rows
     cdef int r
@@ -93,10 +100,10 @@ cdef inline void find_by_codes(FilterTile *f, const Assignment *a, Py_ssize_t fi
     code_rows(f, &rows, a, first, count)
     while p < n_panels:
         some = min(<Py_ssize_t> BUFFERED_PANELS, n_panels - p)
-        bound_panels(f.codes, c.codes + p * groups * TILE_CENTERS, some, groups,
+        bound_panels(f.codes, c.codes + p * q_panel_size(d, c.products), some, d,
                      c.code_bias + p * TILE_CENTERS, c.code_bounds + p * TILE_CENTERS,
                      n_panels * TILE_CENTERS, rows.scales, rows.norms, rows.residuals, rows.least,
-                     f.lower, c.has_vnni)
+                     f.lower, c.products)
         for r in range(Q_ROWS):
             f.thresholds[r] = rows.thresholds[r] = rows.least[r] + rows.slack[r]
         collect_candidates(f, &rows, p * TILE_CENTERS, some * TILE_CENTERS, valid)

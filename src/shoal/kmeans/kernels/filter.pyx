@@ -20,7 +20,7 @@ from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.filter cimport (
     BUFFERED_PANELS, MAX_CANDIDATES, FilterTile, begin_rows, decide_row, place_tile,
 )
-from shoal.kmeans.kernels.quantize cimport FILTER_ROWS, Q_AVAILABLE, Q_ROWS, q_has_vnni
+from shoal.kmeans.kernels.quantize cimport FILTER_ROWS, Q_AVAILABLE, Q_ROWS, q_best_products
 from shoal.kmeans.kernels.structs cimport Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_pass, rows_of_chunk, update_chunk
 from shoal.kmeans.kernels.tile cimport find_nearest
@@ -118,7 +118,7 @@ kernels = {
 }
 constants = {
     "has_codes": Q_AVAILABLE,
-    "codes_have_vnni": q_has_vnni(),
+    "code_products": q_best_products(),
     "stretch": STRETCH,
     "filter_fixed_bytes": (4 * Q_ROWS * BUFFERED_PANELS * TILE_CENTERS + 4096
                            + FILTER_ROWS * MAX_CANDIDATES * (4 + sizeof(real))),

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from shoal.core.kernels.vec cimport REAL_MIN, TILE_CENTERS, TILE_ROWS, real
 from shoal.kmeans.kernels.axes cimport project_tile
 from shoal.kmeans.kernels.decide cimport tie_margin
-from shoal.kmeans.kernels.quantize cimport MAX_CODE, q_offset
+from shoal.kmeans.kernels.quantize cimport MAX_CODE, q_code_place, q_offset, q_panel_size
 from shoal.kmeans.kernels.structs cimport FilterPacking
 
 
@@ -36,13 +36,10 @@ cdef void quantize_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
     cdef double *shifted = <double *> scratch
     cdef int8_t *codes
     cdef double largest, scale, rest, size, norm, error, e, value
-    cdef int code, total
+    cdef int code, total, products = a.centers.products
     for at in range(start * TILE_CENTERS, stop * TILE_CENTERS):
         j = a.centers.panel_centers[at]
-        codes = <int8_t *> (a.codes + at // TILE_CENTERS * a.groups * TILE_CENTERS
-                            + at % TILE_CENTERS)
-        for l in range(a.groups):
-            memset(codes + 4 * TILE_CENTERS * l, 0, 4)
+        codes = a.codes + at // TILE_CENTERS * q_panel_size(d, products)
         a.code_bias[at] = 0
         a.code_bounds[at] = a.code_bounds[n + at] = INFINITY
         a.code_bounds[2 * n + at] = a.code_bounds[3 * n + at] = a.code_bounds[4 * n + at] = 0
@@ -65,12 +62,12 @@ cdef void quantize_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
                 e = value / scale
                 code = <int> (e + (-0.5 if e < 0 else 0.5))
                 code = max(-MAX_CODE, min(MAX_CODE, code))
-            codes[4 * TILE_CENTERS * (l // 4) + l % 4] = <int8_t> code
+            codes[q_code_place(d, products, at % TILE_CENTERS, l)] = <int8_t> code
             total += code
             rest += (value - scale * code) * (value - scale * code)
             size += scale * code * scale * code
         error = 2.0**-20 * norm + 1e-35
-        a.code_bias[at] = q_offset(a.centers.has_vnni) * total
+        a.code_bias[at] = q_offset(products) * total
         a.code_bounds[at] = <float> (norm - error)
         a.code_bounds[n + at] = <float> (norm + error)
         a.code_bounds[2 * n + at] = <float> (2 * scale)

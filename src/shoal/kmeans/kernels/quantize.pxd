@@ -1,6 +1,6 @@
 """The names of quantize.h."""
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, uint32_t
 
 cdef extern from "quantize.h" nogil:
     enum:
@@ -8,12 +8,17 @@ cdef extern from "quantize.h" nogil:
         Q_ROWS
         FILTER_ROWS
         MAX_CODE
-    int q_has_vnni()
-    int q_offset(int vnni)
-    float quantize_row(float *x, Py_ssize_t d, int vnni, int32_t *tile, int r, float *norm,
+        Q_MADDUBS
+        Q_VNNI
+        Q_AMX
+    int q_best_products()
+    int q_offset(int products)
+    Py_ssize_t q_code_place(Py_ssize_t d, int products, int j, Py_ssize_t l)
+    Py_ssize_t q_panel_size(Py_ssize_t d, int products)
+    float quantize_row(float *x, Py_ssize_t d, int products, int32_t *tile, int r, float *norm,
                        float *residual)
-    void bound_panels(const int32_t *tile, const int32_t *panels, Py_ssize_t n_panels,
-                      Py_ssize_t groups, const int32_t *bias, const float *bounds,
-                      Py_ssize_t n_centers, const float *scales, const float *norms,
-                      const float *residuals, float *least, float *lower, int vnni)
+    void bound_panels(const int32_t *tile, const int8_t *panels, Py_ssize_t n_panels, Py_ssize_t d,
+                      const int32_t *bias, const float *bounds, Py_ssize_t n_centers,
+                      const float *scales, const float *norms, const float *residuals,
+                      float *least, float *lower, int products)
     uint32_t rows_not_above(const float *lower, const float *thresholds)

@@ -1,6 +1,6 @@
 """The arguments of the kernels of k-means: see structs.pxd."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from shoal.core.kernels.structs cimport Rows
 
@@ -34,10 +34,10 @@ ctypedef struct Centers:
     const double *max_row_norm        # one value: the largest of them
     int max_candidates         # of a row, beyond which it is left to the tile
     # codes.pxd
-    const int32_t *codes       # [n_panels, groups, TILE_CENTERS]: four features of a center each
+    const int8_t *codes        # [n_panels, q_panel_size]: see quantize.h
     const int32_t *code_bias   # [n_panels, TILE_CENTERS]: the offset of rows' codes, times Σ codes
     const float *code_bounds   # [5, n_panels · TILE_CENTERS]
-    bint has_vnni              # codes of rows have 8 bits, else 7
+    int products               # how codes are multiplied: see quantize.h
     # axes.pxd
     Py_ssize_t n_axes          # a multiple of TILE_CENTERS
     const void *axes           # real[n_axes / TILE_CENTERS, d, TILE_CENTERS]; NULL: codes are used
@@ -129,10 +129,9 @@ ctypedef struct FilterPacking:
     # The writable side of a filter's centers.
     Centers centers
     Py_ssize_t d
-    Py_ssize_t groups          # of four features
     void *rows
     void *row_norms
-    int32_t *codes
+    int8_t *codes
     int32_t *code_bias
     float *code_bounds
     void *axis_panels
