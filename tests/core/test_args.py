@@ -129,13 +129,18 @@ MAKERS = {
     ),
     "reduction": (
         lambda **a: ReductionArgs(ROWS.args, K, BLOCKS, **a),
-        {"sums": f8(BLOCKS, K, D + 1), "dirty": u1(BLOCKS, K), "labels": i4(N)},
+        {
+            "sums": f8(BLOCKS, K, D + 1),
+            "dirty": u1(BLOCKS, K),
+            "labels": i4(N),
+            "summed_labels": i4(N),
+        },
         {"totals": f8(K, D + 1)},
     ),
     "center update": (
         lambda **a: CenterUpdateArgs(K, D, **a),
-        {"totals": f8(K, D + 1), "old_centers": f8(K, D)},
-        {"new_centers": f8(K, D), "center_shift": f8(K)},
+        {"totals": f8(K, D + 1)},
+        {"centers": f8(K, D), "center_shift": f8(K)},
     ),
     "measure": (
         lambda **a: MeasureArgs(ROWS.args, CENTERS.args, n_blocks=BLOCKS, **a),

@@ -275,16 +275,14 @@ class Pass:
         return self.changed
 
     def update(self):
+        self.old_centers = self.centers.copy()
         return self.lloyd.update()
 
     def move(self, centers):
         """Set the centers, as an update would."""
         lloyd = self.lloyd
-        lloyd._old_centers[:] = lloyd.centers.values
-        lloyd.centers.values[:] = centers
-        lloyd.center_shift[:] = np.sqrt(
-            ((lloyd.centers.values - lloyd._old_centers) ** 2).sum(axis=1)
-        )
+        lloyd.center_shift[:] = np.sqrt(((centers - self.centers) ** 2).sum(axis=1))
+        self.centers[:] = centers
         lloyd.centers.pack()
         if lloyd.plan.kernel == "assign_bounded":
             lloyd._update_bounds()

@@ -101,7 +101,7 @@ def assert_bounds_hold(one, problem):
 
 def move_all(passes, make, problem):
     """Move the centers of all passes alike, from where they were before the update."""
-    old = passes[0].lloyd._old_centers.copy()
+    old = passes[0].old_centers
     new = make(problem.rng, old.copy(), problem.x, np.abs(old).max())
     for one in passes:
         one.centers[:] = old

@@ -168,8 +168,8 @@ def test_average_centers(problem, clusters, empty, name):
     k, d = old.shape
     totals = np.hstack([old + rng.standard_normal(old.shape), 10 * rng.random((k, 1))])
     totals[rng.random(k) < empty] = 0
-    rows, shifts = np.full((k, d), np.nan), np.full(k, np.nan)
-    args = CenterUpdateArgs(k, d, totals, old, rows, shifts)
+    rows, shifts = old.copy(), np.full(k, np.nan)
+    args = CenterUpdateArgs(k, d, totals, rows, shifts)
     with level(name):
         parallel.run_kernel("average_centers", problem.rows.type, args, k, clusters)
     expected = reference.average_centers(totals, old)

@@ -230,14 +230,13 @@ cdef class OrderedArgs(Args):
 cdef class CenterUpdateArgs(Args):
     cdef CenterUpdate struct
 
-    def __init__(self, k, d, totals, old_centers, new_centers, center_shift):
+    def __init__(self, k, d, totals, centers, center_shift):
         cdef CenterUpdate *a = &self.struct
         self.pointer = a
         a.k = k
         a.d = d
         a.totals = <const double *> address(totals, "f8", k * (d + 1), self.kept)
-        a.old_centers = <const double *> address(old_centers, "f8", k * d, self.kept)
-        a.new_centers = <double *> address(new_centers, "f8", k * d, self.kept, True)
+        a.centers = <double *> address(centers, "f8", k * d, self.kept, True)
         a.center_shift = <double *> address(center_shift, "f8", k, self.kept, True)
 
 

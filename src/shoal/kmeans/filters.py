@@ -21,7 +21,7 @@ NUMBERS_OF_AXES = (12, 24, 48)
 MADDUBS, VNNI, AMX = range(3)  # products of codes: kernels/quantize.h
 CODE_COST = {MADDUBS: 0.65, VNNI: 0.3, AMX: 0.1}  # of one of them
 PRODUCT_COST = {"f4": 1, "f8": 2}
-ROW_COST = 0.1  # of reading rows and of all that does not depend on the filter, in the tile's
+ROW_COST = 80  # of one value of a row, whichever the filter
 
 
 class Filter(NamedTuple):
@@ -51,8 +51,8 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
         return None
     codes = None
     if has_codes(type):
-        cost = CODE_COST[code_products(type)] / PRODUCT_COST[type]
-        codes = CODES._replace(pass_cost=ROW_COST + cost)
+        cost = ROW_COST / k + CODE_COST[code_products(type)] / PRODUCT_COST[type]
+        codes = CODES._replace(pass_cost=cost)
     if rows.n * k * d < MIN_PROBED_WORK:
         return codes
     with np.errstate(all="ignore"):
@@ -122,7 +122,7 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     for m in numbers:
         cost = product * m * (k + d) + candidate * _count_by_axes(x, c, v, axes[:, :m])
         if cost < least:
-            best, least = Filter(axes[:, :m], ROW_COST + cost / by_tile), cost
+            best, least = Filter(axes[:, :m], ROW_COST / k + cost / by_tile), cost
     return best
 
 

@@ -111,7 +111,7 @@ class Lloyd:
         self.rows, self.plan, self.algorithm = rows, choose_plan(rows, k), algorithm
         self.labels = np.full(n, -1, np.int32)
         self.center_shift = np.zeros(k)
-        self._old_centers = np.empty((k, d))
+        self._shape = k, d
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
         self._filter = None
@@ -135,6 +135,7 @@ class Lloyd:
         self._uses_bounds = False  # in the next pass
         self._is_grouped = self.plan.n_groups == 1  # whether centers are in n_groups groups
         self._changed_when_given_up = n + 1  # labels, when bounds were last given up
+        self._missed_savings = 0  # of bounds that were not used, in float32 products a row
         self._has_relocated = False  # whether the last update relocated clusters
         # Rows that moved between the sums of clusters since these were computed from all rows
         self._n_changed, self._n_moved, self._summed_labels = 0, n, None
@@ -154,7 +155,7 @@ class Lloyd:
 
     def _set_centers(self, centers: Centers) -> None:
         """Use these centers, in their groups, with bounds reset."""
-        k, d = self._old_centers.shape
+        k, d = self._shape
         self.centers = centers
         bounds = {}
         if self._bound_arrays is not None:
@@ -170,12 +171,12 @@ class Lloyd:
             **bounds,
         )
         self._center_update = CenterUpdateArgs(
-            k, d, self._totals, self._old_centers, centers.values, self.center_shift
+            k, d, self._totals, centers.values, self.center_shift
         )
 
     def _reset_bounds(self) -> dict:
         """Reset gaps and drifts; the arrays of AssignmentArgs that depend on the groups."""
-        n, (k, d), groups = self.rows.n, self._old_centers.shape, self.centers.n_groups
+        n, (k, d), groups = self.rows.n, self._shape, self.centers.n_groups
         self._group_shift = np.zeros((groups, self.centers.padded_k), self.rows.dtype)
         self._bound_arrays["bound_gap"][:] = 0
         shared = {
@@ -232,28 +233,32 @@ class Lloyd:
         self._is_grouped = True
 
     def _choose_next_pass(self, changed: int) -> None:
-        """Choose the kind of the next pass: bounds pay while they leave few rows open."""
-        n, (k, d) = self.rows.n, self._old_centers.shape
+        """Choose the kind of the next pass: bounds pay while they leave few rows open.
+
+        The first pass with bounds examines all rows by the tile. Where a filter is faster than
+        that, bounds are used once they would have saved as much in the passes before.
+        """
+        n, (k, d) = self.rows.n, self._shape
         # costs are float32 products a row; at break_even open rows, bounds save nothing
         search_cost = k * d * self.rows.dtype.itemsize / 4
-        update_cost = 0
-        if self.plan.neighbors_only:
-            update_cost = UPDATE_COST * k * self._update_operations / n
+        update_cost = UPDATE_COST * k * self._update_operations / n
         overhead = SEARCH_OVERHEAD[self.plan.tightens]
         pass_cost = search_cost * (self._filter.pass_cost if self._filter else 1)
         break_even = n * (pass_cost - update_cost) / (search_cost + overhead)
         if not self._uses_bounds:
             few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)
-            self._uses_bounds = changed < few
+            if changed < few:
+                self._missed_savings += (1 - changed / few) * (pass_cost - update_cost)
+                self._uses_bounds = self._missed_savings >= search_cost - pass_cost
         elif break_even * 1.25 < self._counts[:, 1].sum() < n:  # n: in the first pass with bounds
             self._give_up_bounds()
-            self._changed_when_given_up = changed
+            self._changed_when_given_up, self._missed_savings = changed, 0
 
     @property
     def _update_operations(self) -> int:
         """Operations of drift.pyx for one center."""
-        k, d = self._old_centers.shape
-        return k * (3 * d + 10)
+        k, d = self._shape
+        return k * (3 * d + 10) if self.plan.neighbors_only else 100
 
     def _give_up_bounds(self) -> None:
         self._uses_bounds = False
@@ -321,7 +326,6 @@ class Lloyd:
 
     def _update_centers(self) -> None:
         """From totals to centers, and the drift of the bounds."""
-        self._old_centers[:] = self.centers.values
         self._run_over_clusters("average_centers", self._center_update)
         self.centers.pack()
         if self._uses_bounds:
@@ -374,7 +378,7 @@ class Lloyd:
         """Add the last shifts of the centers to the drift of the bounds."""
         if self.plan.neighbors_only:
             self.centers.transpose()
-        k = len(self._old_centers)
+        k = self._shape[0]
         with np.errstate(over="ignore"):  # infinity leaves every row open
             rounded_up = self.center_shift * (1 + 1e-6)
             self._group_shift[self.centers.group, np.arange(k)] = rounded_up

@@ -49,13 +49,12 @@ from shoal.kmeans.kernels.bound_storage cimport (
 )
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin, underflow_error
-from shoal.kmeans.kernels.structs cimport N_COUNTS, BUCKETS, Assignment
+from shoal.kmeans.kernels.structs cimport BUCKETS, MAX_GROUPS, N_COUNTS, Assignment
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_sums
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 
 cdef enum:
-    MAX_GROUPS = 4
     PREFETCHED_FEATURES = 160  # of rows that are read soon
 
 

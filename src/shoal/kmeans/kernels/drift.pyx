@@ -5,19 +5,19 @@
 with s_f = |new c_f - old c_f|. Center f is near where |c_j - c_f| < 2·m_jb + nn_j, with nn_j
 the least |c_j - c_f| in the group of f, and m_jb = max_upper_bound[j, b] a bound of the distance
 of the rows in bucket b from c_j (Ryšavý & Hamerly 2016). Costs
-k·(3·d + 10·n_groups) flops a label. Without `neighbors_only` every center is near.
+k·(3·d + 10·n_groups) flops a label. Without `neighbors_only` every other center is near, and the
+two largest shifts of each group are all that is needed.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, sqrt
-from libc.string cimport memset
 
 from shoal.core.kernels.vec cimport (
     DL, LANES, LANE_VECTORS, REAL_INF, REAL_MAX, VL, d_load, d_multiply_add, d_set1, d_store, d_sub,
     real, v_load, v_max, v_select_less, v_set1, v_store, vdouble, vreal,
 )
 from shoal.kmeans.kernels.bound_storage cimport MAX_BOUND, bucket_limit
-from shoal.kmeans.kernels.structs cimport BUCKETS, BoundUpdate
+from shoal.kmeans.kernels.structs cimport BUCKETS, MAX_GROUPS, BoundUpdate
 
 cdef double DISTANCE_SLACK = 1e-5  # of distances among centers: far more than their rounding error
 
@@ -77,6 +77,46 @@ cdef void max_shift_within(const real *distances, const real *shift, Py_ssize_t 
             max_shift[b] = max(max_shift[b], lanes[m])
 
 
+ctypedef struct LargestShifts:
+    # Of the centers of a group.
+    real largest
+    real second
+    Py_ssize_t index           # whose the largest is
+
+
+cdef inline LargestShifts find_largest_shifts(const real *shift, Py_ssize_t k) noexcept nogil:
+    cdef LargestShifts found
+    cdef Py_ssize_t f
+    found.largest = found.second = 0
+    found.index = -1
+    for f in range(k):
+        if shift[f] > found.largest:
+            found.second = found.largest
+            found.largest = shift[f]
+            found.index = f
+        elif shift[f] > found.second:
+            found.second = shift[f]
+    return found
+
+
+cdef inline double find_near_shifts(const BoundUpdate *a, Py_ssize_t j, Py_ssize_t g,
+                                    const real *distances, real *max_shift) noexcept nogil:
+    """max_shift[b] of the centers of group g that are near to bucket b; gives nn_j in the group."""
+    cdef Py_ssize_t padded_k = a.centers.padded_k, f
+    cdef real radius[BUCKETS]
+    cdef double least = INFINITY
+    cdef int b
+    for f in range(a.centers.k):
+        if a.centers.center_group[f] == g and distances[f] < least:
+            least = distances[f]
+    for b in range(BUCKETS):
+        radius[b] = <real> ((2 * a.max_upper_bound[j * BUCKETS + b] + least)
+                            * (1 + 2 * DISTANCE_SLACK))
+    max_shift_within(distances, <const real *> a.group_shift + g * padded_k, padded_k, radius,
+                     max_shift)
+    return least
+
+
 cdef void update_bounds(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                         void *scratch) noexcept nogil:
     """Add what the last step of the centers takes off the bounds of labels start .. stop - 1.
@@ -85,20 +125,19 @@ cdef void update_bounds(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
     bucket, in whichever pass they were put there: it grows with the shifts of their center.
     """
     cdef BoundUpdate *a = <BoundUpdate *> args
-    cdef Py_ssize_t k = a.centers.k, padded_k = a.centers.padded_k, j, f, g, i
+    cdef Py_ssize_t k = a.centers.k, padded_k = a.centers.padded_k, j, g, i
     cdef real *distances = <real *> scratch
-    cdef real radius[BUCKETS]
+    cdef LargestShifts shifts[MAX_GROUPS]
     cdef real max_shift[BUCKETS]
     cdef real largest[BUCKETS]
     cdef double own_shift, least, nearest
     cdef int b
+    for g in range(a.centers.n_groups):
+        shifts[g] = find_largest_shifts(<const real *> a.group_shift + g * padded_k, k)
     for j in range(start, stop):
         own_shift = a.center_shift[j] * (1 + 1e-6)
         if a.neighbors_only:
             compute_center_distances(a, j, distances)
-        else:
-            memset(distances, 0, padded_k * sizeof(real))
-            distances[j] = REAL_INF
         for b in range(BUCKETS):
             largest[b] = 0
             i = j * BUCKETS + b
@@ -111,18 +150,11 @@ cdef void update_bounds(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize
                 a.max_upper_bound[i] += own_shift
         nearest = INFINITY
         for g in range(a.centers.n_groups):
-            least = INFINITY
-            for f in range(k):
-                if a.centers.center_group[f] == g and distances[f] < least:
-                    least = distances[f]
-            nearest = min(nearest, least)
-            for b in range(BUCKETS):
-                radius[b] = REAL_INF
-                if a.neighbors_only:
-                    radius[b] = <real> ((2 * a.max_upper_bound[j * BUCKETS + b] + least)
-                                        * (1 + 2 * DISTANCE_SLACK))
-            max_shift_within(distances, <const real *> a.group_shift + g * padded_k, padded_k,
-                             radius, max_shift)
+            if a.neighbors_only:
+                nearest = min(nearest, find_near_shifts(a, j, g, distances, max_shift))
+            else:
+                for b in range(BUCKETS):
+                    max_shift[b] = shifts[g].second if shifts[g].index == j else shifts[g].largest
             for b in range(BUCKETS):
                 i = (g * k + j) * BUCKETS + b
                 largest[b] = max(largest[b], max_shift[b])

@@ -48,6 +48,7 @@ ctypedef struct Centers:
 
 cdef enum:
     N_COUNTS = 5  # of a block: see Assignment
+    MAX_GROUPS = 4  # of centers, with a lower bound each
     BUCKETS = 8  # of rows, by the distance to their center: see bounds.pyx
 
 
@@ -107,8 +108,7 @@ ctypedef struct CenterUpdate:
     Py_ssize_t k
     Py_ssize_t d
     const double *totals       # [k, d + 1]
-    const double *old_centers  # [k, d]
-    double *new_centers        # [k, d]
+    double *centers            # [k, d]: the old ones, then the new ones
     double *center_shift       # [k]: |new - old|
 
 

@@ -103,14 +103,14 @@ cdef Py_ssize_t find_heaviest_cluster(const CenterUpdate *a) noexcept nogil:
 
 cdef void average_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                           void *scratch) noexcept nogil:
-    """New centers start .. stop - 1 and the shift of each, infinite where it is NaN.
+    """Centers start .. stop - 1 in place, and the shift of each, infinite where it is NaN.
 
     A cluster without weight copies the heaviest one, as scikit-learn does: its mean if
     that comes earlier, its sum (not yet divided there) if it comes later.
     """
     cdef CenterUpdate *a = <CenterUpdate *> args
     cdef Py_ssize_t d = a.d, j, l, source
-    cdef double scale, e, squared
+    cdef double scale, value, e, squared
     for j in range(start, stop):
         source = j if a.totals[j * (d + 1) + d] > 0 else find_heaviest_cluster(a)
         scale = 1.0
@@ -118,8 +118,9 @@ cdef void average_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
             scale = 1.0 / a.totals[source * (d + 1) + d]
         squared = 0
         for l in range(d):
-            a.new_centers[j * d + l] = a.totals[source * (d + 1) + l] * scale
-            e = a.new_centers[j * d + l] - a.old_centers[j * d + l]
+            value = a.totals[source * (d + 1) + l] * scale
+            e = value - a.centers[j * d + l]
+            a.centers[j * d + l] = value
             squared += e * e
         a.center_shift[j] = sqrt(squared) if squared < INFINITY else INFINITY
 
