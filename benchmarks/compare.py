@@ -3,6 +3,7 @@
     python benchmarks/compare.py            everything: the better part of an hour
     python benchmarks/compare.py --quick    a small part of the data, under a minute
     python benchmarks/compare.py --only "equal*784*"
+    python benchmarks/compare.py --data FILE.npy    k-means of anyone's own rows
     python benchmarks/compare.py --only "minibatch*" --streaming 1    and files, as streaming.py
 
 Before a row is timed, the answers must agree: shoal's labels with scikit-learn's, the peers'
@@ -16,6 +17,7 @@ Where the data fit the caches or distances are pruned, more than 100 % of it can
 import argparse
 import fnmatch
 import json
+import os
 import re
 import sys
 from dataclasses import replace
@@ -34,6 +36,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 def main():
     options = arguments()
+    if options.data:
+        os.environ[cases.DATA_VARIABLE] = str(options.data.resolve())
+        options.only = "own-*" if options.only == "*" else options.only
     groups = chosen(options.only)
     if not groups:
         sys.exit(f"no row matches {options.only}")
@@ -60,6 +65,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="less data, fewer repeats")
+    parser.add_argument("--data", type=Path, metavar="FILE.npy", help="these rows instead")
     parser.add_argument("--only", metavar="PATTERN", default="*", help='of "GROUP ROW"; * and ?')
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, cores()}))
     parser.add_argument("--rounds", type=int, help="repeats at most (default 9, quick 3)")

@@ -10,6 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 QUICK = 40  # --quick takes the n-th part of the data
+DATA_VARIABLE = "SHOAL_BENCHMARK_DATA"  # the file of own.py; child processes inherit it
 
 
 @dataclass(frozen=True)

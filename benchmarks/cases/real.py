@@ -44,7 +44,11 @@ def digits(n):
 KMEANS_ROWS = (
     first_rows("patches 60000x768", 60000, 1000, patches16),
     first_rows("patches 100000x192", 100000, 256, patches8),
+    first_rows("patches 100000x192", 100000, 1000, patches8),
+    first_rows("texts 40000x256", 40000, 200, texts256),
     first_rows("texts 40000x256", 40000, 1000, texts256),
+    first_rows("texts 40000x256", 40000, 8000, texts256),
+    first_rows("texts 15000x64", 15000, 300, texts64),
     first_rows("texts 40000x256", 40000, 1000, texts256, dtype="f8"),
     first_rows("patches 20000x768", 20000, 500, patches16, dtype="f8"),
 )
@@ -81,22 +85,22 @@ def group(key, title, module, engines, rows, **options):
     return Group(key, title, engines, rivals, rows, module.check, module.work, **options)
 
 
+def kmeans_group(key, title, rows):
+    engines = (kmeans.LLOYD, kmeans.ELKAN, kmeans.ONEDAL, kmeans.FAISS, kmeans.SUPERKMEANS)
+    engines += (kmeans.SHOAL,)
+    return group(key, title, kmeans, engines, rows, settle=kmeans.as_many_iterations)
+
+
+def predict_group(key, title, rows):
+    engines = (predict.SKLEARN, predict.ONEDAL, predict.FAISS, predict.SHOAL)
+    return group(key, title, kmeans, engines, rows)
+
+
 GROUPS = (
-    group(
-        "real-kmeans",
-        "KMeans.fit on real data: same initial centers, 10 iterations",
-        kmeans,
-        (kmeans.LLOYD, kmeans.ELKAN, kmeans.ONEDAL, kmeans.FAISS, kmeans.SHOAL),
-        KMEANS_ROWS,
-        settle=kmeans.as_many_iterations,
+    kmeans_group(
+        "real-kmeans", "KMeans.fit on real data: same initial centers, 10 iterations", KMEANS_ROWS
     ),
-    group(
-        "real-predict",
-        "KMeans.predict on real data, same centers",
-        kmeans,
-        (predict.SKLEARN, predict.ONEDAL, predict.FAISS, predict.SHOAL),
-        PREDICT_ROWS,
-    ),
+    predict_group("real-predict", "KMeans.predict on real data, same centers", PREDICT_ROWS),
     group(
         "real-dbscan",
         "DBSCAN.fit on real data",

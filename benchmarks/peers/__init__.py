@@ -17,6 +17,7 @@ PEERS = {
     "faiss-cpu": "faiss",
     "fastcluster": "fastcluster",
     "genieclust": "genieclust",
+    "superkmeans": "superkmeans",
     "shoal": "shoal",
 }
 

@@ -15,7 +15,7 @@ MIN_CLUSTERS = 64
 MIN_PRODUCTS = {"f4": 14_000, "f8": 5_000}
 MIN_ROWS = 1024  # below which centers in another form cost more than they save
 MIN_PROBED_WORK = 2**30  # products of a pass, from which on some rows are tried before it
-PROBED_PAIRS = 2**18  # of rows and centers
+PROBED_PAIRS = 2**17  # of rows and centers
 NUMBERS_OF_AXES = (12, 24, 48)
 # Costs in float32 products of the tile.
 MADDUBS, VNNI, AMX = range(3)  # products of codes: kernels/quantize.h
@@ -95,7 +95,7 @@ def choose_shift(like: Rows, values: np.ndarray) -> np.ndarray:
 def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Filter | None:
     """Count the candidates that each filter leaves some rows."""
     k, d = values.shape
-    n_probed = min(256, max(32, PROBED_PAIRS // k))
+    n_probed = min(128, max(32, PROBED_PAIRS // k))
     indices = np.linspace(0, rows.n - 1, n_probed).astype(int)
     shift = choose_shift(rows, values)[:-1]
     x = (rows.gather_centered(indices) - shift).astype(np.float32)
