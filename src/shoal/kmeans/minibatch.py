@@ -24,6 +24,7 @@ from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.sampling import UniformSampler, WeightedSampler
+from shoal.kmeans.sparse_batches import SparseUpdater, centers_outweigh_batch
 
 # Attributes by which one call of partial_fit goes on from the last.
 PARTIAL_FIT_STATE = {"cluster_centers_", "n_steps_", "_random_state"}
@@ -210,11 +211,12 @@ class MiniBatchKMeans(BaseKMeans):
         n_steps = (self.max_iter * n) // self._batch_size
         task = begin_fit(self, X, y, sample_weight, n_steps)
         unweighted = Rows(X)  # weights act through the draws
-        updater = MiniBatchUpdater(best[1], self._counts, unweighted)
+        lazy = centers_outweigh_batch(unweighted, self.n_clusters, self._batch_size)
+        updater = (SparseUpdater if lazy else MiniBatchUpdater)(best[1], self._counts, unweighted)
         for i in range(n_steps):
             part = task.subtask("step")
             batch_indices = sampler.draw(self._batch_size, random_state)
-            before = updater.centers
+            before = updater.centers if self._tol > 0 else None
             batch_inertia = self._batch_step(updater, unweighted, batch_indices, random_state)
             change = np.sum((updater.centers - before) ** 2) if self._tol > 0 else 0
             if not (rows.in_memory or np.isfinite(batch_inertia)):
@@ -395,7 +397,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _batch_step(
         self,
-        updater: MiniBatchUpdater,
+        updater: MiniBatchUpdater | SparseUpdater,
         rows: Rows,
         batch_indices: np.ndarray | None,
         random_state: np.random.RandomState,
@@ -410,7 +412,8 @@ class MiniBatchKMeans(BaseKMeans):
         if is_due:
             self._n_since_last_reassign = 0
         X = rows.X
-        if batch_indices is not None and (rows.sparse or not rows.in_memory):
+        lazy = isinstance(updater, SparseUpdater)
+        if batch_indices is not None and (rows.sparse or not rows.in_memory) and not lazy:
             X, batch_indices = X[batch_indices], None
             rows = Rows(X)
         total = updater.step(rows, batch_indices, needs_inertia=needs_inertia)
@@ -454,7 +457,7 @@ class MiniBatchKMeans(BaseKMeans):
             print(f"Converged ({reason}) at step {step + 1}/{n_steps}")
         return True
 
-    def _set_centers(self, updater: MiniBatchUpdater) -> None:
+    def _set_centers(self, updater: MiniBatchUpdater | SparseUpdater) -> None:
         self.cluster_centers_, self._counts = updater.centers, updater.weight_sums
         self._n_features_out = self.n_clusters
 
