@@ -263,34 +263,43 @@ cdef class MeasureArgs(Args):
 
 
 cdef class SeedingArgs(Args):
-    """As many candidates as `points` has rows; `set_n_candidates` sets how many are in use."""
+    """As many candidates as `points` has rows, or `candidate_rows` for CSR rows;
+    `set_n_candidates` sets how many are in use."""
 
     cdef Seeding struct
     cdef Py_ssize_t max_candidates
 
-    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points, *,
+    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points=None, *,
                  bint in_data_type, closest_squared, nearest_seed, prune_radius_squared,
                  nearer_mask, gains, block_potential, panel=None, panel_norms=None,
-                 transposed=None, squared_norms=None, candidate_closest=None):
+                 transposed=None, squared_norms=None, candidate_rows=None, packed_rows=None,
+                 seed_rows=None, candidate_closest=None):
         cdef Seeding *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
-        if len(points) > width:
-            raise ValueError(f"{len(points)} candidates, room for {width}")
-        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (transposed, squared_norms)
-        if forms[0] is None or forms[1] is None:
-            raise ValueError("dense rows need panel and panel_norms, CSR rows transposed and "
-                             "squared_norms")
+        forms = (points, panel, panel_norms)
+        if rows.struct.indptr != NULL:
+            forms = (candidate_rows, transposed, squared_norms, packed_rows, seed_rows)
+        if any(form is None for form in forms):
+            raise ValueError("dense rows need points, panel and panel_norms, CSR rows "
+                             "candidate_rows, transposed, squared_norms, packed_rows, seed_rows")
+        if len(forms[0]) > width:
+            raise ValueError(f"{len(forms[0])} candidates, room for {width}")
         self.set_rows(rows, &a.rows, sizeof(Seeding))
-        a.n_candidates = self.max_candidates = len(points)
+        a.n_candidates = self.max_candidates = len(forms[0])
         a.in_data_type = in_data_type
         a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
         a.panel = address(panel, rows.type, d * width, self.kept, True)
         a.panel_norms = address(panel_norms, rows.type, width, self.kept, True)
         a.transposed = <double *> address(transposed, "f8", d * width, self.kept, True)
         a.squared_norms = <double *> address(squared_norms, "f8", width, self.kept, True)
+        a.candidate_rows = <const int64_t *> address(
+            candidate_rows, "i8", a.n_candidates, self.kept)
+        a.packed_rows = <int64_t *> address(packed_rows, "i8", width, self.kept, True)
+        a.seed_rows = <const int64_t *> address(seed_rows, "i8", k, self.kept)
         a.closest_squared = <double *> address(closest_squared, "f8", n, self.kept, True)
         a.nearest_seed = <int32_t *> address(nearest_seed, "i4", n, self.kept, True)
-        a.prune_radius_squared = <const double *> address(prune_radius_squared, "f8", k, self.kept)
+        a.prune_radius_squared = <double *> address(
+            prune_radius_squared, "f8", k, self.kept, True)
         a.nearer_mask = <uint8_t *> address(nearer_mask, "u1", n, self.kept, True)
         a.gains = <double *> address(gains, "f8", n_blocks * width, self.kept, True)
         a.block_potential = <double *> address(block_potential, "f8", n_blocks, self.kept, True)

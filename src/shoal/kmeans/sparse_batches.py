@@ -86,9 +86,8 @@ class SparseUpdater:
         """Fill the kernels' arguments, kept as long as batches have one size."""
         batch_size = len(batch_indices)
         if len(self._batch_indices) != batch_size:
-            n_blocks, self._size = parallel.cut_blocks(
-                batch_size, 20 + 8 * self.k + 2 * self.k * rows.stored, 16
-            )
+            # few of the values that a row meets are in cache
+            n_blocks, self._size = parallel.cut_blocks(batch_size, 20 * self.k * rows.stored + 20)
             self._batch_indices = np.empty(batch_size, np.int64)
             self._labels = np.empty(batch_size, np.int32)
             self._block_inertia = np.empty(n_blocks)

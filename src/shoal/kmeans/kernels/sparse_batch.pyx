@@ -112,31 +112,33 @@ cdef void assign_sparse_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py
     a.block_inertia[block] = inertia
 
 
-cdef inline void add_to_norm(const SparseBatch *a, Py_ssize_t j, double value,
-                             double sign) noexcept nogil:
-    """Add sign·value² to |S_j|², to twice the digits of a double."""
-    cdef double square = value * value, total = a.squared_norms[j], added, shift
-    cdef double rest = sign * fma(value, value, -square)
+cdef inline void add_square(double value, double sign, double *total, double *rest) noexcept nogil:
+    """Add sign·value² to total + rest, to twice the digits of a double."""
+    cdef double square = value * value, added, shift
+    rest[0] += sign * fma(value, value, -square)
     square *= sign
-    added = total + square
-    shift = added - total
-    rest += (total - (added - shift)) + (square - shift)
-    a.squared_norms[j] = added
-    a.squared_norms[a.padded_k + j] += rest
+    added = total[0] + square
+    shift = added - total[0]
+    rest[0] += (total[0] - (added - shift)) + (square - shift)
+    total[0] = added
 
 
 cdef inline void add_to_sum(const SparseBatch *a, Py_ssize_t row, Py_ssize_t j,
                             double w) noexcept nogil:
-    """S_j <- S_j + w x."""
+    """S_j <- S_j + w x, and |S_j|²."""
     cdef const real *x = <const real *> a.rows.x
+    cdef double total = a.squared_norms[j], rest = a.squared_norms[a.padded_k + j], old, new
     cdef Py_ssize_t l
     cdef double *s
     for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
         s = a.sums + a.rows.indices[l] * a.padded_k + j
-        if s[0] != 0:
-            add_to_norm(a, j, s[0], -1)
-        s[0] += w * <double> x[l]
-        add_to_norm(a, j, s[0], 1)
+        old = s[0]
+        new = old + w * <double> x[l]
+        s[0] = new
+        add_square(old, -1, &total, &rest)
+        add_square(new, 1, &total, &rest)
+    a.squared_norms[j] = total
+    a.squared_norms[a.padded_k + j] = rest
 
 
 cdef inline void clear_sums(const SparseBatch *a, Py_ssize_t start, Py_ssize_t count,

@@ -148,14 +148,17 @@ ctypedef struct Seeding:
     Py_ssize_t accepted        # the candidate that becomes a seed
     int32_t seed_index         # and which seed it becomes
     bint in_data_type          # rows less the origin, and distances, are rounded to real
-    const double *points       # [n_candidates, d]: the candidates less the origin
+    const double *points       # [n_candidates, d]: the candidates less the origin; for dense rows
     void *panel                # real[d, CANDIDATES]: -2 candidate; for dense rows
     void *panel_norms          # real[CANDIDATES]: |candidate|²; infinite beyond the last
     double *transposed         # [d, CANDIDATES]: candidates; for CSR rows
     double *squared_norms      # [CANDIDATES]: |candidate|²; for CSR rows
+    const int64_t *candidate_rows  # [n_candidates]: of the data; for CSR rows
+    int64_t *packed_rows       # [CANDIDATES]: what `transposed` holds, -1: nothing; for CSR rows
+    const int64_t *seed_rows   # [k]: of the data; for CSR rows
     double *closest_squared    # [n]: D²
     int32_t *nearest_seed      # [n]: -1: none yet
-    const double *prune_radius_squared  # [k]: rows with D² up to that of their seed are skipped
+    double *prune_radius_squared  # [k]: rows with D² up to that of their seed are skipped
     uint8_t *nearer_mask       # [n]: bit j: candidate j is nearer than any seed
     double *gains              # [n_blocks, CANDIDATES]
     double *block_potential    # [n_blocks]: Σ w·D² after accept_candidate
