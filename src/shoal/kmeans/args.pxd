@@ -1,6 +1,6 @@
 from shoal.kmeans.kernels.structs cimport (
-    BUCKETS, Assignment, Batch, BoundUpdate, CenterUpdate, Centers, Measure, Packing, Quantization,
-    Reduction, Search, Seeding,
+    BUCKETS, Assignment, Batch, BoundUpdate, CenterUpdate, Centers, FeaturePacking, Measure,
+    Packing, Quantization, Reduction, Search, Seeding,
 )
 
 

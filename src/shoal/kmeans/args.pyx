@@ -32,6 +32,7 @@ cdef class CenterArgs:
         c.max_squared_norm = <const double *> address(max_squared_norm, "f8", 1, self.kept)
         c.values = <const double *> address(values, "f8", k * d, self.kept)
         c.transposed = <const double *> address(transposed, "f8", d * padded_k, self.kept)
+        c.features = c.feature_norms = c.max_features = NULL
         c.squared_norms = <const double *> address(squared_norms, "f8", padded_k, self.kept)
         c.panels = address(panels, type, len(panel_centers) * d, self.kept)
         c.panel_squared_norms = address(panel_squared_norms, type, len(panel_centers), self.kept)
@@ -42,6 +43,13 @@ cdef class CenterArgs:
         c.decide_near_ties = <decide_near_ties_t> PyCapsule_GetPointer(
             function("decide_near_ties", type), "shoal.function"
         )
+
+    def set_features(self, Py_ssize_t d, features, feature_norms, max_features):
+        """Where the centers lie that CSR rows meet in float32."""
+        cdef Centers *c = &self.struct
+        c.features = <const float *> address(features, "f4", d * c.padded_k, self.kept)
+        c.feature_norms = <const float *> address(feature_norms, "f4", c.padded_k, self.kept)
+        c.max_features = <const float *> address(max_features, "f4", 2 * c.padded_k, self.kept)
 
     def set_filter(self, Py_ssize_t d, Py_ssize_t n_positions, *, filter_origin, filter_shift,
                    rows, row_norms, max_row_norm, codes, code_bias, code_bounds, bint has_vnni,
@@ -110,6 +118,23 @@ cdef class AssignmentArgs(Args):
     def drop_sums(self):
         """Let the passes from now on compute no sums."""
         self.struct.sums = NULL
+
+
+cdef class FeaturePackingArgs(Args):
+    cdef FeaturePacking struct
+
+    def __init__(self, CenterArgs centers, Py_ssize_t d, Py_ssize_t n_blocks, block_max):
+        # The arrays of `centers`, which their owner made writable.
+        cdef FeaturePacking *a = &self.struct
+        self.pointer = a
+        self.kept.append(centers)
+        a.k = centers.struct.k
+        a.d = d
+        a.padded_k = centers.struct.padded_k
+        a.values = centers.struct.values
+        a.features = <float *> centers.struct.features
+        a.block_max = <float *> address(
+            block_max, "f4", n_blocks * a.padded_k, self.kept, True)
 
 
 cdef class QuantizationArgs(Args):

@@ -136,14 +136,15 @@ class BaseKMeans(
                 )
 
     def _rows_and_centers(
-        self, X: Any, sample_weight: Any = None, *, finite: bool = True
+        self, X: Any, sample_weight: Any = None, *, finite: bool = True, transforms: bool = False
     ) -> tuple[Rows, Centers]:
         """New data, and the fitted centers packed for it."""
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
         centers = self.cluster_centers_
-        return rows, Centers(centers, rows, filtered=filter_pays(rows, len(centers)))
+        filtered = filter_pays(rows, len(centers))
+        return rows, Centers(centers, rows, filtered=filtered, transforms=transforms)
 
     def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
         labels, all_finite = assign_labels(rows, centers)
@@ -182,7 +183,7 @@ class BaseKMeans(
         X_new : ndarray of shape (n_samples, n_clusters)
             Distances, in the dtype of X and the unit of its features.
         """
-        rows, centers = self._rows_and_centers(X)
+        rows, centers = self._rows_and_centers(X, transforms=True)
         if out is None:
             out = np.empty((rows.n, centers.k), rows.dtype)
         check_out(out, (rows.n, centers.k), rows.dtype)

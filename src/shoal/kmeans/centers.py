@@ -12,6 +12,7 @@ from shoal.core.sources import open_writer
 from shoal.kmeans.args import (
     AssignmentArgs,
     CenterArgs,
+    FeaturePackingArgs,
     MeasureArgs,
     PackingArgs,
     QuantizationArgs,
@@ -24,6 +25,7 @@ FILTER_FEATURES = range(32, 2**14 + 1)
 MIN_FILTER_CLUSTERS = {"f4": 100, "f8": 64}
 MIN_FILTER_PRODUCTS = {"f4": 20_000, "f8": 6_000}
 MIN_FILTER_ROWS = 1024  # below which 8-bit centers cost more than they save
+FAR = float(np.finfo(np.float32).max) / 8  # |c|² of a center that is left out, in float32
 N_COUNTS = 5  # of a block: labels changed, rows examined, near-ties, norms not finite, unfiltered
 
 
@@ -45,6 +47,8 @@ class Centers:
         Leave out centers that equal an earlier one, until `pack` is called again. None of them
         is the nearest of a row that has no label yet: the lowest index wins. But each ties with
         the earlier one, and the rows near both had to be decided.
+    transforms : bool, default=False
+        For CSR rows, also keep them transposed in float64, as `compute_distances` reads them.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Centers:
         group: np.ndarray | None = None,
         filtered: bool = False,
         hides_equal: bool = False,
+        transforms: bool = False,
     ) -> None:
         self.k, d = values.shape
         self.type = like.type
@@ -83,7 +88,7 @@ class Centers:
             self.n_groups,
             self._max_squared_norm,
             self.values,
-            np.zeros((d, self.padded_k)),
+            None if like.sparse and not transforms else np.zeros((d, self.padded_k)),
             self._squared_norms,
             panels,
             panel_squared_norms,
@@ -94,6 +99,10 @@ class Centers:
         )
         if filtered:
             self._add_filter(like, len(panel_centers))
+        self._features = None
+        if like.sparse:
+            self._add_features(d)
+        self._has_panels = transforms or not like.sparse
         self._packing = PackingArgs(self.args, d)
         self._panel_centers = panel_centers
         self._n_panels = int(group_panels[-1])
@@ -101,6 +110,26 @@ class Centers:
         self._panels_per_block = max(1, 4_000_000 // max(1, panel_size))
         self._hidden = ()
         self.pack(hides_equal)
+
+    def _add_features(self, d: int) -> None:
+        """Make room for what CSR rows meet in float32."""
+        n_blocks, self._features_per_block = parallel.cut_blocks(d, 4 * self.k)
+        self._block_max = np.empty((n_blocks, self.padded_k), np.float32)
+        self._max_features = np.empty((2, self.padded_k), np.float32)
+        self._feature_norms = np.full(self.padded_k, FAR, np.float32)
+        features = np.empty((d, self.padded_k), np.float32)
+        self.args.set_features(d, features, self._feature_norms, self._max_features)
+        self._features = FeaturePackingArgs(self.args, d, n_blocks, self._block_max)
+
+    def _pack_features(self) -> None:
+        """Bring them up to date with `values`."""
+        d = self.values.shape[1]
+        parallel.run_kernel("pack_features", self.type, self._features, d, self._features_per_block)
+        with np.errstate(over="ignore"):
+            self._feature_norms[: self.k] = self._squared_norms[: self.k]
+            np.maximum.reduce(self._block_max, out=self._max_features[0])
+            np.square(self._max_features[0], out=self._max_features[1])
+        self._feature_norms[list(self._hidden)] = FAR
 
     def _add_filter(self, like: Rows, n_positions: int) -> None:
         """Make room for the filter's form of the centers."""
@@ -151,7 +180,10 @@ class Centers:
             self._hidden = _find_equal(self.values, self._squared_norms[: self.k])
             self._panel_centers[self._hidden] = -1
         panels, size = self._n_panels, self._panels_per_block
-        parallel.run_kernel("pack_centers", self.type, self._packing, panels, size)
+        if self._has_panels:
+            parallel.run_kernel("pack_centers", self.type, self._packing, panels, size)
+        if self._features is not None:
+            self._pack_features()
         if self.is_filtered:
             args = QuantizationArgs(self.args, self.values.shape[1])
             parallel.run_kernel("quantize_centers", self.type, args, panels, max(1, size // 4))
@@ -206,8 +238,13 @@ def max_candidates(k: int, d: int) -> int:
     return max(2, k * d // (5 * d + 1200))
 
 
-def scratch_for(rows: Rows, filtered: bool = False) -> int:
-    """Bytes of a transposed tile, which is written four features at a time, and of a filter."""
+def scratch_for(rows: Rows, filtered: bool = False, k: int = 0) -> int:
+    """Bytes of a transposed tile, which is written four features at a time, and of a filter.
+
+    For CSR rows, bytes of the scores of k centers.
+    """
+    if rows.sparse:
+        return 4 * (k + 32)
     tile = parallel.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
     if not filtered:
         return tile
@@ -239,7 +276,7 @@ def assign_labels(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
     kernel = "assign_filtered" if centers.is_filtered else "assign"
     if rows.sparse:
         kernel = "assign_sparse"
-    scratch = scratch_for(rows, centers.is_filtered)
+    scratch = scratch_for(rows, centers.is_filtered, centers.k)
     parallel.run_kernel(kernel, rows.type, args, rows.n, size, scratch)
     return labels, not counts[:, 3].any()
 

@@ -116,13 +116,15 @@ class Lloyd:
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
         self._is_filtered = self.plan.kernel == "assign_bounded" and filter_pays(rows, k)
-        self._scratch_bytes = scratch_for(rows, self._is_filtered)
+        self._scratch_bytes = scratch_for(rows, self._is_filtered, k)
         self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
         self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
         self._sums = None
         if self.plan.sums_by == "block":
             self._sums = np.empty((n_blocks, k, d + 1))
         self._bound_arrays = self._bound_update = self._dirty = None
+        if rows.sparse and self._sums is None:
+            self._dirty = np.empty((n_blocks, k), np.uint8)
         if self.plan.kernel == "assign_bounded":
             self._dirty = np.empty((n_blocks, k), np.uint8)
             self._bound_arrays = {
@@ -161,7 +163,7 @@ class Lloyd:
             labels=self.labels,
             counts=self._counts,
             sums=self._sums,
-            **bounds,
+            **({"dirty": self._dirty} | bounds),
         )
         self._center_update = CenterUpdateArgs(
             k, d, self._totals, self._old_centers, centers.values, self.center_shift
@@ -212,7 +214,7 @@ class Lloyd:
         changed = int(self._counts[:, 0].sum())
         if kernel == "assign_filtered" and 2 * self._counts[:, 4].sum() > self.rows.n:
             self._is_filtered = self.centers.is_filtered = False  # it leaves too many rows
-        self._reduction.all_clusters |= not self._uses_bounds
+        self._reduction.all_clusters |= not (self._uses_bounds or self.rows.sparse)
         if self._bound_arrays is not None:
             self._choose_next_pass(changed)
         return changed

@@ -196,6 +196,9 @@ class MiniBatchKMeans(BaseKMeans):
             if self.verbose:
                 print(f"Init {i + 1}/{n_init} with method {self.init}")
             centers = self._draw_first_centers(rows, random_state)
+            if n_init == 1 and not self.verbose:  # nothing to compare
+                best = 0.0, centers
+                break
             total = assign_rows(valid, Centers(centers, valid))[1]
             if self.verbose:
                 print(f"Inertia for init {i + 1}/{n_init}: {total}")

@@ -42,7 +42,8 @@ class _GreedySeeding:
     def __init__(self, rows: Rows, n_seeds: int, n_candidates: int, in_float32: bool) -> None:
         self.rows, self.in_float32 = rows, in_float32
         self.width, self.scratch = parallel.constant("candidates", rows.type), scratch_for(rows)
-        self.prunes = not rows.sparse and rows.d >= parallel.constant("min_pruned_features", rows.type)
+        least = parallel.constant("min_pruned_features", rows.type)
+        self.prunes = rows.d >= least and not rows.sparse  # by radii computed here
         self.closest_squared = np.full(rows.n, np.inf)
         self.nearest_seed = np.full(rows.n, -1, np.int32)
         self.nearer_mask = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)

@@ -76,9 +76,7 @@ class SparseUpdater:
         self._prepare(rows, batch_indices)
         args, batch_size = self._batch_args, len(batch_indices)
         scratch = 16 * len(self._weight_sums)
-        parallel.run_kernel(
-            "assign_sparse_batch", rows.type, args, batch_size, self._size, scratch
-        )
+        parallel.run_kernel("assign_sparse_batch", rows.type, args, batch_size, self._size, scratch)
         parallel.run_kernel("add_sparse_batch", rows.type, args, self.k, self._group)
         return float(self._block_inertia.sum())
 
@@ -112,7 +110,5 @@ class SparseUpdater:
             self._replaced[: self.k] = to_reassign
             self._new_rows[: self.k][to_reassign] = batch_indices[chosen]
             self._weight_sums[: self.k][to_reassign] = weight
-            parallel.run_kernel(
-                "replace_centers", self._rows.type, self._args, self.k, self._group
-            )
+            parallel.run_kernel("replace_centers", self._rows.type, self._args, self.k, self._group)
         return len(chosen)

@@ -18,7 +18,7 @@ ctypedef struct Centers:
     Py_ssize_t n_groups
     const double *max_squared_norm    # one value: the largest |c|²
     const double *values       # [k, d]
-    const double *transposed   # [d, padded_k]
+    const double *transposed   # [d, padded_k]; NULL for CSR rows where not wanted
     const double *squared_norms       # [padded_k]: |c|²
     const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
     const void *panel_squared_norms   # real[n_panels, TILE_CENTERS]
@@ -26,6 +26,10 @@ ctypedef struct Centers:
     const int32_t *group_panels       # [n_groups + 1]: first panel of each group
     const int32_t *group_sizes        # [n_groups]
     const int32_t *center_group       # [k]
+    # for the filter of sparse.pyx; NULL for dense rows
+    const float *features      # [d, padded_k]
+    const float *feature_norms        # [padded_k]: |c|²; huge where a center is left out
+    const float *max_features  # [2, padded_k]: the largest |c_l| of each center, and its square
     # for the filter of filter.pyx, less an origin of its own; NULL: there is none
     const void *filter_origin  # real[d]: what is subtracted from rows
     const double *filter_shift        # [d]: what is subtracted from centers, and their norm, [d]
@@ -116,6 +120,16 @@ ctypedef struct Packing:
     void *panels
     void *panel_squared_norms
     const int32_t *panel_centers
+
+
+ctypedef struct FeaturePacking:
+    # The writable side of the centers of sparse.pyx.
+    Py_ssize_t k
+    Py_ssize_t d
+    Py_ssize_t padded_k
+    const double *values
+    float *features
+    float *block_max           # [n_blocks, padded_k]: the largest |c_l| among a block's features
 
 
 ctypedef struct Quantization:

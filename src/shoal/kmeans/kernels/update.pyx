@@ -102,7 +102,7 @@ cdef void pack_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                        void *scratch) noexcept nogil:
     """Panels start .. stop - 1 (see tile.pxd), and the transposed form of their centers.
 
-    For sparse rows there are no panels.
+    For sparse rows there are no panels, and `transposed` only where it is wanted.
     """
     cdef Packing *a = <Packing *> args
     cdef real *panel
@@ -121,7 +121,8 @@ cdef void pack_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                 continue
             for l in range(a.d):
                 c = a.values[j * a.d + l]
-                a.transposed[l * a.padded_k + j] = c
+                if a.transposed != NULL:
+                    a.transposed[l * a.padded_k + j] = c
                 if a.panels != NULL:
                     panel[l * TILE_CENTERS + t] = <real> (-2 * c)
             if a.panels != NULL:
