@@ -190,16 +190,15 @@ class MiniBatchKMeans(BaseKMeans):
         rows = Rows(X, weights)
         n = rows.n
 
-        valid = rows.gather(random_state.randint(0, n, self._init_size))
+        valid = random_state.randint(0, n, self._init_size)
+        is_compared = n_init > 1 or self.verbose
+        valid = rows.gather(valid) if is_compared else None
         best = None
         for i in range(n_init):
             if self.verbose:
                 print(f"Init {i + 1}/{n_init} with method {self.init}")
             centers = self._draw_first_centers(rows, random_state)
-            if n_init == 1 and not self.verbose:  # nothing to compare
-                best = 0.0, centers
-                break
-            total = assign_rows(valid, Centers(centers, valid))[1]
+            total = assign_rows(valid, Centers(centers, valid))[1] if is_compared else 0.0
             if self.verbose:
                 print(f"Inertia for init {i + 1}/{n_init}: {total}")
             if best is None or total < best[0]:

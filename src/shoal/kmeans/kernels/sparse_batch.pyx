@@ -69,18 +69,27 @@ cdef inline void compute_products(const SparseBatch *a, Py_ssize_t row, Py_ssize
 cdef inline int32_t find_nearest(const SparseBatch *a, Py_ssize_t row, const double *norms,
                                  double *products) noexcept nogil:
     """The center nearest to a row; `norms` holds |c_j|²."""
-    cdef Py_ssize_t first = 0, j
+    cdef Py_ssize_t first = 0, rest, j
     cdef int32_t label = 0
     cdef double best = INFINITY, value
     while first + MOST_VECTORS * DL <= a.padded_k:
         compute_products(a, row, first, MOST_VECTORS, products + first)
         first += MOST_VECTORS * DL
-    while first + 4 * DL <= a.padded_k:
-        compute_products(a, row, first, 4, products + first)
-        first += 4 * DL
-    while first < a.padded_k:
+    rest = (a.padded_k - first) // DL  # constants, for the compiler to unroll
+    if rest == 1:
         compute_products(a, row, first, 1, products + first)
-        first += DL
+    elif rest == 2:
+        compute_products(a, row, first, 2, products + first)
+    elif rest == 3:
+        compute_products(a, row, first, 3, products + first)
+    elif rest == 4:
+        compute_products(a, row, first, 4, products + first)
+    elif rest == 5:
+        compute_products(a, row, first, 5, products + first)
+    elif rest == 6:
+        compute_products(a, row, first, 6, products + first)
+    elif rest == 7:
+        compute_products(a, row, first, 7, products + first)
     for j in range(a.k):
         value = norms[j] - 2 * (a.scale[j] * products[j])
         if value < best:
