@@ -32,7 +32,7 @@ cdef class CenterArgs:
         c.max_squared_norm = <const double *> address(max_squared_norm, "f8", 1, self.kept)
         c.values = <const double *> address(values, "f8", k * d, self.kept)
         c.transposed = <const double *> address(transposed, "f8", d * padded_k, self.kept)
-        c.features = c.feature_norms = c.max_features = NULL
+        c.features = c.feature_norms = c.feature_scales = c.max_features = NULL
         c.squared_norms = <const double *> address(squared_norms, "f8", padded_k, self.kept)
         c.panels = address(panels, type, len(panel_centers) * d, self.kept)
         c.panel_squared_norms = address(panel_squared_norms, type, len(panel_centers), self.kept)
@@ -44,11 +44,12 @@ cdef class CenterArgs:
             function("decide_near_ties", type), "shoal.function"
         )
 
-    def set_features(self, Py_ssize_t d, features, feature_norms, max_features):
+    def set_features(self, Py_ssize_t d, features, feature_norms, feature_scales, max_features):
         """Where the centers lie that CSR rows meet in float32."""
         cdef Centers *c = &self.struct
         c.features = <const float *> address(features, "f4", d * c.padded_k, self.kept)
         c.feature_norms = <const float *> address(feature_norms, "f4", c.padded_k, self.kept)
+        c.feature_scales = <const float *> address(feature_scales, "f4", c.padded_k, self.kept)
         c.max_features = <const float *> address(max_features, "f4", 2 * c.padded_k, self.kept)
 
     def set_filter(self, Py_ssize_t d, Py_ssize_t n_positions, *, filter_origin, filter_shift,

@@ -118,7 +118,8 @@ class Centers:
         self._max_features = np.empty((2, self.padded_k), np.float32)
         self._feature_norms = np.full(self.padded_k, FAR, np.float32)
         features = np.empty((d, self.padded_k), np.float32)
-        self.args.set_features(d, features, self._feature_norms, self._max_features)
+        scales = np.full(self.padded_k, -2, np.float32)
+        self.args.set_features(d, features, self._feature_norms, scales, self._max_features)
         self._features = FeaturePackingArgs(self.args, d, n_blocks, self._block_max)
 
     def _pack_features(self) -> None:
@@ -241,10 +242,10 @@ def max_candidates(k: int, d: int) -> int:
 def scratch_for(rows: Rows, filtered: bool = False, k: int = 0) -> int:
     """Bytes of a transposed tile, which is written four features at a time, and of a filter.
 
-    For CSR rows, bytes of the scores of k centers.
+    For CSR rows, bytes of k scores and candidates.
     """
     if rows.sparse:
-        return 4 * (k + 32)
+        return 8 * (k + 32)
     tile = parallel.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
     if not filtered:
         return tile

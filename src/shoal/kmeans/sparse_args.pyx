@@ -5,24 +5,31 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.kmeans.kernels.sparse_structs cimport SparseBatch
 
-from shoal.core.parallel import load_kernels
+from shoal.core.parallel import constant, load_kernels
 
 load_kernels("shoal.kmeans.kernels", "sparse_batch")
+
+LOGGED_ROWS = constant("logged_rows", "f8")
 
 
 cdef class SparseBatchArgs(Args):
     cdef SparseBatch struct
 
-    def __init__(self, RowArgs rows, Py_ssize_t k, Py_ssize_t padded_k, *, sums, scale,
-                 squared_norms, weight_sums, replaced, new_rows):
+    def __init__(self, RowArgs rows, Py_ssize_t k, Py_ssize_t padded_k, *, sums, features, max_features,
+                 scale, squared_norms, weight_sums, logged_rows, n_logged, replaced, new_rows):
         cdef SparseBatch *a = &self.struct
         self.set_rows(rows, &a.rows, sizeof(SparseBatch))
         a.k = k
         a.padded_k = padded_k
         a.sums = <double *> address(sums, "f8", a.rows.d * padded_k, self.kept, True)
+        a.features = <float *> address(features, "f4", a.rows.d * padded_k, self.kept, True)
+        a.max_features = <double *> address(max_features, "f8", padded_k, self.kept, True)
         a.scale = <double *> address(scale, "f8", padded_k, self.kept, True)
         a.squared_norms = <double *> address(squared_norms, "f8", 2 * padded_k, self.kept, True)
         a.weight_sums = <double *> address(weight_sums, "f8", padded_k, self.kept, True)
+        a.logged_rows = <int64_t *> address(
+            logged_rows, "i8", padded_k * LOGGED_ROWS, self.kept, True)
+        a.n_logged = <int32_t *> address(n_logged, "i4", padded_k, self.kept, True)
         a.replaced = <const uint8_t *> address(replaced, "u1", padded_k, self.kept)
         a.new_rows = <const int64_t *> address(new_rows, "i8", padded_k, self.kept)
 

@@ -7,7 +7,7 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.kmeans.batches import choose_replacements
-from shoal.kmeans.sparse_args import SparseBatchArgs
+from shoal.kmeans.sparse_args import LOGGED_ROWS, SparseBatchArgs
 
 
 def centers_outweigh_batch(rows: Rows, k: int, batch_size: int) -> bool:
@@ -19,7 +19,7 @@ class SparseUpdater:
     """What MiniBatchUpdater does, for batches of CSR rows of unit weight.
 
     A step costs time in what the batch stores, not in the k·d values of the centers; those
-    are written when they are asked for. Memory: k·d doubles.
+    are written when they are asked for. Memory: 12 bytes for each of them.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class SparseUpdater:
         self.k, d = centers.shape
         self._rows, self._dtype = rows, weight_sums.dtype
         self._group = parallel.constant("group_centers", rows.type)
-        padded_k = -(-self.k // self._group) * self._group
+        lanes = parallel.constant("lane_multiple", rows.type)
+        padded_k = -(-self.k // lanes) * lanes
         self._weight_sums = np.zeros(padded_k)
         norms = np.zeros((2, padded_k))
         # as in scikit-learn's row_norms: the rounding of this order decides exact ties
@@ -46,9 +47,13 @@ class SparseUpdater:
             self.k,
             padded_k,
             sums=np.zeros((d, padded_k)),
+            features=np.zeros((d, padded_k), np.float32),
+            max_features=np.full(padded_k, np.abs(centers).max()),
             scale=np.ones(padded_k),
             squared_norms=norms,
             weight_sums=self._weight_sums,
+            logged_rows=np.empty((padded_k, LOGGED_ROWS), np.int64),
+            n_logged=np.full(padded_k, -1, np.int32),
             replaced=self._replaced,
             new_rows=self._new_rows,
         )
@@ -75,7 +80,7 @@ class SparseUpdater:
         """Move the centers by a batch; the batch's inertia before."""
         self._prepare(rows, batch_indices)
         args, batch_size = self._batch_args, len(batch_indices)
-        scratch = 16 * len(self._weight_sums)
+        scratch = 28 * len(self._weight_sums)
         parallel.run_kernel("assign_sparse_batch", rows.type, args, batch_size, self._size, scratch)
         parallel.run_kernel("add_sparse_batch", rows.type, args, self.k, self._group)
         return float(self._block_inertia.sum())
