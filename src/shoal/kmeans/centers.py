@@ -35,7 +35,8 @@ class Centers:
     Parameters
     ----------
     values : ndarray of shape (k, n_features)
-        Copied into the attribute `values`; call `pack` after changing that.
+        Copied into the attribute `values`; call `pack` after changing that. With `copied` False
+        they are not, where they are of float64 and in C order, and must stay as they are.
     like : Rows
         The rows that they will be compared with.
     group : ndarray of shape (k,), optional
@@ -59,10 +60,11 @@ class Centers:
         filtered: bool = False,
         hides_equal: bool = False,
         transforms: bool = False,
+        copied: bool = True,
     ) -> None:
         self.k, d = values.shape
         self.type = like.type
-        self.values = np.array(values, dtype=np.float64, order="C")
+        self.values = (np.array if copied else np.asarray)(values, dtype=np.float64, order="C")
         width = parallel.tile_size(like.type)[1]
         if group is None:
             self.group, self.n_groups = np.zeros(self.k, np.int32), 1

@@ -231,7 +231,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_ = i + 1
         self.n_iter_ = math.ceil(((i + 1) * self._batch_size) / n)
         if self.compute_labels:
-            self._set_labels(rows, Centers(self.cluster_centers_, rows))
+            self._set_labels(rows, Centers(self.cluster_centers_, rows, copied=False))
         else:
             smoothed = self._ewa_inertia
             if smoothed is None:  # after a single step, where scikit-learn fails
@@ -387,7 +387,8 @@ class MiniBatchKMeans(BaseKMeans):
         elif self._init_size < rows.n:
             random_state.randint(0, rows.n, self._init_size)
         centers = self._first_centers(rows, self._check_init(rows), random_state)
-        return np.array(centers, dtype=rows.dtype, order="C")
+        is_drawn = isinstance(self.init, str)  # else the array may be the caller's
+        return (np.asarray if is_drawn else np.array)(centers, dtype=rows.dtype, order="C")
 
     def _reset_counts(self, dtype: Any) -> None:
         """Set the state of the steps to that of a fit that begins."""

@@ -48,7 +48,7 @@ class SparseUpdater:
             padded_k,
             sums=np.zeros((d, padded_k)),
             features=np.zeros((d, padded_k), np.float32),
-            max_features=np.full(padded_k, np.abs(centers).max()),
+            max_features=np.full(padded_k, max(centers.max(), -centers.min())),
             scale=np.ones(padded_k),
             squared_norms=norms,
             weight_sums=self._weight_sums,

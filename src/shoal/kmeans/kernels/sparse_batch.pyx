@@ -114,42 +114,40 @@ cdef void assign_sparse_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py
     a.block_inertia[block] = inertia
 
 
-cdef inline void add_square(double value, double sign, double *total, double *rest) noexcept nogil:
-    """Add sign·value² to total + rest, to twice the digits of a double."""
-    cdef double square = value * value, added, shift
-    rest[0] += sign * fma(value, value, -square)
-    square *= sign
-    added = total[0] + square
-    shift = added - total[0]
-    rest[0] += (total[0] - (added - shift)) + (square - shift)
-    total[0] = added
+cdef inline double rest_of_sum(double a, double b, double total) noexcept nogil:
+    """What rounding took from total = a + b (Knuth's two-sum)."""
+    cdef double shift = total - a
+    return (a - (total - shift)) + (b - shift)
 
 
 cdef inline void add_to_sum(const SparseBatch *a, Py_ssize_t row, Py_ssize_t j,
                             double w) noexcept nogil:
-    """S_j <- S_j + w x, and |S_j|²."""
+    """S_j <- S_j + w x, and |S_j|² <- |S_j|² + Σ_l (S'_l² - S_l²) to twice the usual digits."""
     cdef const real *x = <const real *> a.rows.x
-    cdef double total = a.squared_norms[j], rest = a.squared_norms[a.padded_k + j], old, new
-    cdef double most = a.max_features[j]
-    cdef Py_ssize_t l
-    cdef double *s
+    cdef double total = a.squared_norms[j], rest = a.squared_norms[a.padded_k + j]
+    cdef double most = a.max_features[j], old, new, old_square, new_square, change, sum, lost
+    cdef Py_ssize_t l, at
     for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
-        s = a.sums + a.rows.indices[l] * a.padded_k + j
-        old = s[0]
-        new = old + w * <double> x[l]
-        s[0] = new
-        a.features[a.rows.indices[l] * a.padded_k + j] = <float> new
+        at = a.rows.indices[l] * a.padded_k + j
+        old = a.sums[at]
+        new = a.sums[at] = old + w * <double> x[l]
+        a.features[at] = <float> new
         most = max(most, fabs(new))
-        add_square(old, -1, &total, &rest)
-        add_square(new, 1, &total, &rest)
+        old_square, new_square = old * old, new * new
+        change = new_square - old_square
+        sum = total + change
+        lost = fma(new, new, -new_square) - fma(old, old, -old_square)
+        lost += rest_of_sum(new_square, -old_square, change)
+        rest += lost + rest_of_sum(total, change, sum)
+        total = sum
     if 0 <= a.n_logged[j] < LOGGED_ROWS:
         a.logged_rows[j * LOGGED_ROWS + a.n_logged[j]] = row
         a.n_logged[j] += 1
     else:
         a.n_logged[j] = -1
     a.squared_norms[j] = total
-    a.max_features[j] = most
     a.squared_norms[a.padded_k + j] = rest
+    a.max_features[j] = most
 
 
 cdef inline void clear_value(const SparseBatch *a, Py_ssize_t feature, Py_ssize_t j) noexcept nogil:
@@ -187,6 +185,7 @@ cdef void add_sparse_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
     cdef double batch_weights[GROUP_CENTERS]
     cdef Py_ssize_t cleared[GROUP_CENTERS]
     cdef Py_ssize_t i, j, n_cleared = 0
+    cleared[0] = start
     for j in range(stop - start):
         batch_weights[j] = 0
     for i in range(a.batch_size):
@@ -214,6 +213,7 @@ cdef void replace_centers(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssi
     cdef Py_ssize_t replaced[GROUP_CENTERS]
     cdef Py_ssize_t j, m, count = 0
     cdef double weight
+    replaced[0] = start
     for j in range(start, stop):
         if a.replaced[j]:
             replaced[count] = j
