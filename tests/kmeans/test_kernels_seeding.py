@@ -166,8 +166,11 @@ def test_pack_candidates(problem, room, count, sparse, name):
     points = problem.rng.standard_normal((room, problem.X.shape[1]))
     if count % 2:
         points *= 10.0 ** problem.rng.uniform(-30, 30, (room, 1))
+    chosen = problem.rng.integers(len(problem.X), size=room)
+    if sparse:
+        points = problem.x[chosen]
     with level(name):
-        args = seeding.arguments(points, None)
+        args = seeding.arguments(points, None, chosen)  # packs all of them
         args.set_n_candidates(min(count, room))
         parallel.run_kernel("pack_candidates", seeding.rows.type, args.packing(), width, width)
     dtype = None if sparse else problem.X.dtype

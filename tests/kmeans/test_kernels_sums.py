@@ -254,7 +254,7 @@ def test_transform(problem, sparse, name):
     rows = problem.csr if sparse else problem.rows
     n, k = len(problem.X), len(problem.centers)
     out = np.full((n, k), np.nan, problem.X.dtype)
-    args = MeasureArgs(rows.args, Centers(problem.centers, rows).args, out=out)
+    args = MeasureArgs(rows.args, Centers(problem.centers, rows, transforms=True).args, out=out)
     with level(name):
         parallel.run_kernel("transform", rows.type, args, n, problem.size)
     squared = reference.transform(problem.x, problem.centers) ** 2
@@ -304,7 +304,7 @@ def test_csr_keeps_its_zeros(dtype):
     assert stored.nnz == problem.X.size
     rows = centers_module.Rows(stored)
     out = np.empty((20, 3), dtype)
-    args = MeasureArgs(rows.args, Centers(problem.centers, rows).args, out=out)
+    args = MeasureArgs(rows.args, Centers(problem.centers, rows, transforms=True).args, out=out)
     parallel.run_kernel("transform", rows.type, args, 20, 20)
     np.testing.assert_allclose(
         out, reference.transform(problem.x, problem.centers).astype(dtype), rtol=1e-5

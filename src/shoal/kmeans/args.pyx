@@ -279,6 +279,8 @@ cdef class MeasureArgs(Args):
                  Py_ssize_t n_blocks=0):
         cdef Measure *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n
+        if labels is None and centers.struct.transposed == NULL:
+            raise ValueError("distances to all centers need centers with transforms=True")
         self.set_rows(rows, &a.rows, sizeof(Measure))
         self.kept.append(centers)
         a.centers = centers.struct

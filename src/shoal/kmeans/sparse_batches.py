@@ -48,7 +48,7 @@ class SparseUpdater:
             padded_k,
             sums=np.zeros((d, padded_k)),
             features=np.zeros((d, padded_k), np.float32),
-            max_features=np.full(padded_k, max(centers.max(), -centers.min())),
+            max_features=np.sqrt(norms[0]) * (1 + 1e-6),  # no value is larger than the norm
             scale=np.ones(padded_k),
             squared_norms=norms,
             weight_sums=self._weight_sums,
