@@ -81,6 +81,15 @@ from ._space import (
     summarize_leaves,
     transpose_tiles,
 )
+from ._sparse import (
+    add_sparse_batch,
+    assign_sparse_batch,
+    load_centers,
+    pack_features,
+    replace_centers,
+    set_prune_radius,
+    store_centers,
+)
 from ._spectral import compute_affinities, compute_degrees, multiply_graph
 from ._updates import (
     average_centers,
@@ -93,11 +102,13 @@ from ._updates import (
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
+    "set_prune_radius", "pack_features",
     "assign", "assign_bounded", "assign_filtered", "assign_sparse", "quantize_centers",
     "update_bounds",
     "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "average_centers", "pack_centers",
     "sum_block",
     "assign_batch", "update_centers_minibatch",
+    "load_centers", "assign_sparse_batch", "add_sparse_batch", "replace_centers", "store_centers",
     "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles", "fill_tiles",
     "summarize_leaves", "summarize_inner_nodes",
     "find_nearest", "find_k_nearest", "find_nearest_other", "boruvka_step", "prim",

@@ -144,9 +144,7 @@ class BaseKMeans(
         rows = Rows(X, check_weights(sample_weight, X))
         centers = self.cluster_centers_
         filtered = filter_pays(rows, len(centers))
-        return rows, Centers(
-            centers, rows, filtered=filtered, transforms=transforms, copied=False
-        )
+        return rows, Centers(centers, rows, filtered=filtered, transforms=transforms, copied=False)
 
     def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
         labels, all_finite = assign_labels(rows, centers)

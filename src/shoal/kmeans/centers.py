@@ -25,7 +25,7 @@ FILTER_FEATURES = range(32, 2**14 + 1)
 MIN_FILTER_CLUSTERS = {"f4": 100, "f8": 64}
 MIN_FILTER_PRODUCTS = {"f4": 20_000, "f8": 6_000}
 MIN_FILTER_ROWS = 1024  # below which 8-bit centers cost more than they save
-FAR = float(np.finfo(np.float32).max) / 8  # |c|² of a center that is left out, in float32
+FAR = float(np.finfo(np.float32).max)  # |c|² of a center that is left out, in float32
 N_COUNTS = 5  # of a block: labels changed, rows examined, near-ties, norms not finite, unfiltered
 
 
@@ -101,7 +101,7 @@ class Centers:
         )
         if filtered:
             self._add_filter(like, len(panel_centers))
-        self._features = None
+        self._feature_packing = None
         if like.sparse:
             self._add_features(d)
         self._has_panels = transforms or not like.sparse
@@ -119,15 +119,17 @@ class Centers:
         self._block_max = np.empty((n_blocks, self.padded_k), np.float32)
         self._max_features = np.empty((2, self.padded_k), np.float32)
         self._feature_norms = np.full(self.padded_k, FAR, np.float32)
-        features = np.empty((d, self.padded_k), np.float32)
+        features = self._features = np.empty((d, self.padded_k), np.float32)
         scales = np.full(self.padded_k, -2, np.float32)
         self.args.set_features(d, features, self._feature_norms, scales, self._max_features)
-        self._features = FeaturePackingArgs(self.args, d, n_blocks, self._block_max)
+        self._feature_packing = FeaturePackingArgs(self.args, d, n_blocks, self._block_max)
 
     def _pack_features(self) -> None:
         """Bring them up to date with `values`."""
         d = self.values.shape[1]
-        parallel.run_kernel("pack_features", self.type, self._features, d, self._features_per_block)
+        parallel.run_kernel(
+            "pack_features", self.type, self._feature_packing, d, self._features_per_block
+        )
         with np.errstate(over="ignore"):
             self._feature_norms[: self.k] = self._squared_norms[: self.k]
             np.maximum.reduce(self._block_max, out=self._max_features[0])
@@ -185,7 +187,7 @@ class Centers:
         panels, size = self._n_panels, self._panels_per_block
         if self._has_panels:
             parallel.run_kernel("pack_centers", self.type, self._packing, panels, size)
-        if self._features is not None:
+        if self._feature_packing is not None:
             self._pack_features()
         if self.is_filtered:
             args = QuantizationArgs(self.args, self.values.shape[1])

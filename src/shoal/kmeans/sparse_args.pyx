@@ -14,9 +14,11 @@ LOGGED_ROWS = constant("logged_rows", "f8")
 
 cdef class SparseBatchArgs(Args):
     cdef SparseBatch struct
+    cdef list centers  # what the struct's `centers` points into
 
-    def __init__(self, RowArgs rows, Py_ssize_t k, Py_ssize_t padded_k, *, sums, features, max_features,
-                 scale, squared_norms, weight_sums, logged_rows, n_logged, replaced, new_rows):
+    def __init__(self, RowArgs rows, Py_ssize_t k, Py_ssize_t padded_k, *, sums, features,
+                 max_features, scale, squared_norms, weight_sums, logged_rows, n_logged, replaced,
+                 new_rows):
         cdef SparseBatch *a = &self.struct
         self.set_rows(rows, &a.rows, sizeof(SparseBatch))
         a.k = k
@@ -50,4 +52,5 @@ cdef class SparseBatchArgs(Args):
     def set_centers(self, centers, bint writable):
         """The centers that load_centers reads or store_centers writes."""
         cdef SparseBatch *a = &self.struct
-        a.centers = address(centers, self.over.type, a.k * a.rows.d, self.kept, writable)
+        self.centers = []
+        a.centers = address(centers, self.over.type, a.k * a.rows.d, self.centers, writable)

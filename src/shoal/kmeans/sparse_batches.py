@@ -42,25 +42,23 @@ class SparseUpdater:
         norms[0, : self.k] = np.einsum("ij,ij->i", centers, centers, dtype=np.float64)
         self._replaced = np.zeros(padded_k, np.uint8)
         self._new_rows = np.zeros(padded_k, np.int64)
-        self._args = SparseBatchArgs(
-            rows.args,
-            self.k,
-            padded_k,
-            sums=np.zeros((d, padded_k)),
-            features=np.zeros((d, padded_k), np.float32),
-            max_features=np.sqrt(norms[0]) * (1 + 1e-6),  # no value is larger than the norm
-            scale=np.ones(padded_k),
-            squared_norms=norms,
-            weight_sums=self._weight_sums,
-            logged_rows=np.empty((padded_k, LOGGED_ROWS), np.int64),
-            n_logged=np.full(padded_k, -1, np.int32),
-            replaced=self._replaced,
-            new_rows=self._new_rows,
-        )
-        self._features = max(64, parallel.cut_blocks(d, 2 * self.k, 16)[1])
+        self._state = {
+            "sums": np.zeros((d, padded_k)),
+            "features": np.zeros((d, padded_k), np.float32),
+            "max_features": np.sqrt(norms[0]) * (1 + 1e-6),  # no value is larger than the norm
+            "scale": np.ones(padded_k),
+            "squared_norms": norms,
+            "weight_sums": self._weight_sums,
+            "logged_rows": np.empty((padded_k, LOGGED_ROWS), np.int64),
+            "n_logged": np.full(padded_k, -1, np.int32),
+            "replaced": self._replaced,
+            "new_rows": self._new_rows,
+        }
+        self._args = SparseBatchArgs(rows.args, self.k, padded_k, **self._state)
+        self._features_per_block = max(64, parallel.cut_blocks(d, 2 * self.k, 16)[1])
         self._batch_indices = np.empty(0, np.int64)
         self._args.set_centers(centers, False)
-        parallel.run_kernel("load_centers", rows.type, self._args, d, self._features)
+        parallel.run_kernel("load_centers", rows.type, self._args, d, self._features_per_block)
 
     @property
     def centers(self) -> np.ndarray:
@@ -68,7 +66,9 @@ class SparseUpdater:
         rows = self._rows
         centers = np.empty((self.k, rows.d), rows.dtype)
         self._args.set_centers(centers, True)
-        parallel.run_kernel("store_centers", rows.type, self._args, rows.d, self._features)
+        parallel.run_kernel(
+            "store_centers", rows.type, self._args, rows.d, self._features_per_block
+        )
         return centers
 
     @property

@@ -46,7 +46,7 @@ static inline void f_store(float *p, vfloat a) { vst1q_f32(p, a); }
 static inline vfloat f_set1(float a) { return vdupq_n_f32(a); }
 static inline vfloat f_add(vfloat a, vfloat b) { return vaddq_f32(a, b); }
 static inline vfloat f_sub(vfloat a, vfloat b) { return vsubq_f32(a, b); }
-static inline vfloat f_min(vfloat a, vfloat b) { return vminq_f32(a, b); }
+static inline vfloat f_min(vfloat a, vfloat b) { return vminnmq_f32(a, b); }
 static inline vfloat f_fma(vfloat a, vfloat b, vfloat c) { return vfmaq_f32(c, a, b); }
 static inline unsigned f_not_greater_mask(vfloat a, vfloat b)
 {

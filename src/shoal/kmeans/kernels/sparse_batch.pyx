@@ -93,7 +93,7 @@ cdef void assign_sparse_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py
     c.norms, c.scales, c.max_features = norms, scales, max_features
     for j in range(a.padded_k):
         squared_norms[j] = squared_norm(a, j)
-        norms[j] = <float> squared_norms[j] if j < a.k else <float> (FLT_MAX / 8)
+        norms[j] = <float> squared_norms[j] if j < a.k else <float> FLT_MAX
         scales[j] = <float> (-2 * a.scale[j])
         max_features[j] = <float> (a.max_features[j] * a.scale[j])
     for i in range(start, stop):

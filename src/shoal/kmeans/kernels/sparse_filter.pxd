@@ -19,7 +19,8 @@ in these constants for Lloyd's rule, which has the same terms with 2^-53 for u. 
     (m + 8) 2^-48 ((Σ|x_l|)² + |c_j|² + m max_l c_jl²)
 
 which is added. Center j is a candidate where computed_j - e_j <= min_i (computed_i + e_i). What
-is not finite compares as if it were: so a value that does not fit in float32 makes candidates.
+is not a number compares as if it were, and e_j is none where a sum of |x_l f_jl| could overflow,
+if 1 / s_j is at most 2^36 (2^40 Σ|x_l| max_l |c_jl| does): so such centers are candidates.
 
 Cost a row: 2·nnz·k flops of float32, reading nnz·k floats.
 """
@@ -50,7 +51,7 @@ ctypedef struct Row:
 
 
 ctypedef struct Filter:
-    # Centers as the filter reads them. Positions after the last have a huge norm.
+    # Centers as the filter reads them. Positions after the last have norm FLT_MAX.
     Py_ssize_t k
     Py_ssize_t padded_k
     const float *features      # [d, padded_k]: f
@@ -101,9 +102,10 @@ cdef inline void compute_scores(const Row *row, const Filter *c, Py_ssize_t firs
                                                f_load(c.norms + first + v * FL)))
 
 
-cdef inline void compute_errors(const Row *row, bint elkan, float *slope,
-                                float *constant) noexcept nogil:
-    """e_j = constant + slope[0] |c_j|² + slope[1] max_l |c_jl| + slope[2] max_l c_jl²."""
+cdef inline void compute_errors(const Row *row, bint elkan, float *slope, float *constant,
+                                float *overflow) noexcept nogil:
+    """e_j = constant + slope[0] |c_j|² + slope[1] max_l |c_jl| + slope[2] max_l c_jl², and what
+    times max_l |c_jl| is infinite where sums may overflow."""
     cdef float total = 0
     cdef Py_ssize_t l
     cdef double m = row.m, u = unit_roundoff()
@@ -118,6 +120,7 @@ cdef inline void compute_errors(const Row *row, bint elkan, float *slope,
         slope[0] += <float> rounding
         slope[2] = <float> (rounding * m)
         constant[0] += <float> (rounding * total * total)
+    overflow[0] = <float> (2.0 ** 40 * <double> total)
     if m * u > 1.0 / 128:
         constant[0] = <float> INFINITY
 
@@ -127,8 +130,9 @@ cdef inline Py_ssize_t find_candidates(const Row *row, const Filter *c, bint elk
     """The candidates in ascending order, and how many; both have room for padded_k values."""
     cdef float slope[3]
     cdef float lanes[FL]
-    cdef float constant, least = <float> INFINITY
-    cdef vfloat error, slope0, slope1, slope2, offset, v, bound, threshold
+    cdef float constant, overflow, least = <float> INFINITY
+    cdef vfloat error, slope0, slope1, slope2, offset, huge, v, bound, threshold
+    cdef vfloat zero = f_set1(0)
     cdef Py_ssize_t first = 0, count = 0
     cdef unsigned mask
     cdef int r
@@ -143,7 +147,7 @@ cdef inline Py_ssize_t find_candidates(const Row *row, const Filter *c, bint elk
         first += 2 * FL
     if first < c.padded_k:
         compute_scores(row, c, first, 1, scores)
-    compute_errors(row, elkan, slope, &constant)
+    compute_errors(row, elkan, slope, &constant, &overflow)
     slope0, slope1, slope2 = f_set1(slope[0]), f_set1(slope[1]), f_set1(slope[2])
     offset = f_set1(constant)
     bound = f_set1(<float> INFINITY)
@@ -151,6 +155,8 @@ cdef inline Py_ssize_t find_candidates(const Row *row, const Filter *c, bint elk
     while first < c.padded_k:
         error = f_fma(f_load(c.norms + first), slope0, offset)
         error = f_fma(f_load(c.max_features + first), slope1, error)
+        huge = f_fma(f_load(c.max_features + first), f_set1(overflow), zero)
+        error = f_fma(huge, zero, error)  # not a number where it is infinite
         if elkan:
             error = f_fma(f_load(c.max_features + c.padded_k + first), slope2, error)
         v = f_load(scores + first)

@@ -28,7 +28,7 @@ ctypedef struct Centers:
     const int32_t *center_group       # [k]
     # for the filter of sparse_filter.pxd; NULL for dense rows
     const float *features      # [d, padded_k]
-    const float *feature_norms        # [padded_k]: |c|²; huge where a center is left out
+    const float *feature_norms        # [padded_k]: |c|²; FLT_MAX where a center is left out
     const float *feature_scales       # [padded_k]: -2
     const float *max_features  # [2, padded_k]: the largest |c_l| of each center, and its square
     # for the filter of filter.pyx, less an origin of its own; NULL: there is none
