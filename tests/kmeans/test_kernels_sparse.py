@@ -14,7 +14,6 @@ import reference
 import shoal
 from helpers.kernel_cases import KINDS, level, levels, make_problem, problems, run_assign
 from shoal.core import parallel
-from shoal.core.rows import Rows
 from shoal.kmeans import minibatch
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.sparse_batches import SparseUpdater
