@@ -162,9 +162,8 @@ cdef void set_prune_radius(void *args, Py_ssize_t block, Py_ssize_t start, Py_ss
                            void *scratch) noexcept nogil:
     """(min_j |seed - candidate_j| / 2)² of CSR seeds start .. stop - 1, less what rounding adds.
 
-    |x|² + |c|² - 2 x·c errs by at most (nnz + 4)·u times 2|x|² + 2|c|². The row is at most twice
-    as far from the origin as it is from the seed and the seed from the origin together, so the
-    margin of 1e-6 is for distances of other rows alone.
+    |x|² + |c|² - 2 x·c errs by at most (nnz + 4)·u times 2|x|² + 2|c|², of which twice as much
+    is taken off; the margin of 1e-6 is as for dense rows.
     """
     cdef Seeding *a = <Seeding *> args
     cdef const real *x = <const real *> a.rows.x

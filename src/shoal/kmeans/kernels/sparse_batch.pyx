@@ -1,8 +1,7 @@
 """One step of mini-batch k-means on CSR rows, where centers have many more values than a batch.
 
 A step of minibatch.pyx reads and writes every value of every center. Here a center is kept
-as the sum of its rows and their weight (Sculley 2010, section 3, in the form of Shalev-Shwartz
-et al. 2007, "Pegasos", section 2.2: a vector times a scale),
+as the sum of its rows and a scale,
 
     c_j = S_j / W_j,    S_j <- S_j + Σ_{label_i = j} x_i,    W_j <- W_j + |{i: label_i = j}|
 
