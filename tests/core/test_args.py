@@ -17,6 +17,7 @@ from shoal.kmeans.args import (
     SearchArgs,
     SeedingArgs,
 )
+from shoal.kmeans.sparse_args import LOGGED_ROWS, SparseBatchArgs
 
 from helpers.kernel_cases import as_csr
 from shoal.core import parallel
@@ -72,6 +73,7 @@ def u1(*shape):
 
 
 SEEDING_OUT = {
+    "prune_radius_squared": f8(K),
     "closest_squared": f8(N),
     "nearest_seed": i4(N),
     "nearer_mask": u1(N),
@@ -159,19 +161,33 @@ MAKERS = {
     ),
     "seeding": (
         lambda **a: SeedingArgs(ROWS.args, K, BLOCKS, WIDTH, in_data_type=False, **a),
-        {
-            "points": f8(2, D),
-            "prune_radius_squared": f8(K),
-        },
+        {"points": f8(2, D)},
         SEEDING_OUT | {"panel": f8(D, WIDTH), "panel_norms": f8(WIDTH)},
     ),
     "seeding of CSR data": (
         lambda **a: SeedingArgs(Rows(SPARSE).args, K, BLOCKS, WIDTH, in_data_type=False, **a),
+        {"candidate_rows": i8(2), "seed_rows": i8(K)},
+        SEEDING_OUT
+        | {"transposed": f8(D, WIDTH), "squared_norms": f8(WIDTH), "packed_rows": i8(WIDTH)},
+    ),
+    "sparse batches": (
+        lambda **a: SparseBatchArgs(Rows(SPARSE).args, K, 16, **a),
+        {"replaced": u1(16), "new_rows": i8(16)},
         {
-            "points": f8(2, D),
-            "prune_radius_squared": f8(K),
+            "sums": f8(D, 16),
+            "features": f4(D, 16),
+            "max_features": f8(16),
+            "scale": f8(16),
+            "squared_norms": f8(2, 16),
+            "weight_sums": f8(16),
+            "logged_rows": i8(16, LOGGED_ROWS),
+            "n_logged": i4(16),
         },
-        SEEDING_OUT | {"transposed": f8(D, WIDTH), "squared_norms": f8(WIDTH)},
+    ),
+    "a sparse batch": (
+        lambda **a: SPARSE_BATCHES.with_batch(Rows(SPARSE).args, 7, BLOCKS, **a),
+        {"batch_indices": i8(7)},
+        {"labels": i4(7), "block_inertia": f8(BLOCKS)},
     ),
     "search": (
         lambda **a: SearchArgs("f8", in_data_type=False, **a),
@@ -184,6 +200,9 @@ MAKERS = {
         {"indices": i8(4)},
     ),
 }
+SPARSE_BATCHES = MAKERS["sparse batches"][0](
+    **MAKERS["sparse batches"][1], **MAKERS["sparse batches"][2]
+)
 READ = [(struct, name) for struct, (_, read, _) in MAKERS.items() for name in read]
 WRITTEN = [(struct, name) for struct, (_, _, written) in MAKERS.items() for name in written]
 # Arrays whose own length says how long the others must be.
@@ -192,7 +211,7 @@ FREE = {
     ("search", "closest_squared"),
     ("search", "cumulative"),
     ("seeding", "points"),
-    ("seeding of CSR data", "points"),
+    ("seeding of CSR data", "candidate_rows"),
     ("rows of CSR data", "x"),
     ("centers", "_11"),
 }
@@ -295,11 +314,15 @@ def test_dense_rows_need_an_origin():
 
 @pytest.mark.parametrize("struct", ["seeding", "seeding of CSR data"])
 def test_seeding_needs_candidates_in_the_form_of_the_rows(struct):
-    for name in MAKERS[struct][2].keys() - SEEDING_OUT.keys():
+    _, read, written = MAKERS[struct]
+    for name in (read | written).keys() - SEEDING_OUT.keys():
         with pytest.raises(ValueError, match="dense rows need"):
             make(struct, **{name: None})
+    many = (
+        {"points": f8(WIDTH + 1, D)} if struct == "seeding" else {"candidate_rows": i8(WIDTH + 1)}
+    )
     with pytest.raises(ValueError, match="9 candidates, room for 8"):
-        make(struct, points=f8(WIDTH + 1, D))
+        make(struct, **many)
     args = make(struct)
     for count in (-1, 3):
         with pytest.raises(ValueError, match=f"{count} candidates, room for 2"):

@@ -213,7 +213,7 @@ def run_assign(kernel, problem, *, elkan=False, current=None, sums=True, filter=
         rows.args, centers.args, n_blocks, elkan=elkan, labels=labels, counts=counts, sums=partial
     )
     args.is_first_pass = current is None
-    scratch = scratch_for(rows, filtered)
+    scratch = scratch_for(rows, filtered, centers.k)
     parallel.run_kernel(kernel, rows.type, args, rows.n, problem.size, scratch)
     return labels, counts, partial
 

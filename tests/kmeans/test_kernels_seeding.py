@@ -43,14 +43,22 @@ class Seeding:
             found = found + 4 * exact * (norms + (self.x**2).sum(axis=1)[:, None])
         return found
 
-    def arguments(self, points, candidate_closest):
-        """The kernels' arguments for some candidates."""
+    def arguments(self, points, candidate_closest, chosen=None):
+        """The kernels' arguments for some candidates, for CSR rows of these indices."""
         width, dtype = parallel.constant("candidates", "f8"), self.problem.X.dtype
         names = ("transposed", "squared_norms") if self.sparse else ("panel", "panel_norms")
         shapes = (self.x.shape[1], width), width
         if self.sparse:
             dtype = np.float64
-        self.packed = {n: np.full(s, np.nan, dtype) for n, s in zip(names, shapes, strict=True)}
+        empty = 0 if self.sparse else np.nan
+        self.packed = {n: np.full(s, empty, dtype) for n, s in zip(names, shapes, strict=True)}
+        forms = {"points": np.ascontiguousarray(points)}
+        if self.sparse:
+            forms = {
+                "candidate_rows": chosen.astype(np.int64),
+                "packed_rows": np.full(width, -1),
+                "seed_rows": np.zeros(len(self.prune_radius_squared), np.int64),
+            }
         n_blocks = len(self.problem.blocks)
         self.gains = np.full((n_blocks, width), np.nan)
         self.block_potential = np.full(n_blocks, np.nan)
@@ -59,7 +67,6 @@ class Seeding:
             len(self.prune_radius_squared),
             n_blocks,
             width,
-            np.ascontiguousarray(points),
             in_data_type=self.in_data_type,
             closest_squared=self.closest_squared,
             nearest_seed=self.nearest_seed,
@@ -69,18 +76,19 @@ class Seeding:
             block_potential=self.block_potential,
             candidate_closest=candidate_closest,
             **self.packed,
+            **forms,
         )
         parallel.run_kernel("pack_candidates", self.rows.type, args.packing(), width, 3)
         return args
 
-    def compare(self, points):
+    def compare(self, points, chosen=None):
         """min(D², distance²) of every row and candidate, and the gains in each block."""
         if len(self.seeds):
             between = (reference.transform(self.seeds, points) ** 2).min(axis=1)
             self.prune_radius_squared[: len(self.seeds)] = 0.25 * (1 - 1e-6) * between
         n, size = len(self.x), self.problem.size
         candidate_closest = np.full((len(points), n), np.nan, self.problem.X.dtype)
-        self.args = self.arguments(points, candidate_closest)
+        self.args = self.arguments(points, candidate_closest, chosen)
         parallel.run_kernel(
             "compare_candidates", self.rows.type, self.args, n, size, scratch_for(self.rows)
         )
@@ -109,9 +117,10 @@ def check_seeding(seeding, n_candidates, fits=True):
     x, w = seeding.x, problem.w
     n = len(x)
     for s in range(6):
-        points = x[rng.integers(n, size=n_candidates)]
+        chosen = rng.integers(n, size=n_candidates)
+        points = x[chosen]
         closest, nearest = seeding.closest_squared.copy(), seeding.nearest_seed.copy()
-        new_closest, gains = seeding.compare(points)
+        new_closest, gains = seeding.compare(points, chosen)
         expected, nearer, _ = reference.compare_candidates(x, w, points, closest)
         error = seeding.error(expected, points)
         if fits:
@@ -157,8 +166,11 @@ def test_pack_candidates(problem, room, count, sparse, name):
     points = problem.rng.standard_normal((room, problem.X.shape[1]))
     if count % 2:
         points *= 10.0 ** problem.rng.uniform(-30, 30, (room, 1))
+    chosen = problem.rng.integers(len(problem.X), size=room)
+    if sparse:
+        points = problem.x[chosen]
     with level(name):
-        args = seeding.arguments(points, None)
+        args = seeding.arguments(points, None, chosen)  # packs all of them
         args.set_n_candidates(min(count, room))
         parallel.run_kernel("pack_candidates", seeding.rows.type, args.packing(), width, width)
     dtype = None if sparse else problem.X.dtype

@@ -329,7 +329,9 @@ def test_csr_keeps_its_zeros(dtype):
     assert stored.nnz == problem.X.size
     rows = centers_module.Rows(stored)
     out = np.empty((20, 3), dtype)
-    args = MeasureArgs(rows.args, Centers(problem.centers, rows).args, out=out)
+    centers = Centers(problem.centers, rows)
+    centers.transpose()
+    args = MeasureArgs(rows.args, centers.args, out=out)
     parallel.run_kernel("transform", rows.type, args, 20, 20)
     np.testing.assert_allclose(
         out, reference.transform(problem.x, problem.centers).astype(dtype), rtol=1e-5

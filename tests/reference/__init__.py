@@ -82,6 +82,15 @@ from ._space import (
     summarize_leaves,
     transpose_tiles,
 )
+from ._sparse import (
+    add_sparse_batch,
+    assign_sparse_batch,
+    load_centers,
+    pack_features,
+    replace_centers,
+    set_prune_radius,
+    store_centers,
+)
 from ._spectral import compute_affinities, compute_degrees, multiply_graph
 from ._updates import (
     average_centers,
@@ -97,6 +106,7 @@ from ._updates import (
 
 __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
+    "set_prune_radius", "pack_features",
     "assign", "assign_bounded", "assign_filtered", "assign_sparse", "quantize_centers",
     "project_centers",
     "update_bounds",
@@ -104,6 +114,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "average_centers", "pack_centers", "transpose_centers",
     "sum_block",
     "assign_batch", "update_centers_minibatch",
+    "load_centers", "assign_sparse_batch", "add_sparse_batch", "replace_centers", "store_centers",
     "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles", "fill_tiles",
     "summarize_leaves", "summarize_inner_nodes",
     "find_nearest", "find_k_nearest", "find_nearest_other", "boruvka_step", "prim",

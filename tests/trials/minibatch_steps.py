@@ -16,6 +16,7 @@ import sklearn.cluster._kmeans as theirs
 
 import shoal.kmeans.batches
 import shoal.kmeans.minibatch
+import shoal.kmeans.sparse_batches
 from helpers.outcomes import RTOL, data_scale
 from trials.diagnosis import _tie_of_seeds, dense, margins, moved, squared_distances
 
@@ -45,24 +46,19 @@ class Start:
 def recorded():
     """A context in which fits of both libraries append to the two lists it returns."""
     steps, starts = [], []
-    step, draw = (
-        shoal.kmeans.batches.MiniBatchUpdater.step,
-        shoal.kmeans.minibatch.MiniBatchKMeans._first_centers,
-    )
+    updaters = shoal.kmeans.batches.MiniBatchUpdater, shoal.kmeans.sparse_batches.SparseUpdater
+    draw = shoal.kmeans.minibatch.MiniBatchKMeans._first_centers
     their_step, their_draw = theirs._mini_batch_step, theirs.MiniBatchKMeans._init_centroids
 
-    def shoal_step(self, rows, batch_indices=None, **options):
-        before = self.centers.copy(), self.weight_sums.copy()
-        total = step(self, rows, batch_indices, **options)
-        steps.append(
-            Step(
-                rows.X if batch_indices is None else rows.X[batch_indices],
-                *before,
-                self._labels.copy(),
-                total,
-            )
-        )
-        return total
+    def recorded_step(step):
+        def shoal_step(self, rows, batch_indices=None, **options):
+            before = self.centers.copy(), self.weight_sums.copy()
+            total = step(self, rows, batch_indices, **options)
+            X = rows.X if batch_indices is None else rows.X[batch_indices]
+            steps.append(Step(X, *before, self._labels.copy(), total))
+            return total
+
+        return shoal_step
 
     def shoal_draw(self, rows, init, random_state):
         state = random_state.get_state()
@@ -85,7 +81,8 @@ def recorded():
         return centers
 
     with (
-        mock.patch.object(shoal.kmeans.batches.MiniBatchUpdater, "step", shoal_step),
+        mock.patch.object(updaters[0], "step", recorded_step(updaters[0].step)),
+        mock.patch.object(updaters[1], "step", recorded_step(updaters[1].step)),
         mock.patch.object(shoal.kmeans.minibatch.MiniBatchKMeans, "_first_centers", shoal_draw),
         mock.patch.object(theirs, "_mini_batch_step", sklearn_step),
         mock.patch.object(theirs.MiniBatchKMeans, "_init_centroids", sklearn_draw),

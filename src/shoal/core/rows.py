@@ -77,7 +77,7 @@ class Rows:
     def gather_dense(self, indices: Any) -> np.ndarray:
         """Some rows as they are, dense and in float64."""
         rows = self.X[indices]
-        return (rows.toarray() if self.sparse else rows).astype(np.float64)
+        return (rows.toarray() if self.sparse else rows).astype(np.float64, copy=False)
 
     def gather_centered(self, indices: Any) -> np.ndarray:
         """Some rows less the origin, dense and in float64."""

@@ -32,6 +32,7 @@ cdef class CenterArgs:
         c.max_squared_norm = <const double *> address(max_squared_norm, "f8", 1, self.kept)
         c.values = <const double *> address(values, "f8", k * d, self.kept)
         c.transposed = <const double *> address(transposed, "f8", d * padded_k, self.kept)
+        c.features = c.feature_norms = c.feature_scales = c.max_features = NULL
         c.squared_norms = <const double *> address(squared_norms, "f8", padded_k, self.kept)
         c.panels = address(panels, type, len(panel_centers) * d, self.kept)
         c.panel_squared_norms = address(panel_squared_norms, type, len(panel_centers), self.kept)
@@ -42,6 +43,14 @@ cdef class CenterArgs:
         c.decide_near_ties = <decide_near_ties_t> PyCapsule_GetPointer(
             function("decide_near_ties", type), "shoal.function"
         )
+
+    def set_features(self, Py_ssize_t d, features, feature_norms, feature_scales, max_features):
+        """Where the centers lie that CSR rows meet in float32."""
+        cdef Centers *c = &self.struct
+        c.features = <const float *> address(features, "f4", d * c.padded_k, self.kept)
+        c.feature_norms = <const float *> address(feature_norms, "f4", c.padded_k, self.kept)
+        c.feature_scales = <const float *> address(feature_scales, "f4", c.padded_k, self.kept)
+        c.max_features = <const float *> address(max_features, "f4", 2 * c.padded_k, self.kept)
 
     def set_filter(self, Py_ssize_t d, *, filter_origin, filter_shift, rows, row_norms,
                    max_row_norm, int max_candidates):
@@ -120,6 +129,23 @@ cdef class AssignmentArgs(Args):
     def drop_sums(self):
         """Let the passes from now on compute no sums."""
         self.struct.sums = NULL
+
+
+cdef class FeaturePackingArgs(Args):
+    cdef FeaturePacking struct
+
+    def __init__(self, CenterArgs centers, Py_ssize_t d, Py_ssize_t n_blocks, block_max):
+        # The arrays of `centers`, which their owner made writable.
+        cdef FeaturePacking *a = &self.struct
+        self.pointer = a
+        self.kept.append(centers)
+        a.k = centers.struct.k
+        a.d = d
+        a.padded_k = centers.struct.padded_k
+        a.values = centers.struct.values
+        a.features = <float *> centers.struct.features
+        a.block_max = <float *> address(
+            block_max, "f4", n_blocks * a.padded_k, self.kept, True)
 
 
 cdef class FilterPackingArgs(Args):
@@ -277,34 +303,43 @@ cdef class MeasureArgs(Args):
 
 
 cdef class SeedingArgs(Args):
-    """As many candidates as `points` has rows; `set_n_candidates` sets how many are in use."""
+    """As many candidates as `points` has rows, or `candidate_rows` for CSR rows;
+    `set_n_candidates` sets how many are in use."""
 
     cdef Seeding struct
     cdef Py_ssize_t max_candidates
 
-    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points, *,
+    def __init__(self, RowArgs rows, k, Py_ssize_t n_blocks, Py_ssize_t width, points=None, *,
                  bint in_data_type, closest_squared, nearest_seed, prune_radius_squared,
                  nearer_mask, gains, block_potential, panel=None, panel_norms=None,
-                 transposed=None, squared_norms=None, candidate_closest=None):
+                 transposed=None, squared_norms=None, candidate_rows=None, packed_rows=None,
+                 seed_rows=None, candidate_closest=None):
         cdef Seeding *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n, d = rows.struct.d
-        if len(points) > width:
-            raise ValueError(f"{len(points)} candidates, room for {width}")
-        forms = (panel, panel_norms) if rows.struct.indptr == NULL else (transposed, squared_norms)
-        if forms[0] is None or forms[1] is None:
-            raise ValueError("dense rows need panel and panel_norms, CSR rows transposed and "
-                             "squared_norms")
+        forms = (points, panel, panel_norms)
+        if rows.struct.indptr != NULL:
+            forms = (candidate_rows, transposed, squared_norms, packed_rows, seed_rows)
+        if any(form is None for form in forms):
+            raise ValueError("dense rows need points, panel and panel_norms, CSR rows "
+                             "candidate_rows, transposed, squared_norms, packed_rows, seed_rows")
+        if len(forms[0]) > width:
+            raise ValueError(f"{len(forms[0])} candidates, room for {width}")
         self.set_rows(rows, &a.rows, sizeof(Seeding))
-        a.n_candidates = self.max_candidates = len(points)
+        a.n_candidates = self.max_candidates = len(forms[0])
         a.in_data_type = in_data_type
         a.points = <const double *> address(points, "f8", a.n_candidates * d, self.kept)
         a.panel = address(panel, rows.type, d * width, self.kept, True)
         a.panel_norms = address(panel_norms, rows.type, width, self.kept, True)
         a.transposed = <double *> address(transposed, "f8", d * width, self.kept, True)
         a.squared_norms = <double *> address(squared_norms, "f8", width, self.kept, True)
+        a.candidate_rows = <const int64_t *> address(
+            candidate_rows, "i8", a.n_candidates, self.kept)
+        a.packed_rows = <int64_t *> address(packed_rows, "i8", width, self.kept, True)
+        a.seed_rows = <const int64_t *> address(seed_rows, "i8", k, self.kept)
         a.closest_squared = <double *> address(closest_squared, "f8", n, self.kept, True)
         a.nearest_seed = <int32_t *> address(nearest_seed, "i4", n, self.kept, True)
-        a.prune_radius_squared = <const double *> address(prune_radius_squared, "f8", k, self.kept)
+        a.prune_radius_squared = <double *> address(
+            prune_radius_squared, "f8", k, self.kept, True)
         a.nearer_mask = <uint8_t *> address(nearer_mask, "u1", n, self.kept, True)
         a.gains = <double *> address(gains, "f8", n_blocks * width, self.kept, True)
         a.block_potential = <double *> address(block_potential, "f8", n_blocks, self.kept, True)

@@ -143,7 +143,8 @@ class BaseKMeans(
         X = check_rows(self, X, reset=False, finite=finite, files=True)
         rows = Rows(X, check_weights(sample_weight, X))
         centers = self.cluster_centers_
-        return rows, Centers(centers, rows, filter=choose_filter(rows, centers))
+        filter = choose_filter(rows, centers)
+        return rows, Centers(centers, rows, filter=filter, copied=False)
 
     def _assign_labels(self, rows: Rows, centers: Centers) -> np.ndarray:
         labels, all_finite = assign_labels(rows, centers)

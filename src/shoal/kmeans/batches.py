@@ -115,20 +115,31 @@ class MiniBatchUpdater:
     def reassign_centers(
         self, ratio: float, X: Any, batch_indices: np.ndarray | None, random_state: Any
     ) -> int:
-        """Replace centers of low weight by random rows of the batch; the number of them.
-
-        Those are centers with less than `ratio` times the largest weight, but at most
-        half as many as the batch has rows.
-        """
+        """Replace centers of low weight by random rows of the batch; the number of them."""
         batch_size = X.shape[0] if batch_indices is None else len(batch_indices)
-        to_reassign = self.weight_sums < ratio * self.weight_sums.max()
-        if to_reassign.sum() > 0.5 * batch_size:
-            to_reassign[np.argsort(self.weight_sums)[int(0.5 * batch_size) :]] = False
-        n_reassigned = int(to_reassign.sum())
-        if n_reassigned:
-            chosen = random_state.choice(batch_size, replace=False, size=n_reassigned)
+        to_reassign, chosen, weight = choose_replacements(
+            self.weight_sums, ratio, batch_size, random_state
+        )
+        if len(chosen):
             rows = X[chosen if batch_indices is None else batch_indices[chosen]]
             self.centers[to_reassign] = rows.toarray() if hasattr(rows, "toarray") else rows
-        # the least weight of the others, lest they be reassigned again at once
-        self.weight_sums[to_reassign] = np.min(self.weight_sums[~to_reassign])
-        return n_reassigned
+        self.weight_sums[to_reassign] = weight
+        return len(chosen)
+
+
+def choose_replacements(
+    weight_sums: np.ndarray, ratio: float, batch_size: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Which centers a batch replaces, by which of its rows, and the weight that they get.
+
+    Those are centers with less than `ratio` times the largest weight, but at most half as
+    many as the batch has rows.
+    """
+    to_reassign = weight_sums < ratio * weight_sums.max()
+    if to_reassign.sum() > 0.5 * batch_size:
+        to_reassign[np.argsort(weight_sums)[int(0.5 * batch_size) :]] = False
+    n_reassigned, chosen = int(to_reassign.sum()), np.empty(0, np.int64)
+    if n_reassigned:
+        chosen = random_state.choice(batch_size, replace=False, size=n_reassigned)
+    # the least weight of the others, lest they be reassigned again at once
+    return to_reassign, chosen, np.min(weight_sums[~to_reassign])

@@ -9,10 +9,17 @@ import numpy as np
 from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
-from shoal.kmeans.args import AssignmentArgs, CenterArgs, MeasureArgs, PackingArgs
+from shoal.kmeans.args import (
+    AssignmentArgs,
+    CenterArgs,
+    FeaturePackingArgs,
+    MeasureArgs,
+    PackingArgs,
+)
 from shoal.kmeans.filters import Filter, FilteredCenters
 
 MIN_CLUSTERS = 32  # from which on equal centers are looked for
+FAR = float(np.finfo(np.float32).max)  # |c|² of a center that is left out, in float32
 N_COUNTS = 5  # of a block: labels changed, rows examined, near-ties, norms not finite, unfiltered
 
 
@@ -22,7 +29,8 @@ class Centers:
     Parameters
     ----------
     values : ndarray of shape (k, n_features)
-        Copied into the attribute `values`; call `pack` after changing that.
+        Copied into the attribute `values`; call `pack` after changing that. With `copied` False
+        they are not, where they are of float64 and in C order, and must stay as they are.
     like : Rows
         The rows that they will be compared with.
     group : ndarray of shape (k,), optional
@@ -33,6 +41,8 @@ class Centers:
         Leave out centers that equal an earlier one, until `pack` is called again. None of them
         is the nearest of a row that has no label yet: the lowest index wins. But each ties with
         the earlier one, and the rows near both had to be decided.
+    copied : bool, default=True
+        Whether `values` may change later than the argument: a copy of it.
     """
 
     def __init__(
@@ -42,10 +52,11 @@ class Centers:
         group: np.ndarray | None = None,
         filter: Filter | None = None,
         hides_equal: bool = False,
+        copied: bool = True,
     ) -> None:
         self.k, d = values.shape
         self.type, self._is_sparse = like.type, like.sparse
-        self.values = np.array(values, dtype=np.float64, order="C")
+        self.values = (np.array if copied else np.asarray)(values, dtype=np.float64, order="C")
         width = parallel.tile_size(like.type)[1]
         if group is None:
             self.group, self.n_groups = np.zeros(self.k, np.int32), 1
@@ -70,7 +81,7 @@ class Centers:
             self.n_groups,
             self._max_squared_norm,
             self.values,
-            np.zeros((d, self.padded_k)),
+            np.zeros((d, self.padded_k)),  # no memory until `transpose` is called
             self._squared_norms,
             panels,
             panel_squared_norms,
@@ -84,6 +95,8 @@ class Centers:
             self.filtered = FilteredCenters(
                 filter, self.args, like, self.values, len(panel_centers)
             )
+        if like.sparse:
+            self._add_features(d)
         self._packing = PackingArgs(self.args, d)
         self._panel_centers = panel_centers
         self._n_panels = int(group_panels[-1])
@@ -96,6 +109,29 @@ class Centers:
     def is_filtered(self) -> bool:
         """Whether they are kept in the form of a filter."""
         return self.filtered is not None
+
+    def _add_features(self, d: int) -> None:
+        """Make room for what CSR rows meet in float32."""
+        n_blocks, self._features_per_block = parallel.cut_blocks(d, 4 * self.k)
+        self._block_max = np.empty((n_blocks, self.padded_k), np.float32)
+        self._max_features = np.empty((2, self.padded_k), np.float32)
+        self._feature_norms = np.full(self.padded_k, FAR, np.float32)
+        features = self._features = np.empty((d, self.padded_k), np.float32)
+        scales = np.full(self.padded_k, -2, np.float32)
+        self.args.set_features(d, features, self._feature_norms, scales, self._max_features)
+        self._feature_packing = FeaturePackingArgs(self.args, d, n_blocks, self._block_max)
+
+    def _pack_features(self) -> None:
+        """Bring them up to date with `values`."""
+        d = self.values.shape[1]
+        parallel.run_kernel(
+            "pack_features", self.type, self._feature_packing, d, self._features_per_block
+        )
+        with np.errstate(over="ignore"):
+            self._feature_norms[: self.k] = self._squared_norms[: self.k]
+            np.maximum.reduce(self._block_max, out=self._max_features[0])
+            np.square(self._max_features[0], out=self._max_features[1])
+        self._feature_norms[list(self._hidden)] = FAR
 
     def drop_filter(self) -> None:
         """Keep them in the form of a filter no longer."""
@@ -118,7 +154,7 @@ class Centers:
             self._hidden = _find_equal(self.values, self._squared_norms[: self.k])
             self._panel_centers[self._hidden] = -1
         if self._is_sparse:
-            self.transpose()
+            self._pack_features()
             return
         panels, size = self._n_panels, self._panels_per_block
         parallel.run_kernel("pack_centers", self.type, self._packing, panels, size)
@@ -126,7 +162,10 @@ class Centers:
             self.filtered.pack(panels, size)
 
     def transpose(self) -> None:
-        """Bring the form that has the centers feature by feature up to date with `values`."""
+        """Bring the form that has the centers feature by feature up to date with `values`.
+
+        It is read by `compute_distances` and where bounds follow the centers.
+        """
         size = parallel.cut_blocks(self.k, self.values.shape[1])[1]
         parallel.run_kernel("transpose_centers", self.type, self._packing, self.k, size)
 
@@ -162,8 +201,13 @@ def _lay_out_one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
     return _lay_out_panels(np.zeros(k, np.int32), 1, width)
 
 
-def scratch_for(rows: Rows, filtered: bool = False) -> int:
-    """Bytes of a transposed tile, which is written four features at a time, and of a filter."""
+def scratch_for(rows: Rows, filtered: bool = False, k: int = 0) -> int:
+    """Bytes of a transposed tile, which is written four features at a time, and of a filter.
+
+    For CSR rows, bytes of k scores and candidates.
+    """
+    if rows.sparse:
+        return 8 * (k + 32)
     tile = parallel.tile_size(rows.type)[0] * (rows.d + 4) * rows.dtype.itemsize
     if not filtered:
         return tile
@@ -195,7 +239,7 @@ def assign_labels(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
     kernel = "assign_filtered" if centers.is_filtered else "assign"
     if rows.sparse:
         kernel = "assign_sparse"
-    scratch = scratch_for(rows, centers.is_filtered)
+    scratch = scratch_for(rows, centers.is_filtered, centers.k)
     parallel.run_kernel(kernel, rows.type, args, rows.n, size, scratch)
     return labels, not counts[:, 3].any()
 

@@ -117,13 +117,15 @@ class Lloyd:
         self._filter = None
         if self.plan.kernel == "assign_bounded":
             self._filter = choose_filter(rows, centers)
-        self._scratch_bytes = scratch_for(rows, self._filter is not None)
+        self._scratch_bytes = scratch_for(rows, self._filter is not None, k)
         self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
         self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
         self._sums = None
         if self.plan.sums_by == "block":
             self._sums = np.empty((n_blocks, k, d + 1))
         self._bound_arrays = self._bound_update = self._dirty = None
+        if rows.sparse and self._sums is None:
+            self._dirty = np.empty((n_blocks, k), np.uint8)
         if self.plan.kernel == "assign_bounded":
             self._dirty = np.empty((n_blocks, k), np.uint8)
             self._bound_arrays = {
@@ -168,7 +170,7 @@ class Lloyd:
             labels=self.labels,
             counts=self._counts,
             sums=self._sums,
-            **bounds,
+            **({"dirty": self._dirty} | bounds),
         )
         self._center_update = CenterUpdateArgs(
             k, d, self._totals, centers.values, self.center_shift
@@ -220,7 +222,7 @@ class Lloyd:
         if kernel == "assign_filtered" and 2 * self._counts[:, 4].sum() > self.rows.n:
             self._filter = None  # it leaves too many rows
             self.centers.drop_filter()
-        self._reduction.all_clusters |= not self._uses_bounds
+        self._reduction.all_clusters |= not (self._uses_bounds or self.rows.sparse)
         if self._bound_arrays is not None:
             self._choose_next_pass(changed)
         return changed

@@ -24,6 +24,7 @@ from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.sampling import UniformSampler, WeightedSampler
+from shoal.kmeans.sparse_batches import SparseUpdater, centers_outweigh_batch
 
 # Attributes by which one call of partial_fit goes on from the last.
 PARTIAL_FIT_STATE = {"cluster_centers_", "n_steps_", "_random_state"}
@@ -189,13 +190,15 @@ class MiniBatchKMeans(BaseKMeans):
         rows = Rows(X, weights)
         n = rows.n
 
-        valid = rows.gather(random_state.randint(0, n, self._init_size))
+        valid = random_state.randint(0, n, self._init_size)
+        is_compared = n_init > 1 or self.verbose
+        valid = rows.gather(valid) if is_compared else None
         best = None
         for i in range(n_init):
             if self.verbose:
                 print(f"Init {i + 1}/{n_init} with method {self.init}")
             centers = self._draw_first_centers(rows, random_state)
-            total = assign_rows(valid, Centers(centers, valid))[1]
+            total = assign_rows(valid, Centers(centers, valid))[1] if is_compared else 0.0
             if self.verbose:
                 print(f"Inertia for init {i + 1}/{n_init}: {total}")
             if best is None or total < best[0]:
@@ -210,11 +213,12 @@ class MiniBatchKMeans(BaseKMeans):
         n_steps = (self.max_iter * n) // self._batch_size
         task = begin_fit(self, X, y, sample_weight, n_steps)
         unweighted = Rows(X)  # weights act through the draws
-        updater = MiniBatchUpdater(best[1], self._counts, unweighted)
+        lazy = centers_outweigh_batch(unweighted, self.n_clusters, self._batch_size)
+        updater = (SparseUpdater if lazy else MiniBatchUpdater)(best[1], self._counts, unweighted)
         for i in range(n_steps):
             part = task.subtask("step")
             batch_indices = sampler.draw(self._batch_size, random_state)
-            before = updater.centers
+            before = updater.centers if self._tol > 0 else None
             batch_inertia = self._batch_step(updater, unweighted, batch_indices, random_state)
             change = np.sum((updater.centers - before) ** 2) if self._tol > 0 else 0
             if not (rows.in_memory or np.isfinite(batch_inertia)):
@@ -227,7 +231,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_ = i + 1
         self.n_iter_ = math.ceil(((i + 1) * self._batch_size) / n)
         if self.compute_labels:
-            self._set_labels(rows, Centers(self.cluster_centers_, rows))
+            self._set_labels(rows, Centers(self.cluster_centers_, rows, copied=False))
         else:
             smoothed = self._ewa_inertia
             if smoothed is None:  # after a single step, where scikit-learn fails
@@ -383,7 +387,8 @@ class MiniBatchKMeans(BaseKMeans):
         elif self._init_size < rows.n:
             random_state.randint(0, rows.n, self._init_size)
         centers = self._first_centers(rows, self._check_init(rows), random_state)
-        return np.array(centers, dtype=rows.dtype, order="C")
+        is_drawn = isinstance(self.init, str)  # else the array may be the caller's
+        return (np.asarray if is_drawn else np.array)(centers, dtype=rows.dtype, order="C")
 
     def _reset_counts(self, dtype: Any) -> None:
         """Set the state of the steps to that of a fit that begins."""
@@ -395,7 +400,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _batch_step(
         self,
-        updater: MiniBatchUpdater,
+        updater: MiniBatchUpdater | SparseUpdater,
         rows: Rows,
         batch_indices: np.ndarray | None,
         random_state: np.random.RandomState,
@@ -410,7 +415,8 @@ class MiniBatchKMeans(BaseKMeans):
         if is_due:
             self._n_since_last_reassign = 0
         X = rows.X
-        if batch_indices is not None and (rows.sparse or not rows.in_memory):
+        lazy = isinstance(updater, SparseUpdater)
+        if batch_indices is not None and (rows.sparse or not rows.in_memory) and not lazy:
             X, batch_indices = X[batch_indices], None
             rows = Rows(X)
         total = updater.step(rows, batch_indices, needs_inertia=needs_inertia)
@@ -454,7 +460,7 @@ class MiniBatchKMeans(BaseKMeans):
             print(f"Converged ({reason}) at step {step + 1}/{n_steps}")
         return True
 
-    def _set_centers(self, updater: MiniBatchUpdater) -> None:
+    def _set_centers(self, updater: MiniBatchUpdater | SparseUpdater) -> None:
         self.cluster_centers_, self._counts = updater.centers, updater.weight_sums
         self._n_features_out = self.n_clusters
 

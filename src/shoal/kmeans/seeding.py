@@ -42,16 +42,22 @@ class _GreedySeeding:
     def __init__(self, rows: Rows, n_seeds: int, n_candidates: int, in_float32: bool) -> None:
         self.rows, self.in_float32 = rows, in_float32
         self.width, self.scratch = parallel.constant("candidates", rows.type), scratch_for(rows)
-        self.prunes = rows.sparse or rows.d >= parallel.constant("min_pruned_features", rows.type)
+        least = parallel.constant("min_pruned_features", rows.type)
+        self.prunes = rows.d >= least and not rows.sparse  # by radii computed here
         self.closest_squared = np.full(rows.n, np.inf)
         self.nearest_seed = np.full(rows.n, -1, np.int32)
         self.nearer_mask = np.zeros((-(-n_candidates // self.width), rows.n), np.uint8)
         self.candidate_closest = (
             np.empty((n_candidates, rows.n), rows.dtype) if in_float32 else None
         )
-        self.points = np.zeros((n_candidates, rows.d))
-        self.seeds = np.zeros((n_seeds, rows.d))
-        self._seed_norms = np.zeros(n_seeds)
+        self.n_seeds = n_seeds
+        if rows.sparse:
+            self.candidates = np.zeros(n_candidates, np.int64)
+            self.seed_rows = np.zeros(n_seeds, np.int64)
+        else:
+            self.points = np.zeros((n_candidates, rows.d))
+            self.seeds = np.zeros((n_seeds, rows.d))
+            self._seed_norms = np.zeros(n_seeds)
         self.prune_radius_squared = np.zeros(n_seeds)
         n_blocks, self.size = rows.cut_blocks(20 + 5 * rows.stored * n_candidates)
         self.gains = np.empty((n_blocks, self.width))
@@ -76,20 +82,23 @@ class _GreedySeeding:
         some = slice(first, first + self.width)
         if rows.sparse:
             packed = {
-                "transposed": np.empty((rows.d, self.width)),
+                "transposed": np.zeros((rows.d, self.width)),
                 "squared_norms": np.empty(self.width),
+                "candidate_rows": self.candidates[some],
+                "packed_rows": np.full(self.width, -1),
+                "seed_rows": self.seed_rows,
             }
         else:
             packed = {
+                "points": self.points[some],
                 "panel": np.empty((rows.d, self.width), rows.dtype),
                 "panel_norms": np.empty(self.width, rows.dtype),
             }
         args = SeedingArgs(
             rows.args,
-            len(self.seeds),
+            self.n_seeds,
             len(self.block_potential),
             self.width,
-            self.points[some],
             in_data_type=self.in_float32,
             closest_squared=self.closest_squared,
             nearest_seed=self.nearest_seed,
@@ -114,29 +123,43 @@ class _GreedySeeding:
             radius = self.prune_radius_squared[:n_seeds]
             np.multiply(squared.min(axis=1), 0.25 * (1 - 1e-6), out=radius)
 
-    def compare(self, points: np.ndarray, n_seeds: int) -> np.ndarray:
-        """Gain of each candidate: what it would take off the potential as the next seed."""
-        count, rows = len(points), self.rows
-        self.points[:count] = points
+    def compare(self, candidates: np.ndarray, n_seeds: int) -> np.ndarray:
+        """Gain of each candidate row: what it would take off the potential as the next seed."""
+        count, rows = len(candidates), self.rows
+        if rows.sparse:
+            self.candidates[:count] = candidates
+        else:
+            self.points[:count] = self._gather(candidates)
         gains = np.empty(count)
         for first, (args, packing) in zip(range(0, count, self.width), self._passes, strict=False):
-            some = points[first : first + self.width]
-            args.set_n_candidates(len(some))
+            some = slice(first, min(first + self.width, count))
+            args.set_n_candidates(some.stop - first)
             parallel.run_kernel("pack_candidates", rows.type, packing, self.width, self.width)
-            if self.prunes:
-                self._set_prune_radius(some, n_seeds)
+            if rows.sparse:
+                parallel.run_kernel("set_prune_radius", rows.type, packing, n_seeds, 1024)
+            elif self.prunes:
+                self._set_prune_radius(self.points[some], n_seeds)
             parallel.run_kernel(
                 "compare_candidates", rows.type, args, rows.n, self.size, self.scratch
             )
-            self.gains[:, : len(some)].sum(axis=0, out=gains[first : first + self.width])
+            self.gains[:, : some.stop - first].sum(axis=0, out=gains[some])
         return gains
+
+    def _gather(self, indices: np.ndarray) -> np.ndarray:
+        """Dense rows less the origin; where sums are in float32, rounded to it."""
+        rows = self.rows
+        if self.in_float32:
+            return (rows.X[indices] - rows.origin).astype(np.float64)
+        return rows.gather_centered(indices)
 
     def accept(self, best: int, n_seeds: int) -> float:
         """Make one of the candidates just compared the next seed; the new potential."""
         args, _ = self._passes[best // self.width]
         args.set_accepted(best % self.width, n_seeds)
         parallel.run_kernel("accept_candidate", self.rows.type, args, self.rows.n, self.size)
-        if self.prunes:
+        if self.rows.sparse:
+            self.seed_rows[n_seeds] = self.candidates[best]
+        elif self.prunes:
             point = self.points[best]
             self.seeds[n_seeds] = point
             self._seed_norms[n_seeds] = point @ point
@@ -179,20 +202,15 @@ def draw_seeds(
     if in_float32 and weights is None:
         weights = np.ones(n, rows.dtype)
 
-    def gather(i: np.ndarray) -> np.ndarray:
-        if in_float32 and not rows.sparse:
-            return (rows.X[i] - rows.origin).astype(np.float64)
-        return rows.gather_centered(i)
-
     seeding = _GreedySeeding(rows, k, n_local_trials, in_float32)
-    seeding.compare(gather(indices[:1]), 0)
+    seeding.compare(indices[:1], 0)
     potential = seeding.accept(0, 0)
     if in_float32:
         potential = (seeding.candidate_closest[:1] @ weights)[0]
     for c in range(1, k):
         targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
         candidates = seeding.search(targets)
-        best = np.argmax(seeding.compare(gather(candidates), c))
+        best = np.argmax(seeding.compare(candidates, c))
         if in_float32:
             potentials = (seeding.candidate_closest @ weights.reshape(-1, 1))[:, 0]
             best = np.argmin(potentials)

@@ -1,9 +1,8 @@
 """Rows of CSR data against transposed centers.
 
 Each stored value multiplies one row of `transposed` (a feature of all centers), with
-centers in lanes: no gather, and 2·nnz·k flops. Everything is computed in float64 and in
-one order, so the values are the canonical ones of decide.pxd and near-ties need no
-second computation.
+centers in lanes: no gather, and 4·nnz·k flops. Everything is computed in float64 and in
+one order: the values are those by which sparse.pyx decides.
 """
 
 from libc.math cimport sqrt
@@ -13,27 +12,6 @@ from shoal.core.kernels.vec cimport (
     DL, LANES, LANE_VECTORS, d_add, d_load, d_mul, d_set1, d_store, d_sub, real, vdouble,
 )
 from shoal.kmeans.kernels.structs cimport Centers
-
-
-cdef inline void lloyd_scores_csr(const Rows *rows, Py_ssize_t i, const Centers *c,
-                                  Py_ssize_t first, double *values) noexcept nogil:
-    """values[j] = |c_j|² - 2 x_i·c_j for LANES centers."""
-    cdef const real *x = <const real *> rows.x
-    cdef const double *feature
-    cdef vdouble acc[LANE_VECTORS]
-    cdef vdouble t
-    cdef Py_ssize_t l
-    cdef int j
-    for j in range(LANE_VECTORS):
-        acc[j] = d_set1(0)
-    for l in range(rows.indptr[i], rows.indptr[i + 1]):
-        t = d_set1(<double> x[l])
-        feature = c.transposed + rows.indices[l] * c.padded_k + first
-        for j in range(LANE_VECTORS):
-            acc[j] = d_add(acc[j], d_mul(d_load(feature + j * DL), t))
-    for j in range(LANE_VECTORS):
-        d_store(values + j * DL, d_sub(d_load(c.squared_norms + first + j * DL),
-                                       d_mul(d_set1(2), acc[j])))
 
 
 cdef inline void elkan_distances_csr(const Rows *rows, Py_ssize_t i, const Centers *c,

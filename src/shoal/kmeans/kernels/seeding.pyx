@@ -19,8 +19,9 @@ candidate; 4·d in float64 for each pair that gains, of narrow rows for every pa
 """
 
 from cpython.pycapsule cimport PyCapsule_New
+from libc.float cimport DBL_EPSILON
 from libc.math cimport INFINITY
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from shoal.core.kernels.row cimport weight
@@ -42,28 +43,43 @@ cdef enum:
     FILTER_WIDTH = 4         # candidates at once in the tile; divides CANDIDATES
 
 
+cdef inline void pack_sparse_candidate(const Seeding *a, Py_ssize_t j) noexcept nogil:
+    """Put a candidate where the former one was; 2·nnz flops."""
+    cdef const real *x = <const real *> a.rows.x
+    cdef int64_t row = a.packed_rows[j]
+    cdef double squared = 0
+    cdef Py_ssize_t l
+    if row >= 0:
+        for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
+            a.transposed[a.rows.indices[l] * CANDIDATES + j] = 0
+    row = a.packed_rows[j] = a.candidate_rows[j] if j < a.n_candidates else -1
+    if row >= 0:
+        for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
+            a.transposed[a.rows.indices[l] * CANDIDATES + j] += x[l]
+            squared += <double> x[l] * <double> x[l]
+    a.squared_norms[j] = squared
+
+
 cdef void pack_candidates(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                           void *scratch) noexcept nogil:
     """Pack candidates start .. stop - 1 as the filters read them; 3·d flops each.
 
     Candidates with squares too large for the data's type always pass the tile's filter
-    (norm -infinity), lanes beyond the last candidate never do (norm infinity).
+    (norm -infinity), lanes beyond the last candidate never do (norm infinity). Those of CSR
+    rows take the place of the former ones in a table that is 0 elsewhere.
     """
     cdef Seeding *a = <Seeding *> args
     cdef Py_ssize_t d = a.rows.d, j, l
     cdef double squared, c
     cdef bint fits
     for j in range(start, stop):
+        if a.rows.indptr != NULL:
+            pack_sparse_candidate(a, j)
+            continue
         squared = 0
         for l in range(d):
             c = a.points[j * d + l] if j < a.n_candidates else 0
             squared += c * c
-        if a.rows.indptr != NULL:
-            a.squared_norms[j] = squared
-            for l in range(d):
-                a.transposed[l * CANDIDATES + j] = (
-                    a.points[j * d + l] if j < a.n_candidates else 0)
-            continue
         fits = j < a.n_candidates and squared < <double> (REAL_MAX / 8)
         for l in range(d):
             (<real *> a.panel)[l * CANDIDATES + j] = (
@@ -140,6 +156,32 @@ cdef inline void sparse_distances(const Seeding *a, Py_ssize_t i, double *square
         t = (a.squared_norms[m] + norm) - 2 * squared[m]
         t = t if t > 0 else 0
         squared[m] = <double> (<real> t) if a.in_data_type else t
+
+
+cdef void set_prune_radius(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
+                           void *scratch) noexcept nogil:
+    """(min_j |seed - candidate_j| / 2)² of CSR seeds start .. stop - 1, less what rounding adds.
+
+    |x|² + |c|² - 2 x·c errs by at most (nnz + 4)·u times 2|x|² + 2|c|², of which twice as much
+    is taken off; the margin of 1e-6 is as for dense rows.
+    """
+    cdef Seeding *a = <Seeding *> args
+    cdef const real *x = <const real *> a.rows.x
+    cdef double squared[CANDIDATES]
+    cdef double norm, least, rounding, t
+    cdef Py_ssize_t s, l, j, row
+    for s in range(start, stop):
+        row = <Py_ssize_t> a.seed_rows[s]
+        sparse_distances(a, row, squared)
+        norm = 0
+        for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
+            norm += <double> x[l] * <double> x[l]
+        rounding = 8 * (a.rows.indptr[row + 1] - a.rows.indptr[row] + 8) * DBL_EPSILON
+        least = INFINITY
+        for j in range(a.n_candidates):
+            t = squared[j] - rounding * (norm + a.squared_norms[j])
+            least = t if t < least else least
+        a.prune_radius_squared[s] = least * (0.25 * (1 - 1e-6))
 
 
 cdef inline void add_gain(const Seeding *a, Py_ssize_t i, Py_ssize_t j, double squared,
@@ -421,6 +463,7 @@ cdef void search_cumulative(void *args, Py_ssize_t block, Py_ssize_t start, Py_s
 
 # What core/parallel.pyx hands to threads: name -> address.
 kernels = {
+    "set_prune_radius": PyCapsule_New(<void *> set_prune_radius, "shoal.kernel", NULL),
     "pack_candidates": PyCapsule_New(<void *> pack_candidates, "shoal.kernel", NULL),
     "compare_candidates": PyCapsule_New(<void *> compare_candidates, "shoal.kernel", NULL),
     "accept_candidate": PyCapsule_New(<void *> accept_candidate, "shoal.kernel", NULL),

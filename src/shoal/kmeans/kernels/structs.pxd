@@ -18,7 +18,7 @@ ctypedef struct Centers:
     Py_ssize_t n_groups
     const double *max_squared_norm    # one value: the largest |c|²
     const double *values       # [k, d]
-    const double *transposed   # [d, padded_k]
+    const double *transposed   # [d, padded_k]; NULL for CSR rows where not wanted
     const double *squared_norms       # [padded_k]: |c|²
     const void *panels         # real[n_panels, d, TILE_CENTERS]: see tile.pxd
     const void *panel_squared_norms   # real[n_panels, TILE_CENTERS]
@@ -26,6 +26,11 @@ ctypedef struct Centers:
     const int32_t *group_panels       # [n_groups + 1]: first panel of each group
     const int32_t *group_sizes        # [n_groups]
     const int32_t *center_group       # [k]
+    # for the filter of sparse_filter.pxd; NULL for dense rows
+    const float *features      # [d, padded_k]
+    const float *feature_norms        # [padded_k]: |c|²; FLT_MAX where a center is left out
+    const float *feature_scales       # [padded_k]: -2
+    const float *max_features  # [2, padded_k]: the largest |c_l| of each center, and its square
     # for a filter (filter.pxd), less an origin of its own; NULL: there is none
     const void *filter_origin  # real[d]: what is subtracted from rows
     const double *filter_shift        # [d]: what is subtracted from centers, and their norm, [d]
@@ -125,6 +130,16 @@ ctypedef struct Packing:
     const int32_t *panel_centers
 
 
+ctypedef struct FeaturePacking:
+    # The writable side of the centers of sparse.pyx.
+    Py_ssize_t k
+    Py_ssize_t d
+    Py_ssize_t padded_k
+    const double *values
+    float *features
+    float *block_max           # [n_blocks, padded_k]: the largest |c_l| among a block's features
+
+
 ctypedef struct FilterPacking:
     # The writable side of a filter's centers.
     Centers centers
@@ -156,14 +171,17 @@ ctypedef struct Seeding:
     Py_ssize_t accepted        # the candidate that becomes a seed
     int32_t seed_index         # and which seed it becomes
     bint in_data_type          # rows less the origin, and distances, are rounded to real
-    const double *points       # [n_candidates, d]: the candidates less the origin
+    const double *points       # [n_candidates, d]: the candidates less the origin; for dense rows
     void *panel                # real[d, CANDIDATES]: -2 candidate; for dense rows
     void *panel_norms          # real[CANDIDATES]: |candidate|²; infinite beyond the last
     double *transposed         # [d, CANDIDATES]: candidates; for CSR rows
     double *squared_norms      # [CANDIDATES]: |candidate|²; for CSR rows
+    const int64_t *candidate_rows  # [n_candidates]: of the data; for CSR rows
+    int64_t *packed_rows       # [CANDIDATES]: what `transposed` holds, -1: nothing; for CSR rows
+    const int64_t *seed_rows   # [k]: of the data; for CSR rows
     double *closest_squared    # [n]: D²
     int32_t *nearest_seed      # [n]: -1: none yet
-    const double *prune_radius_squared  # [k]: rows with D² up to that of their seed are skipped
+    double *prune_radius_squared  # [k]: rows with D² up to that of their seed are skipped
     uint8_t *nearer_mask       # [n]: bit j: candidate j is nearer than any seed
     double *gains              # [n_blocks, CANDIDATES]
     double *block_potential    # [n_blocks]: Σ w·D² after accept_candidate
