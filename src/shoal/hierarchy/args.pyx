@@ -4,17 +4,31 @@ from libc.stdint cimport int32_t, int64_t
 
 from shoal.core.args cimport Args, address
 from shoal.hierarchy.kernels.structs cimport (
-    AVERAGE, COMPLETE, WARD, CondensedDistances, Contraction, LeafLabels, NearestClusters,
-    NNChain, NodeNumbers, Orientation,
+    AVERAGE, BRAYCURTIS, CANBERRA, COMPLETE, COSINE, HAMMING, WARD, CondensedDistances,
+    Contraction, LeafLabels, NearestClusters, NNChain, NodeNumbers, Orientation, PanelNorms,
 )
+from shoal.space.kernels.structs cimport CHEBYSHEV, EUCLIDEAN, MANHATTAN, SQEUCLIDEAN
 
 from shoal.core.parallel import load_kernels
 from shoal.space.args import TILE_SIZE
 from shoal.space.panels import count_panels
 
-load_kernels("shoal.hierarchy.kernels", "dendrogram", "linkage", types=["f8"])
+load_kernels(
+    "shoal.hierarchy.kernels", "condensed_distances", "dendrogram", "linkage", types=["f8"]
+)
 
 METHODS = {"complete": int(COMPLETE), "average": int(AVERAGE), "ward": int(WARD)}
+
+METRICS = {
+    "euclidean": int(EUCLIDEAN),
+    "sqeuclidean": int(SQEUCLIDEAN),
+    "cityblock": int(MANHATTAN),
+    "chebyshev": int(CHEBYSHEV),
+    "cosine": int(COSINE),
+    "canberra": int(CANBERRA),
+    "braycurtis": int(BRAYCURTIS),
+    "hamming": int(HAMMING),
+}
 
 
 def condensed_size(Py_ssize_t m) -> int:
@@ -25,15 +39,29 @@ def condensed_size(Py_ssize_t m) -> int:
 cdef class CondensedDistancesArgs(Args):
     cdef CondensedDistances struct
 
-    def __init__(self, n, d, panels, values, panel_max):
+    def __init__(self, n, d, metric, panels, norms, values, panel_max):
         cdef CondensedDistances *a = &self.struct
         self.pointer = a
         a.n = n
         a.d = d
-        size = count_panels(n) * d * TILE_SIZE
-        a.panels = <const double *> address(panels, "f8", size, self.kept)
+        a.metric = METRICS[metric]
+        size = count_panels(n) * TILE_SIZE
+        a.panels = <const double *> address(panels, "f8", size * d, self.kept)
+        a.norms = <const double *> address(norms, "f8", size, self.kept)
         a.values = <double *> address(values, "f8", condensed_size(n), self.kept, True)
         a.panel_max = <double *> address(panel_max, "f8", count_panels(n), self.kept, True)
+
+
+cdef class PanelNormsArgs(Args):
+    cdef PanelNorms struct
+
+    def __init__(self, panels, norms):
+        cdef PanelNorms *a = &self.struct
+        self.pointer = a
+        a.d = panels.shape[1]
+        size = len(panels) * TILE_SIZE
+        a.panels = <const double *> address(panels, "f8", size * a.d, self.kept)
+        a.norms = <double *> address(norms, "f8", size, self.kept, True)
 
 
 cdef class NearestClustersArgs(Args):

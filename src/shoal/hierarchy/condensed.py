@@ -11,6 +11,7 @@ from shoal.hierarchy.args import (
     ContractionArgs,
     NearestClustersArgs,
     NNChainArgs,
+    PanelNormsArgs,
     condensed_size,
 )
 from shoal.hierarchy.dendrogram import Merges, concatenate_merges
@@ -23,19 +24,36 @@ EPS = np.finfo(np.float64).eps
 NOT_FINITE = "The condensed distance matrix must contain only finite values."
 
 
-def condensed_euclidean(X: np.ndarray) -> np.ndarray:
-    """Distances of all pairs of rows, those of row 0 first; the bits are those of SciPy's pdist."""
+def condensed_distances(X: np.ndarray, metric: str) -> np.ndarray:
+    """Distances of all pairs of finite rows, those of row 0 first; the bits are SciPy's pdist's.
+
+    `metric` is one of METRICS or 'correlation'.
+    """
+    X = np.asarray(X, dtype=np.float64, order="C")
+    if metric == "correlation":
+        X = X - X.mean(axis=1, keepdims=True)
+        metric = "cosine"
     n, d = X.shape
     values = np.empty(condensed_size(n))
     panels = pack_panels(X)
+    norms = _panel_norms(panels) if metric == "cosine" else None
     panel_max = np.empty(len(panels))
-    args = CondensedDistancesArgs(n, d, panels, values, panel_max)
+    args = CondensedDistancesArgs(n, d, metric, panels, norms, values, panel_max)
     # many small blocks: early rows have more pairs than late ones
     _, size = parallel.cut_blocks(len(panels), 3.0 * TILE_SIZE * n * d, 1024)
     parallel.run_kernel("compute_condensed_distances", "f8", args, len(panels), size)
     if not np.isfinite(panel_max).all():
         raise ValueError(NOT_FINITE)
     return values
+
+
+def _panel_norms(panels: np.ndarray) -> np.ndarray:
+    """|x| of the rows of panels."""
+    norms = np.empty((len(panels), TILE_SIZE))
+    args = PanelNormsArgs(panels, norms)
+    _, size = parallel.cut_blocks(len(panels), 2.0 * panels[0].size)
+    parallel.run_kernel("compute_panel_norms", "f8", args, len(panels), size)
+    return norms
 
 
 def linkage(compute_distances: Callable[[], np.ndarray], n: int, method: str) -> Merges:

@@ -31,90 +31,15 @@ from libc.string cimport memcpy
 
 from shoal.core.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_div, v_load, v_max, v_min, v_mul, v_prefetch, v_select_less,
-    v_set1, v_sqrt, v_store, v_sub, vreal,
+    v_set1, v_store, vreal,
 )
+from shoal.hierarchy.kernels.condensed_index cimport condensed_index, row_start
 from shoal.hierarchy.kernels.structs cimport (
-    AVERAGE, CHAIN_LENGTH, COMPLETE, N_MERGES, N_TIES, CondensedDistances, Contraction, NNChain,
-    NearestClusters,
+    AVERAGE, CHAIN_LENGTH, COMPLETE, N_MERGES, N_TIES, Contraction, NNChain, NearestClusters,
 )
-from shoal.space.kernels.structs cimport TILE
 
 cdef enum:
-    ROWS = 4        # of one panel that are compared with another panel together
-    VECTORS = 2     # of the other panel
     AHEAD = 16      # rows by which the values of a column are prefetched
-
-
-cdef inline Py_ssize_t row_start(Py_ssize_t m, Py_ssize_t i) noexcept nogil:
-    """Index of d(i, i + 1)."""
-    return i * m - i * (i + 1) // 2
-
-
-cdef inline Py_ssize_t condensed_index(Py_ssize_t m, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    """Index of d(i, j)."""
-    if i > j:
-        i, j = j, i
-    return row_start(m, i) + j - i - 1
-
-
-cdef inline void compute_panel_distances(const real *panel, const real *other, Py_ssize_t d,
-                                         Py_ssize_t r, real *out) noexcept nogil:
-    """out[q, j] = |x_{r + q} - y_j| for ROWS rows x of a panel and all rows y of another."""
-    cdef vreal sums[ROWS][VECTORS]
-    cdef vreal y[VECTORS]
-    cdef vreal t
-    cdef Py_ssize_t l, first = 0
-    cdef int q, v
-    while first < TILE:
-        for q in range(ROWS):
-            for v in range(VECTORS):
-                sums[q][v] = v_set1(0)
-        for l in range(d):
-            for v in range(VECTORS):
-                y[v] = v_load(other + l * TILE + first + v * VL)
-            for q in range(ROWS):
-                t = v_set1(panel[l * TILE + r + q])
-                for v in range(VECTORS):
-                    # not fused: the bits are SciPy's
-                    sums[q][v] = v_add(sums[q][v], v_mul(v_sub(t, y[v]), v_sub(t, y[v])))
-        for q in range(ROWS):
-            for v in range(VECTORS):
-                v_store(out + q * TILE + first + v * VL, v_sqrt(sums[q][v]))
-        first += VECTORS * VL
-
-
-cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t start,
-                                      Py_ssize_t stop, void *scratch) noexcept nogil:
-    """Rows of panels start .. stop - 1 of the matrix: 3·d flops a pair, summed as SciPy does."""
-    cdef CondensedDistances *a = <CondensedDistances *> args
-    cdef Py_ssize_t n = a.n, d = a.d, p, other, r, q, i, j, k, count
-    cdef Py_ssize_t n_panels = (n + TILE - 1) // TILE
-    cdef const real *panels = <const real *> a.panels
-    cdef real *values = <real *> a.values
-    cdef real out[ROWS * TILE]
-    cdef real largest
-    for p in range(start, stop):
-        largest = 0
-        for other in range(p, n_panels):
-            count = min(<Py_ssize_t> TILE, n - other * TILE)
-            r = 0
-            while r < TILE and p * TILE + r < n:
-                compute_panel_distances(panels + p * d * TILE, panels + other * d * TILE, d, r,
-                                        out)
-                for q in range(min(<Py_ssize_t> ROWS, n - p * TILE - r)):
-                    i = p * TILE + r + q
-                    j = max(i + 1, other * TILE)  # the first of these beyond i
-                    k = j - other * TILE
-                    if k < count:
-                        memcpy(values + condensed_index(n, i, j), out + q * TILE + k,
-                               (count - k) * sizeof(real))
-                        while k < count:
-                            # true for NaN too
-                            if not out[q * TILE + k] <= largest:
-                                largest = out[q * TILE + k]
-                            k += 1
-                r += ROWS
-        a.panel_max[p] = largest
 
 
 ctypedef struct Nearest:
@@ -412,8 +337,6 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
 
 # What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "compute_condensed_distances":
-        PyCapsule_New(<void *> compute_condensed_distances, "shoal.kernel", NULL),
     "find_nearest_clusters": PyCapsule_New(<void *> find_nearest_clusters, "shoal.kernel", NULL),
     "contract_distances": PyCapsule_New(<void *> contract_distances, "shoal.kernel", NULL),
     "nn_chain": PyCapsule_New(<void *> nn_chain, "shoal.kernel", NULL),

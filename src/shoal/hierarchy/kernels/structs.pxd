@@ -11,13 +11,29 @@ cdef enum:
     WARD = 2
 
 
+cdef enum:                     # metrics beside those of space/kernels/structs.pxd
+    COSINE = 4
+    CANBERRA = 5
+    BRAYCURTIS = 6
+    HAMMING = 7
+    MAGNITUDES = 8             # Σ |x + y|: what Bray and Curtis divide by
+
+
 ctypedef struct CondensedDistances:
     # Distances of all pairs: those of row i to all later rows, row by row.
     Py_ssize_t n
     Py_ssize_t d
+    int metric
     const double *panels       # [panels, d, TILE]
+    const double *norms        # [panels, TILE]: |x|; NULL but for COSINE
     double *values             # [n (n - 1) / 2]
     double *panel_max          # [panels]: the largest distance of the rows of a panel
+
+
+ctypedef struct PanelNorms:
+    Py_ssize_t d
+    const double *panels       # [panels, d, TILE]
+    double *norms              # [panels, TILE]
 
 
 ctypedef struct NearestClusters:
