@@ -38,6 +38,8 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         Distance of two rows: 'euclidean' ('l2'), 'manhattan' ('l1'), 'cosine',
         'precomputed', or another one that SciPy's ``pdist`` (for single linkage,
         scikit-learn's ``DistanceMetric``) knows. Ward's linkage takes the euclidean only.
+        For complete and average linkage, kernels of this package compute these and
+        'sqeuclidean', 'chebyshev', 'correlation', 'canberra', 'braycurtis' and 'hamming'.
     memory : str or object with the joblib.Memory interface, default=None
         Where to keep the tree for another fit to the same data; by default nowhere.
     connectivity : array-like, sparse matrix, or callable, default=None

@@ -96,8 +96,8 @@ cdef class ContractionArgs(Args):
 cdef class NNChainArgs(Args):
     cdef NNChain struct
 
-    def __init__(self, m, method, double margin, values, sizes, chain, counts, left, right,
-                 heights):
+    def __init__(self, m, method, double margin, values, sizes, nearest, chain, counts, left,
+                 right, heights):
         cdef NNChain *a = &self.struct
         self.pointer = a
         a.m = m
@@ -105,6 +105,10 @@ cdef class NNChainArgs(Args):
         a.margin = margin
         a.values = <double *> address(values, "f8", condensed_size(m), self.kept, True)
         a.sizes = <double *> address(sizes, "f8", m, self.kept, True)
+        neighbor, distance, second_distance = nearest
+        a.neighbor = <int32_t *> address(neighbor, "i4", m, self.kept, True)
+        a.distance = <double *> address(distance, "f8", m, self.kept, True)
+        a.second_distance = <double *> address(second_distance, "f8", m, self.kept, True)
         a.chain = <int32_t *> address(chain, "i4", m, self.kept, True)
         a.counts = <int64_t *> address(counts, "i8", 3, self.kept, True)
         a.left = <int32_t *> address(left, "i4", m - 1, self.kept, True)

@@ -134,6 +134,15 @@ def _find_nearest_clusters(values: np.ndarray, m: int) -> tuple[np.ndarray, np.n
     return least_two[0], second_distance, neighbor[nearest_block, clusters].astype(np.intp)
 
 
+def _known_neighbors(values: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest neighbour of each cluster, -1 where others are as near; both least distances."""
+    if m <= MAX_CHAIN_CLUSTERS:  # the chain finds them as soon
+        return np.full(m, -1, np.int32), np.empty((2, m))
+    distance, second_distance, neighbor = _find_nearest_clusters(values, m)
+    neighbor = np.where(distance < second_distance, neighbor, -1).astype(np.int32)
+    return neighbor, np.stack([distance, second_distance])
+
+
 def _contract(
     values: np.ndarray, sizes: np.ndarray, survivors: np.ndarray, absorbed: np.ndarray, method: int
 ) -> None:
@@ -154,6 +163,7 @@ def _nn_chain(
     """
     parts, n_ties = [], 0
     chain, length = np.empty(len(sizes), np.int32), 0
+    neighbor, distances = _known_neighbors(values, len(sizes))
     while len(sizes) > 1:
         m = len(sizes)
         steps = m - 1 if m <= 128 else m // 4
@@ -161,7 +171,17 @@ def _nn_chain(
         heights = np.empty(m - 1)
         counts = np.array([length, 0, 0])  # of the chain, merges, ties
         args = NNChainArgs(
-            m, METHODS[method], margin, values, sizes, chain, counts, left, right, heights
+            m,
+            METHODS[method],
+            margin,
+            values,
+            sizes,
+            (neighbor, *distances),
+            chain,
+            counts,
+            left,
+            right,
+            heights,
         )
         _, size = parallel.cut_blocks(steps, 16 * m)
         parallel.run_kernel("nn_chain", "f8", args, steps, size, in_order=True)
@@ -172,6 +192,10 @@ def _nn_chain(
         if steps < m - 1:
             survivors = np.flatnonzero(survives)
             _contract(values, sizes, survivors, np.full(len(survivors), -1, np.int32), -1)
-            chain[:length] = (np.cumsum(survives) - 1)[chain[:length]]
+            new_numbers = (np.cumsum(survives) - 1).astype(np.int32)
+            chain[:length] = new_numbers[chain[:length]]
+            neighbor = neighbor[survives]
+            distances = np.compress(survives, distances, axis=1)
+            neighbor[neighbor >= 0] = new_numbers[neighbor[neighbor >= 0]]
         sizes, numbers = sizes[survives], numbers[survives]
     return parts, n_ties

@@ -39,7 +39,7 @@ from shoal.hierarchy.kernels.structs cimport (
 )
 
 cdef enum:
-    AHEAD = 16      # rows by which the values of a column are prefetched
+    AHEAD = 32      # rows by which the values of a column are prefetched
 
 
 ctypedef struct Nearest:
@@ -197,12 +197,12 @@ cdef void contract_distances(void *args, Py_ssize_t block, Py_ssize_t start, Py_
                 out[j] = lance_williams(method, row[x], row[y], 0, sizes[x], sizes[y], 0)
 
 
-cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize_t first,
-                                     Nearest *nearest) noexcept nogil:
+cdef inline void find_nearest_in_row(const real *row, const real *sizes, Py_ssize_t count,
+                                     Py_ssize_t first, Nearest *nearest) noexcept nogil:
     """Update `nearest` with a row of distances, to clusters first, first + 1, ..."""
-    # of even and of odd vectors
+    # of even and of odd vectors; clusters of size 0 lie at infinity
     cdef vreal distance = v_set1(REAL_INF), odd_distance = v_set1(REAL_INF)
-    cdef vreal second_distance = v_set1(REAL_INF), v, w
+    cdef vreal second_distance = v_set1(REAL_INF), zero = v_set1(0), far = v_set1(REAL_INF), v, w
     cdef real values[3 * VL]
     cdef Py_ssize_t j = 0, k
     cdef Nearest in_row
@@ -210,8 +210,8 @@ cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize
     in_row.second_distance = REAL_INF
     in_row.neighbor = -1
     while j + 2 * VL <= count:
-        v = v_load(row + j)
-        w = v_load(row + j + VL)
+        v = v_select_less(zero, v_load(sizes + j), v_load(row + j), far)
+        w = v_select_less(zero, v_load(sizes + j + VL), v_load(row + j + VL), far)
         second_distance = v_min(second_distance, v_min(v_max(v, distance), v_max(w, odd_distance)))
         distance = v_min(distance, v)
         odd_distance = v_min(odd_distance, w)
@@ -222,24 +222,33 @@ cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize
     for k in range(3 * VL):
         update_nearest(&in_row, values[k], 0)
     while j < count:
-        update_nearest(&in_row, row[j], 0)
+        if sizes[j] > 0:
+            update_nearest(&in_row, row[j], 0)
         j += 1
     if not in_row.distance < nearest.distance:
         nearest.second_distance = min(nearest.second_distance, in_row.distance)
         return
     j = 0
-    while row[j] != in_row.distance:
+    while row[j] != in_row.distance or sizes[j] == 0:
         j += 1
     nearest.second_distance = min(nearest.distance, in_row.second_distance)
     nearest.distance = in_row.distance
     nearest.neighbor = <real> (j + first)
 
 
-cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x, Nearest *nearest) noexcept nogil:
-    """The nearest cluster to x: over its part of a column, then over its row."""
+cdef inline void set_nearest(NNChain *a, Py_ssize_t x, const Nearest *nearest) noexcept nogil:
+    a.distance[x] = nearest.distance
+    a.second_distance[x] = nearest.second_distance
+    a.neighbor[x] = <int32_t> nearest.neighbor
+
+
+cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x) noexcept nogil:
+    """The nearest cluster to x, of equal ones the first: over its column, then its row."""
     cdef Py_ssize_t m = a.m, i, index = x - 1
     cdef const real *values = <const real *> a.values
+    cdef const real *sizes = <const real *> a.sizes
     cdef real v
+    cdef Nearest nearest
     nearest.distance = REAL_INF
     nearest.second_distance = REAL_INF
     nearest.neighbor = -1
@@ -247,53 +256,86 @@ cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x, Nearest *nearest
         if i + AHEAD < x:
             v_prefetch(values + index + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
         v = values[index]
-        if v < nearest.second_distance:
-            update_nearest(nearest, v, <real> i)
+        if v < nearest.second_distance and sizes[i] > 0:
+            update_nearest(&nearest, v, <real> i)
         index += m - 2 - i
-    find_nearest_in_row(values + row_start(m, x), m - x - 1, x + 1, nearest)
+    find_nearest_in_row(values + row_start(m, x), sizes + x + 1, m - x - 1, x + 1, &nearest)
+    set_nearest(a, x, &nearest)
+
+
+cdef inline void update_neighbor(NNChain *a, Py_ssize_t i, Py_ssize_t x, Py_ssize_t y,
+                                 real v) noexcept nogil:
+    """What cluster i knows of its neighbours after x and y became y, at distance v.
+
+    No union is nearer than the nearer of its parts was, but for rounding and ties. So the
+    second distance is a lower bound of those to all clusters but the nearest.
+    """
+    if a.neighbor[i] < 0:
+        return
+    if a.neighbor[i] == x or a.neighbor[i] == y:
+        a.neighbor[i] = <int32_t> y if v < a.second_distance[i] else -1
+        a.distance[i] = v
+    elif v <= a.second_distance[i]:
+        if v < a.distance[i] or (v == a.distance[i] and y < a.neighbor[i]):
+            a.second_distance[i] = a.distance[i]
+            a.distance[i] = v
+            a.neighbor[i] = <int32_t> y
+        else:
+            a.second_distance[i] = v
 
 
 cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real height) noexcept nogil:
-    """Cluster y > x becomes the union; x is moved to infinity, and has size 0."""
+    """Cluster y > x becomes the union; x has size 0 from now on, and is passed over."""
     cdef Py_ssize_t m = a.m, i, step, wx = x - 1, wy = y - 1
     cdef int method = a.method
     cdef real *values = <real *> a.values
     cdef real *sizes = <real *> a.sizes
-    cdef real *rx = values + row_start(m, x) - x - 1
+    cdef const real *rx = values + row_start(m, x) - x - 1
     cdef real *ry = values + row_start(m, y) - y - 1
-    cdef real nx = sizes[x], ny = sizes[y]
+    cdef real nx = sizes[x], ny = sizes[y], v
+    cdef Nearest nearest
+    nearest.distance = REAL_INF
+    nearest.second_distance = REAL_INF
+    nearest.neighbor = -1
+    sizes[x] = 0
+    sizes[y] = nx + ny
     for i in range(x):
         if i + AHEAD < x:
             step = AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2
             v_prefetch(values + wx + step)
             v_prefetch(values + wy + step)
-        values[wy] = lance_williams(method, values[wx], values[wy], height, nx, ny, sizes[i])
-        values[wx] = REAL_INF
+        if sizes[i] > 0:
+            v = lance_williams(method, values[wx], values[wy], height, nx, ny, sizes[i])
+            values[wy] = v
+            update_nearest(&nearest, v, <real> i)
+            update_neighbor(a, i, x, y, v)
         wx += m - 2 - i
         wy += m - 2 - i
     wy += m - 2 - x
     for i in range(x + 1, y):
         if i + AHEAD < y:
             v_prefetch(values + wy + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        values[wy] = lance_williams(method, rx[i], values[wy], height, nx, ny, sizes[i])
-        rx[i] = REAL_INF
+        if sizes[i] > 0:
+            v = lance_williams(method, rx[i], values[wy], height, nx, ny, sizes[i])
+            values[wy] = v
+            update_nearest(&nearest, v, <real> i)
+            update_neighbor(a, i, x, y, v)
         wy += m - 2 - i
-    rx[y] = REAL_INF
     for i in range(y + 1, m):
         ry[i] = lance_williams(method, rx[i], ry[i], height, nx, ny, sizes[i])
-        rx[i] = REAL_INF
-    sizes[x] = 0
-    sizes[y] = nx + ny
+    for i in range(y + 1, m):
+        update_neighbor(a, i, x, y, ry[i])
+    find_nearest_in_row(ry + y + 1, sizes + y + 1, m - y - 1, y + 1, &nearest)
+    set_nearest(a, y, &nearest)
 
 
 cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                    void *scratch) noexcept nogil:
     """Merges start .. stop - 1 along the chain, blocks in order."""
     cdef NNChain *a = <NNChain *> args
-    cdef real *values = <real *> a.values
-    cdef Py_ssize_t length = a.counts[CHAIN_LENGTH], k, x, y, previous
-    cdef real distance_to_previous = 0
-    cdef Nearest nearest
+    cdef const real *values = <const real *> a.values
+    cdef Py_ssize_t length = a.counts[CHAIN_LENGTH], k, x, y
+    cdef real height, second_distance
     for k in range(start, stop):
         if length == 0:
             x = 0
@@ -303,24 +345,18 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
             length = 1
         while True:
             x = a.chain[length - 1]
-            previous = -1
-            if length > 1:
-                previous = a.chain[length - 2]
-                distance_to_previous = values[condensed_index(a.m, x, previous)]
-                values[condensed_index(a.m, x, previous)] = REAL_INF
-            find_nearest_cluster(a, x, &nearest)
-            if previous >= 0:
-                values[condensed_index(a.m, x, previous)] = distance_to_previous
-                if not nearest.distance < distance_to_previous:
-                    nearest.second_distance = nearest.distance
-                    nearest.distance = distance_to_previous
-                    nearest.neighbor = <real> previous
-                else:
-                    nearest.second_distance = min(nearest.second_distance, distance_to_previous)
-            y = <Py_ssize_t> nearest.neighbor
-            if nearest.second_distance <= nearest.distance + nearest.distance * a.margin:
+            if a.neighbor[x] < 0:
+                find_nearest_cluster(a, x)
+            y = a.neighbor[x]
+            height = a.distance[x]
+            second_distance = a.second_distance[x]
+            if (length > 1 and a.chain[length - 2] != y
+                    and values[condensed_index(a.m, x, a.chain[length - 2])] == height):
+                y = a.chain[length - 2]
+                second_distance = height
+            if second_distance <= height + height * a.margin:
                 a.counts[N_TIES] += 1
-            if y == previous:
+            if length > 1 and y == a.chain[length - 2]:
                 break
             a.chain[length] = <int32_t> y
             length += 1
@@ -329,8 +365,8 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
             x, y = y, x
         a.left[k] = <int32_t> x
         a.right[k] = <int32_t> y
-        a.heights[k] = nearest.distance
-        merge_clusters(a, x, y, nearest.distance)
+        a.heights[k] = height
+        merge_clusters(a, x, y, height)
     a.counts[CHAIN_LENGTH] = length
     a.counts[N_MERGES] = stop
 

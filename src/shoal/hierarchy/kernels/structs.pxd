@@ -63,12 +63,15 @@ cdef enum:                     # what NNChain.counts holds
 
 
 ctypedef struct NNChain:
-    # Nearest-neighbour chain. Clusters that were absorbed lie at infinity and have size 0.
+    # Nearest-neighbour chain. Clusters that were absorbed have size 0.
     Py_ssize_t m
     int32_t method
     double margin              # relative: distances that differ by less count as a tie
     double *values             # [m (m - 1) / 2]
     double *sizes              # [m]
+    int32_t *neighbor          # [m]: the nearest, of equal ones the first; -1: to be found again
+    double *distance           # [m]: to it
+    double *second_distance    # [m]: at most that of the next one
     int32_t *chain             # [m]
     int64_t *counts            # [3]: see the enum above
     int32_t *left              # [m - 1]: absorbed, the lower number
