@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.parameters import CheckedParameters
 from shoal.density.clusters import add_lone_rows, cluster_by_tree, predict_by_tree
 from shoal.density.metric import (
     as_float_rows,
@@ -32,7 +33,7 @@ from shoal.density.neighborhoods import (
 )
 
 
-class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
+class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimator):
     """Density-based clustering with the labels of scikit-learn's DBSCAN, in O(n) memory.
 
     Rows with many neighbours, core samples, make up clusters with the core samples among
@@ -162,7 +163,8 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         self : DBSCAN
             The fitted estimator. One whose fit fails stays as it was.
         """
-        X = validate_data(self, X, accept_sparse="csr")
+        if not accept_as_is(self, X):
+            X = validate_data(self, X, accept_sparse="csr")
         weights = sample_weight
         if weights is not None:
             weights = np.require(_check_sample_weight(weights, X), np.float64, ["C", "ALIGNED"])

@@ -1,6 +1,6 @@
 """The arguments of the kernels of agglomerative clustering: see core/args.pyx."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
 from shoal.hierarchy.kernels.structs cimport (
@@ -39,7 +39,7 @@ def condensed_size(Py_ssize_t m) -> int:
 cdef class CondensedDistancesArgs(Args):
     cdef CondensedDistances struct
 
-    def __init__(self, n, d, metric, panels, norms, values, panel_max):
+    def __init__(self, n, d, metric, panels, norms, values, is_finite):
         cdef CondensedDistances *a = &self.struct
         self.pointer = a
         a.n = n
@@ -49,7 +49,7 @@ cdef class CondensedDistancesArgs(Args):
         a.panels = <const double *> address(panels, "f8", size * d, self.kept)
         a.norms = <const double *> address(norms, "f8", size, self.kept)
         a.values = <double *> address(values, "f8", condensed_size(n), self.kept, True)
-        a.panel_max = <double *> address(panel_max, "f8", count_panels(n), self.kept, True)
+        a.is_finite = <uint8_t *> address(is_finite, "u1", count_panels(n), self.kept, True)
 
 
 cdef class PanelNormsArgs(Args):
@@ -96,8 +96,8 @@ cdef class ContractionArgs(Args):
 cdef class NNChainArgs(Args):
     cdef NNChain struct
 
-    def __init__(self, m, method, double margin, values, sizes, nearest, chain, counts, left,
-                 right, heights):
+    def __init__(self, m, method, double margin, values, sizes, live, nearest, chain, counts,
+                 left, right, heights):
         cdef NNChain *a = &self.struct
         self.pointer = a
         a.m = m
@@ -105,6 +105,7 @@ cdef class NNChainArgs(Args):
         a.margin = margin
         a.values = <double *> address(values, "f8", condensed_size(m), self.kept, True)
         a.sizes = <double *> address(sizes, "f8", m, self.kept, True)
+        a.live = <int32_t *> address(live, "i4", m, self.kept, True)
         neighbor, distance, second_distance = nearest
         a.neighbor = <int32_t *> address(neighbor, "i4", m, self.kept, True)
         a.distance = <double *> address(distance, "f8", m, self.kept, True)

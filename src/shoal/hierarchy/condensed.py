@@ -37,12 +37,12 @@ def condensed_distances(X: np.ndarray, metric: str) -> np.ndarray:
     values = np.empty(condensed_size(n))
     panels = pack_panels(X)
     norms = _panel_norms(panels) if metric == "cosine" else None
-    panel_max = np.empty(len(panels))
-    args = CondensedDistancesArgs(n, d, metric, panels, norms, values, panel_max)
+    is_finite = np.empty(len(panels), np.uint8)
+    args = CondensedDistancesArgs(n, d, metric, panels, norms, values, is_finite)
     # many small blocks: early rows have more pairs than late ones
     _, size = parallel.cut_blocks(len(panels), 3.0 * TILE_SIZE * n * d, 1024)
     parallel.run_kernel("compute_condensed_distances", "f8", args, len(panels), size)
-    if not np.isfinite(panel_max).all():
+    if not is_finite.all():
         raise ValueError(NOT_FINITE)
     return values
 
@@ -166,7 +166,7 @@ def _nn_chain(
     neighbor, distances = _known_neighbors(values, len(sizes))
     while len(sizes) > 1:
         m = len(sizes)
-        steps = m - 1 if m <= 128 else m // 4
+        steps = m - 1 if m <= 256 else m // 4
         left, right = np.empty((2, m - 1), np.int32)
         heights = np.empty(m - 1)
         counts = np.array([length, 0, 0])  # of the chain, merges, ties
@@ -176,6 +176,7 @@ def _nn_chain(
             margin,
             values,
             sizes,
+            np.arange(m, dtype=np.int32),
             (neighbor, *distances),
             chain,
             counts,

@@ -22,6 +22,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
+from shoal.core.parameters import CheckedParameters
 from shoal.core.rows import Rows
 from shoal.kmeans.centers import (
     Centers,
@@ -38,6 +39,7 @@ class BaseKMeans(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     ClusterMixin,
+    CheckedParameters,
     BaseEstimator,
 ):
     """Base class of estimators whose result is k centers."""

@@ -193,21 +193,38 @@ cdef inline void compute_panel_distances(const CondensedDistances *a, Py_ssize_t
             divide(out, work)
 
 
+cdef inline bint is_finite_panel(const real *out) noexcept nogil:
+    """Whether all TILE² values are finite: v - v is 0 for these, and NaN for others."""
+    cdef vreal total = v_set1(0), v
+    cdef real lanes[VL]
+    cdef Py_ssize_t i = 0
+    cdef bint result = True
+    while i < TILE * TILE:
+        v = v_load(out + i)
+        total = v_add(total, v_sub(v, v))
+        i += VL
+    v_store(lanes, total)
+    for i in range(VL):
+        result = result and lanes[i] == 0
+    return result
+
+
 cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t start,
                                       Py_ssize_t stop, void *scratch) noexcept nogil:
-    """Rows of panels start .. stop - 1 of the matrix, and the largest value of each panel."""
+    """Rows of panels start .. stop - 1 of the matrix, and whether each panel's are finite."""
     cdef CondensedDistances *a = <CondensedDistances *> args
     cdef Py_ssize_t n = a.n, p, other, q, i, j, k, count
     cdef Py_ssize_t n_panels = (n + TILE - 1) // TILE
     cdef real *values = <real *> a.values
     cdef real out[TILE * TILE]
     cdef real work[TILE * TILE]
-    cdef real largest
     for p in range(start, stop):
-        largest = 0
+        a.is_finite[p] = True
         for other in range(p, n_panels):
             compute_panel_distances(a, p, other, out, work)
             count = min(<Py_ssize_t> TILE, n - other * TILE)
+            if count == TILE and not is_finite_panel(out):
+                a.is_finite[p] = False
             for q in range(min(<Py_ssize_t> TILE, n - p * TILE)):
                 i = p * TILE + q
                 j = max(i + 1, other * TILE)  # the first of these beyond i
@@ -216,12 +233,10 @@ cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t s
                     continue
                 memcpy(values + condensed_index(n, i, j), out + q * TILE + k,
                        (count - k) * sizeof(real))
-                while k < count:
-                    # true for NaN too
-                    if not out[q * TILE + k] <= largest:
-                        largest = out[q * TILE + k]
-                    k += 1
-        a.panel_max[p] = largest
+                if count < TILE:
+                    for k in range(k, count):
+                        if out[q * TILE + k] - out[q * TILE + k] != 0:
+                            a.is_finite[p] = False
 
 
 cdef void compute_panel_norms(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

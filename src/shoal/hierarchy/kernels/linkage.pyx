@@ -242,9 +242,10 @@ cdef inline void set_nearest(NNChain *a, Py_ssize_t x, const Nearest *nearest) n
     a.neighbor[x] = <int32_t> nearest.neighbor
 
 
-cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x) noexcept nogil:
+cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x,
+                                      Py_ssize_t n_live) noexcept nogil:
     """The nearest cluster to x, of equal ones the first: over its column, then its row."""
-    cdef Py_ssize_t m = a.m, i, index = x - 1
+    cdef Py_ssize_t m = a.m, k, i
     cdef const real *values = <const real *> a.values
     cdef const real *sizes = <const real *> a.sizes
     cdef real v
@@ -252,13 +253,15 @@ cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x) noexcept nogil:
     nearest.distance = REAL_INF
     nearest.second_distance = REAL_INF
     nearest.neighbor = -1
-    for i in range(x):
-        if i + AHEAD < x:
-            v_prefetch(values + index + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        v = values[index]
-        if v < nearest.second_distance and sizes[i] > 0:
+    for k in range(n_live):
+        i = a.live[k]
+        if i >= x:
+            break
+        if k + AHEAD < n_live:
+            v_prefetch(values + condensed_index(m, a.live[k + AHEAD], x))
+        v = values[row_start(m, i) + x - i - 1]
+        if v < nearest.second_distance:
             update_nearest(&nearest, v, <real> i)
-        index += m - 2 - i
     find_nearest_in_row(values + row_start(m, x), sizes + x + 1, m - x - 1, x + 1, &nearest)
     set_nearest(a, x, &nearest)
 
@@ -284,10 +287,21 @@ cdef inline void update_neighbor(NNChain *a, Py_ssize_t i, Py_ssize_t x, Py_ssiz
             a.second_distance[i] = v
 
 
-cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real height) noexcept nogil:
+cdef inline void remove_live(int32_t *live, Py_ssize_t n_live, Py_ssize_t x) noexcept nogil:
+    """Remove x from the list of clusters, which stays in order."""
+    cdef Py_ssize_t k = 0
+    while live[k] != x:
+        k += 1
+    for k in range(k, n_live - 1):
+        live[k] = live[k + 1]
+
+
+cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real height,
+                                Py_ssize_t n_live) noexcept nogil:
     """Cluster y > x becomes the union; x has size 0 from now on, and is passed over."""
-    cdef Py_ssize_t m = a.m, i, step, wx = x - 1, wy = y - 1
+    cdef Py_ssize_t m = a.m, i, k = 0, ahead
     cdef int method = a.method
+    cdef real *row
     cdef real *values = <real *> a.values
     cdef real *sizes = <real *> a.sizes
     cdef const real *rx = values + row_start(m, x) - x - 1
@@ -299,32 +313,27 @@ cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real hei
     nearest.neighbor = -1
     sizes[x] = 0
     sizes[y] = nx + ny
-    for i in range(x):
-        if i + AHEAD < x:
-            step = AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2
-            v_prefetch(values + wx + step)
-            v_prefetch(values + wy + step)
-        if sizes[i] > 0:
-            v = lance_williams(method, values[wx], values[wy], height, nx, ny, sizes[i])
-            values[wy] = v
-            update_nearest(&nearest, v, <real> i)
-            update_neighbor(a, i, x, y, v)
-        wx += m - 2 - i
-        wy += m - 2 - i
-    wy += m - 2 - x
-    for i in range(x + 1, y):
-        if i + AHEAD < y:
-            v_prefetch(values + wy + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        if sizes[i] > 0:
-            v = lance_williams(method, rx[i], values[wy], height, nx, ny, sizes[i])
-            values[wy] = v
-            update_nearest(&nearest, v, <real> i)
-            update_neighbor(a, i, x, y, v)
-        wy += m - 2 - i
+    remove_live(a.live, n_live, x)
+    n_live -= 1
+    for k in range(n_live):
+        i = a.live[k]
+        if i >= y:
+            break
+        if k + AHEAD < n_live:
+            ahead = a.live[k + AHEAD]
+            v_prefetch(values + condensed_index(m, ahead, x))
+            v_prefetch(values + condensed_index(m, ahead, y))
+        row = values + row_start(m, i) - i - 1
+        v = lance_williams(method, row[x] if i < x else rx[i], row[y], height, nx, ny, sizes[i])
+        row[y] = v
+        update_nearest(&nearest, v, <real> i)
+        update_neighbor(a, i, x, y, v)
     for i in range(y + 1, m):
         ry[i] = lance_williams(method, rx[i], ry[i], height, nx, ny, sizes[i])
-    for i in range(y + 1, m):
-        update_neighbor(a, i, x, y, ry[i])
+    for k in range(k, n_live):
+        i = a.live[k]
+        if i > y:
+            update_neighbor(a, i, x, y, ry[i])
     find_nearest_in_row(ry + y + 1, sizes + y + 1, m - y - 1, y + 1, &nearest)
     set_nearest(a, y, &nearest)
 
@@ -346,7 +355,7 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
         while True:
             x = a.chain[length - 1]
             if a.neighbor[x] < 0:
-                find_nearest_cluster(a, x)
+                find_nearest_cluster(a, x, a.m - k)
             y = a.neighbor[x]
             height = a.distance[x]
             second_distance = a.second_distance[x]
@@ -366,7 +375,7 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
         a.left[k] = <int32_t> x
         a.right[k] = <int32_t> y
         a.heights[k] = height
-        merge_clusters(a, x, y, height)
+        merge_clusters(a, x, y, height, a.m - k)
     a.counts[CHAIN_LENGTH] = length
     a.counts[N_MERGES] = stop
 

@@ -27,7 +27,7 @@ ctypedef struct CondensedDistances:
     const double *panels       # [panels, d, TILE]
     const double *norms        # [panels, TILE]: |x|; NULL but for COSINE
     double *values             # [n (n - 1) / 2]
-    double *panel_max          # [panels]: the largest distance of the rows of a panel
+    uint8_t *is_finite         # [panels]: whether all distances of the rows of a panel are
 
 
 ctypedef struct PanelNorms:
@@ -69,6 +69,7 @@ ctypedef struct NNChain:
     double margin              # relative: distances that differ by less count as a tie
     double *values             # [m (m - 1) / 2]
     double *sizes              # [m]
+    int32_t *live              # [m]: the clusters that are left, in order
     int32_t *neighbor          # [m]: the nearest, of equal ones the first; -1: to be found again
     double *distance           # [m]: to it
     double *second_distance    # [m]: at most that of the next one
