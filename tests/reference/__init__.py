@@ -55,7 +55,7 @@ from ._mixtures import (
     m_step,
     precisions_cholesky,
 )
-from ._pairs import pack_tiles
+from ._pairs import compute_square_distances, pack_tiles
 from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
     compute_cluster_moments,
@@ -108,7 +108,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "dbscan",
     "count_graph_neighbors", "expand_clusters", "find_nearest_core",
     "inertia", "moments", "transform",
-    "pack_tiles",
+    "pack_tiles", "compute_square_distances",
     "sum_cluster_distances", "silhouettes_from_sums", "silhouettes_from_tiles",
     "compute_cluster_moments", "silhouettes_from_means", "silhouettes_from_distances",
     "compute_affinities", "compute_degrees", "multiply_graph",
