@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn.cluster
+from scipy.spatial.distance import pdist
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.metrics import pairwise_distances
@@ -301,7 +302,7 @@ def test_few_rows(n, d, metric):
 @pytest.mark.parametrize("metric", ["cosine", "correlation"])
 @pytest.mark.parametrize("n", [200, 2300])
 def test_rows_without_an_angle(eps, min_samples, metric, n):
-    """They are left to scikit-learn's search: by default, neighbours of themselves."""
+    """By default neighbours of themselves, and under 'cosine' of all where eps is 1 or more."""
     X = problem(n, 4)
     X[::17] = 0
     params = {"metric": metric, "eps": eps, "min_samples": min_samples}
@@ -311,6 +312,29 @@ def test_rows_without_an_angle(eps, min_samples, metric, n):
         assert_same_fit(X[:400], **params)
     if metric == "cosine":
         assert_same_fit(sp.csr_array(X), **params)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("d", [2, 3, 8, 33, 40])
+@pytest.mark.parametrize("quantile", [0.01, 0.1, 0.4, 1])
+def test_correlation_at_eps(quantile, d, dtype):
+    """Pairs of lattice points at distance eps, which the last bit of SciPy's distance decides."""
+    rng = np.random.default_rng(d)
+    X = rng.integers(0, 3 if d < 30 else 2, (300, d)).astype(dtype)
+    X[0] = 1  # has no angle
+    distances = pdist(X.astype(float), "correlation")
+    distances = np.sort(distances[np.isfinite(distances)])
+    eps = float(distances[int(quantile * (len(distances) - 1))]) or 1e-9
+    for factor in (1 - 2.0**-53, 1, 1 + 2.0**-52):
+        assert_same_fit(X, metric="correlation", eps=eps * factor, min_samples=4)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-150, 1e150, 1e160])
+def test_correlation_of_rows_with_extreme_squares(scale):
+    X = problem(200, 6).astype(np.float64)
+    X[::2] *= scale
+    with np.errstate(all="ignore"):
+        assert_same_fit(X, metric="correlation", eps=0.05, min_samples=3)
 
 
 @pytest.mark.parametrize("eps", [1e-9, 0.01, 0.5, 3.0, 3.2, 7.0])
@@ -362,8 +386,10 @@ def expected_labels(X, model, metric, eps):
     return reference.find_nearest_core(distances, core_labels, eps)
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev", "cosine", "canberra"])
-@pytest.mark.parametrize("d", [2, 5, 20])
+@pytest.mark.parametrize(
+    "metric", ["euclidean", "manhattan", "chebyshev", "cosine", "correlation", "canberra"]
+)
+@pytest.mark.parametrize("d", [3, 5, 20])
 def test_predict(metric, d):
     X = problem(500, d)
     eps = float(np.quantile(pairwise_distances(X, metric=metric), 0.05))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.cluster import hierarchy
-from shoal.hierarchy.args import METHODS
+from scipy.spatial.distance import pdist
+from shoal.hierarchy.args import METHODS, METRICS
 
 import reference
 from helpers.kernel_cases import level, levels
@@ -27,6 +28,7 @@ def _small_blocks(monkeypatch):
 
 
 methods = st.sampled_from(list(METHODS))
+ANGLES = ("cosine", "correlation")  # whose distances cancel
 
 
 def upper_triangle(square):
@@ -39,11 +41,29 @@ def square_of(values, m):
     return np.minimum(square, square.T)
 
 
-@given(points(), levels)
-def test_condensed_distances(x, name):
-    with level(name):
-        found = condensed.condensed_euclidean(x)
-    np.testing.assert_array_equal(found, upper_triangle(reference.compute_condensed_distances(x)))
+@given(points(), st.sampled_from([*METRICS, "correlation"]), levels)
+def test_condensed_distances(x, metric, name):
+    """To the bit those of the twin, and but for the order of sums SciPy's."""
+    with np.errstate(all="ignore"):
+        expected = upper_triangle(reference.compute_condensed_distances(x, metric))
+        theirs = pdist(x, metric)
+    try:
+        with level(name), np.errstate(all="ignore"):
+            found = condensed.condensed_distances(x, metric)
+    except ValueError:
+        assert not np.isfinite(theirs).all()
+        return
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, theirs, rtol=1e-12, atol=1e-13 * (metric in ANGLES))
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 63, 64, 65, 128, 129, 200])
+def test_condensed_distances_of_many_features(n_features):
+    """Sums that are interrupted go on where they were."""
+    x = np.random.default_rng(n_features).normal(size=(70, n_features))
+    for metric in METRICS:
+        expected = upper_triangle(reference.compute_condensed_distances(x, metric))
+        np.testing.assert_array_equal(condensed.condensed_distances(x, metric), expected)
 
 
 @given(points(), levels)
@@ -182,12 +202,20 @@ def test_single_linkage(x, name):
     np.testing.assert_array_equal(heights, np.sort(lengths))
 
 
+def linked(x, metric, method):
+    return condensed.linkage(lambda: condensed.condensed_distances(x, metric), len(x), method)
+
+
 def merges_of(x):
     return (
         *ward._merge_by_centroids(x),
         *single.single_linkage(x),
-        *condensed.linkage(lambda: condensed.condensed_euclidean(x), len(x), "average"),
-        *condensed.linkage(lambda: condensed.condensed_euclidean(x), len(x), "complete"),
+        *condensed.linkage(
+            lambda: condensed.condensed_distances(x, "euclidean"), len(x), "average"
+        ),
+        *condensed.linkage(
+            lambda: condensed.condensed_distances(x, "euclidean"), len(x), "complete"
+        ),
     )
 
 
@@ -195,6 +223,7 @@ def merges_of(x):
 def test_threads_and_instruction_sets(kind, limit_threads):
     """Bit for bit the same merges for any number of threads, under every instruction set."""
     x = KINDS[kind](np.random.default_rng(1), 400, 3)
+    x[(x == 0).all(axis=1)] = 1  # has no angle else
     expected = merges_of(x)
     for count in (1, 2, 3):
         with limit_threads(count):

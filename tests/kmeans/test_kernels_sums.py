@@ -280,14 +280,20 @@ def test_transform(problem, sparse, name):
     centers = Centers(problem.centers, rows)
     centers.transpose()
     args = MeasureArgs(rows.args, centers.args, out=out)
+    scratch = centers_module.scratch_for(rows) + parallel.tile_size(rows.type)[0] * k * 8
     with level(name):
-        parallel.run_kernel("transform", rows.type, args, n, problem.size)
+        parallel.run_kernel("transform", rows.type, args, n, problem.size, scratch)
     squared = reference.transform(problem.x, problem.centers) ** 2
     rounding, last = tolerance(problem)
     error = (rounding + 2 * last) * squared
+    x_norms, norms = (problem.x**2).sum(axis=1)[:, None], (problem.centers**2).sum(axis=1)
     if sparse:
-        norms = (problem.x**2).sum(axis=1)[:, None] + 3 * (problem.centers**2).sum(axis=1)
-        error += rounding * norms
+        error += rounding * (x_norms + 3 * norms)
+    else:  # by products, but where they cancel
+        cancellation = 0.0625 if problem.X.dtype == np.float32 else 1e-3
+        by_products = squared > 0.9 * cancellation * (x_norms + norms)
+        unit = np.finfo(problem.X.dtype).eps / 2
+        error += by_products * 2 * (problem.x.shape[1] + 6) * unit * (x_norms + norms)
     assert (np.abs(out.astype(np.longdouble) ** 2 - squared) <= error).all()
 
 

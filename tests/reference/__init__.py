@@ -7,7 +7,6 @@ is exact to the bit where its text says so, and in long double elsewhere.
 
 from ._agglomerative import (
     assign_leaf_ranges,
-    compute_condensed_distances,
     contract_distances,
     count_leaves,
     find_nearest_clusters,
@@ -17,6 +16,7 @@ from ._agglomerative import (
     orient_children,
 )
 from ._batches import assign_batch, update_centers_minibatch
+from ._condensed import compute_condensed_distances, compute_panel_norms
 from ._density import (
     close_open_rows,
     count_graph_neighbors,
@@ -56,7 +56,7 @@ from ._mixtures import (
     m_step,
     precisions_cholesky,
 )
-from ._pairs import pack_tiles
+from ._pairs import compute_square_distances, pack_tiles
 from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
     compute_cluster_moments,
@@ -125,12 +125,12 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "dbscan",
     "count_graph_neighbors", "expand_clusters", "find_nearest_core",
     "inertia", "moments", "transform",
-    "pack_tiles",
+    "pack_tiles", "compute_square_distances",
     "sum_cluster_distances", "silhouettes_from_sums", "silhouettes_from_tiles",
     "compute_cluster_moments", "silhouettes_from_means", "silhouettes_from_distances",
     "compute_affinities", "compute_degrees", "multiply_graph",
-    "compute_condensed_distances", "find_nearest_clusters", "contract_distances", "nn_chain",
-    "number_nodes", "label_leaves",
+    "compute_condensed_distances", "compute_panel_norms",
+    "find_nearest_clusters", "contract_distances", "nn_chain", "number_nodes", "label_leaves",
     "count_leaves", "assign_leaf_ranges", "orient_children",
     "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",

@@ -5,15 +5,6 @@ Condensed matrices are square arrays here, infinite on the diagonal. All of it i
 
 import numpy as np
 
-from ._space import squares
-
-
-def compute_condensed_distances(x):
-    """Distances of all pairs."""
-    distance = np.sqrt(squares(x))
-    np.fill_diagonal(distance, np.inf)
-    return distance
-
 
 def find_nearest_clusters(square):
     """Least and second least of each row."""

@@ -29,3 +29,8 @@ def distances(x, metric):
         else:
             D += difference if metric == "manhattan" else difference**2
     return np.sqrt(D) if metric == "euclidean" else D
+
+
+def compute_square_distances(x, metric):
+    """Twin of square_distances.pyx."""
+    return distances(x, metric)

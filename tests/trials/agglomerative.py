@@ -17,7 +17,19 @@ from trials import report
 from trials.problems import KINDS, _log_integer
 
 LINKAGES = ("ward", "complete", "average", "single")
-METRICS = ("euclidean", "l2", "manhattan", "cosine", "precomputed", "chebyshev")
+METRICS = (
+    "euclidean",
+    "l2",
+    "manhattan",
+    "cosine",
+    "precomputed",
+    "chebyshev",
+    "sqeuclidean",
+    "correlation",
+    "canberra",
+    "braycurtis",
+    "hamming",
+)
 PARTIAL = "differs from itself when the data are moved by one rounding"
 
 

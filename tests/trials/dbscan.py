@@ -22,8 +22,8 @@ from helpers.outcomes import outcome
 from trials import report
 from trials.problems import _log_integer
 
-METRICS = ["euclidean", "manhattan", "chebyshev", "minkowski", "cosine", "haversine"]
-OTHER_METRICS = ["canberra", "braycurtis", "correlation", "callable", "precomputed", "graph", "csr"]
+METRICS = ["euclidean", "manhattan", "chebyshev", "minkowski", "cosine", "correlation", "haversine"]
+OTHER_METRICS = ["canberra", "braycurtis", "callable", "precomputed", "graph", "csr"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _euclidean(a, b):
 
 def draw_trial(seed):
     rng = np.random.default_rng([seed, 8])
-    metric = str(rng.choice(METRICS + OTHER_METRICS, p=[0.4] + [0.07] * 5 + [0.25 / 7] * 7))
+    metric = str(rng.choice(METRICS + OTHER_METRICS, p=[0.4] + [0.07] * 6 + [0.18 / 6] * 6))
     n = _log_integer(rng, 1, 150 if metric == "callable" else 1500)
     algorithms = ["auto", "auto", "brute"]
     if metric in ("euclidean", "manhattan", "chebyshev", "minkowski"):

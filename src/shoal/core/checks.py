@@ -50,12 +50,11 @@ def check_rows(
             f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
             f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
         )
-    if _needs_no_conversion(X, 2) and (reset or _has_known_features(estimator, X)):
+    if reset and accept_as_is(estimator, X, finite=finite):
+        return X
+    if not reset and _needs_no_conversion(X, 2) and _has_known_features(estimator, X):
         if finite:
             check_finite(estimator, X)
-        if reset:
-            estimator.n_features_in_ = X.shape[1]
-            vars(estimator).pop("feature_names_in_", None)
         return X
     X = validate_data(
         estimator,
@@ -68,6 +67,17 @@ def check_rows(
         reset=reset,
     )
     return X if sp.issparse(X) else aligned(X)
+
+
+def accept_as_is(estimator: Any, X: Any, min_samples: int = 1, *, finite: bool = True) -> bool:
+    """validate_data of a fit for an array that it would return as it is; False: do call it."""
+    if not (_needs_no_conversion(X, 2) and len(X) >= min_samples):
+        return False
+    if finite:
+        check_finite(estimator, X)
+    estimator.n_features_in_ = X.shape[1]
+    vars(estimator).pop("feature_names_in_", None)
+    return True
 
 
 def check_function_rows(X: Any) -> Any:

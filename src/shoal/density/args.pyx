@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from shoal.core.args cimport Args, address
 from shoal.density.kernels.structs cimport (
-    NO_REFINEMENT, REFINE_HAVERSINE, REFINE_MINKOWSKI, REFINE_SQEUCLIDEAN, GraphClustering,
-    NearestCore, TreeClustering,
+    NO_REFINEMENT, REFINE_ANGLE, REFINE_HAVERSINE, REFINE_MINKOWSKI, REFINE_SQEUCLIDEAN,
+    GraphClustering, NearestCore, TreeClustering,
 )
 from shoal.space.args cimport KDTreeArgs, set_input_rows
 from shoal.space.kernels.structs cimport CHEBYSHEV, MANHATTAN, SQEUCLIDEAN
@@ -21,24 +21,27 @@ REFINEMENTS = {
     "sqeuclidean": REFINE_SQEUCLIDEAN,
     "minkowski": REFINE_MINKOWSKI,
     "haversine": REFINE_HAVERSINE,
+    "angle": REFINE_ANGLE,
 }
 
 
 cdef class MetricArgs:
     """How rows are compared, and the n input rows, for the pairs that tiles do not decide."""
 
-    def __init__(self, str tile_distance, refinement, double accept_bound, double reject_bound,
-                 double limit, double power, input_rows):
+    def __init__(self, str tile_distance, refinement, bounds, limits, double limit, double power,
+                 input_rows):
         cdef Metric *m = &self.struct
         self.kept = []
         self.n = len(input_rows)
         m.tile_distance = TILE_DISTANCES[tile_distance]
         m.refinement = REFINEMENTS[refinement]
-        m.accept_bound = accept_bound
-        m.reject_bound = reject_bound
+        m.accept_bound, m.reject_bound = bounds
+        m.accept_limit, m.reject_limit = limits
         m.limit = limit
         m.power = power
         set_input_rows(&m.input, input_rows, self.kept)
+        if m.refinement == REFINE_ANGLE and not m.input.is_double:
+            raise TypeError("angles are refined in float64")
 
 
 cdef class TreeClusteringArgs(Args):

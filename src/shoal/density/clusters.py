@@ -29,13 +29,12 @@ ONE_PASS_FEATURES = 8  # up to which boxes exclude most tiles, and the first pas
 
 def build_tree_for_metric(metric: Metric) -> tuple[KDTree, MetricArgs]:
     """The tree whose tiles are compared fastest for the metric, and the metric's arguments."""
-    X, limit = metric.rows, metric.limit
-    by_products = metric.tile_distance == "sqeuclidean" and metric.refinement is None
+    X, limit = metric.rows, metric.reject_bound
+    by_products = metric.tile_distance == "sqeuclidean" and metric.refinement in (None, "angle")
     if X.shape[1] > MAX_DIFFERENCE_FEATURES and by_products and 0 < limit < np.inf:
         tree = build_product_tree(X, lambda tree: _error_at(tree, limit) < MAX_ERROR * limit)
         if tree is not None:
-            error = _error_at(tree, limit)
-            return tree, metric.args(limit - error, limit + error)
+            return tree, metric.args(_error_at(tree, limit))
     return build_kd_tree(X), metric.args()
 
 

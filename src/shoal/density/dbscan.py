@@ -13,13 +13,15 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.parameters import CheckedParameters
 from shoal.density.clusters import add_lone_rows, cluster_by_tree, predict_by_tree
 from shoal.density.metric import (
     as_float_rows,
     effective_metric,
     fit_sklearn_neighbors,
     make_metric,
+    rows_with_angle,
 )
 from shoal.density.neighborhoods import (
     cluster_by_distances,
@@ -31,7 +33,7 @@ from shoal.density.neighborhoods import (
 )
 
 
-class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
+class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimator):
     """Density-based clustering with the labels of scikit-learn's DBSCAN, in O(n) memory.
 
     Rows with many neighbours, core samples, make up clusters with the core samples among
@@ -48,8 +50,9 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         A metric of :func:`sklearn.metrics.pairwise_distances`, or 'precomputed': X is a
         matrix of distances, of which a sparse one stores those that may be small enough.
         Kernels of this package compute 'euclidean', 'l2', 'sqeuclidean', 'manhattan',
-        'cityblock', 'l1', 'chebyshev', 'minkowski' with ``p >= 1``, 'cosine' and
-        'haversine' for arrays; scikit-learn's search handles the others and all sparse rows.
+        'cityblock', 'l1', 'chebyshev', 'minkowski' with ``p >= 1``, 'cosine', 'correlation'
+        and 'haversine' for arrays; scikit-learn's search handles the others and all sparse
+        rows.
     metric_params : dict, default=None
         Keyword arguments of the metric.
     algorithm : {'auto', 'ball_tree', 'kd_tree', 'brute'}, default='auto'
@@ -84,7 +87,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     depend on nothing but this rule: not on the number of threads, nor on the machine.
 
     A fit adds less than 64 bytes a row and one copy of the rows to the memory that X takes,
-    whatever eps is; 'cosine' takes one copy more.
+    whatever eps is; 'cosine' takes one copy more, 'correlation' two in float64.
 
     References
     ----------
@@ -160,7 +163,8 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         self : DBSCAN
             The fitted estimator. One whose fit fails stays as it was.
         """
-        X = validate_data(self, X, accept_sparse="csr")
+        if not accept_as_is(self, X):
+            X = validate_data(self, X, accept_sparse="csr")
         weights = sample_weight
         if weights is not None:
             weights = np.require(_check_sample_weight(weights, X), np.float64, ["C", "ALIGNED"])
@@ -182,19 +186,22 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, BaseEstimator):
         name, params, caught = effective_metric(self, X)
         metric = make_metric(self, as_float_rows(X), name, params) if name else None
         found = None
-        if metric is None and name == "cosine" and self.eps < 1:
-            found = self._cluster_angles(as_float_rows(X), weights, task)
+        if metric is None and (name == "correlation" or (name == "cosine" and self.eps < 1)):
+            found = self._cluster_angles(as_float_rows(X), name, weights, task)
         if metric is None and found is None:
             return cluster_by_search(self, X, weights, task)
         for warning in caught:
             warnings.warn(warning.message, stacklevel=4)
         return found or cluster_by_tree(metric, self.min_samples, weights, task)
 
-    def _cluster_angles(self, X: np.ndarray, weights: np.ndarray | None, task: Any) -> Any:
-        """Labels and core samples under 'cosine' where some rows are zero: these are at distance
-        1 from all, so that none but the row itself can be a neighbor."""
-        has_angle = X.any(axis=1)
-        metric = make_metric(self, X[has_angle], "cosine", {}) if has_angle.any() else None
+    def _cluster_angles(
+        self, X: np.ndarray, name: str, weights: np.ndarray | None, task: Any
+    ) -> Any:
+        """Labels and core samples where some rows have no angle: under 'cosine', zeros are at
+        distance 1 from all, and under 'correlation' constant rows at none, so that none but the
+        row itself can be a neighbor."""
+        has_angle = rows_with_angle(X, name)
+        metric = make_metric(self, X[has_angle], name, {}) if has_angle.any() else None
         if metric is None:
             return None
         chosen = None if weights is None else weights[has_angle]

@@ -33,16 +33,13 @@ class Metric:
     limit: float
     power: float = 2.0
 
-    def args(
-        self, accept_bound: float | None = None, reject_bound: float | None = None
-    ) -> MetricArgs:
-        """Arguments of the kernels, with other bounds where distances of tiles are not exact."""
-        inexact = accept_bound is not None
+    def args(self, error: float = 0.0) -> MetricArgs:
+        """Arguments of the kernels; distances of tiles err by up to `error` near the bounds."""
         return MetricArgs(
             self.tile_distance,
-            "sqeuclidean" if inexact and self.refinement is None else self.refinement,
-            accept_bound if inexact else self.accept_bound,
-            reject_bound if inexact else self.reject_bound,
+            "sqeuclidean" if error and self.refinement is None else self.refinement,
+            (self.accept_bound - error, self.reject_bound + error),
+            (self.accept_bound, self.reject_bound),
             self.limit,
             self.power,
             self.input_rows,
@@ -113,6 +110,36 @@ def cosine(X: np.ndarray, eps: float) -> Metric | None:
     return exact_metric(rows, "sqeuclidean", 2 * eps)
 
 
+def centred(X: np.ndarray) -> np.ndarray:
+    """Rows less their own mean, in float64, with the bits of SciPy's pdist."""
+    X = X.astype(np.float64, order="C", copy=False)
+    with np.errstate(all="ignore"):
+        return X - X.mean(axis=1, keepdims=True)
+
+
+def correlation(X: np.ndarray, eps: float) -> Metric | None:
+    """Filtered by |u - v|² of centred rows of norm 1, which is twice the distance.
+
+    None: constant rows have no angle, and squares of others may under- or overflow. With e the
+    unit roundoff, rounding changes a row of norm 1 by up to (d / 2 + 3)·e, so |u - v|² <= 4 by
+    (4·d + 24)·e; its sum by (4·d + 8)·e; and SciPy's distance, whose double this is compared with,
+    by (4·d + 12)·e.
+    """
+    input_rows = centred(X)
+    with np.errstate(all="ignore"):
+        squared_norms = np.einsum("ij,ij->i", input_rows, input_rows)
+    if not ((squared_norms > 1e-280) & (squared_norms < 1e280)).all():
+        return None
+    rows = input_rows / np.sqrt(squared_norms)[:, None]
+    margin = (16 * X.shape[1] + 128) * 2.0**-53
+    return Metric(rows, input_rows, "sqeuclidean", "angle", 2 * eps - margin, 2 * eps + margin, eps)
+
+
+def rows_with_angle(X: np.ndarray, name: str) -> np.ndarray:
+    """Which rows have distances under 'cosine' (no zeros only) or 'correlation' (not constant)."""
+    return (X if name == "cosine" else centred(X)).any(axis=1)
+
+
 def minkowski(X: np.ndarray, eps: float, p: float) -> Metric | None:
     """Filtered by the Euclidean distance.
 
@@ -166,5 +193,6 @@ NATIVE_METRICS = {
     "chebyshev": lambda X, eps: exact_metric(X, "chebyshev", eps),
     "minkowski": minkowski,
     "cosine": cosine,
+    "correlation": correlation,
     "haversine": haversine,
 }

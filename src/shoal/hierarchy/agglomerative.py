@@ -19,12 +19,13 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.parameters import CheckedParameters
 from shoal.hierarchy.dendrogram import cut_dendrogram
 from shoal.hierarchy.trees import LINKAGES, TREE_BUILDERS
 
 
-class AgglomerativeClustering(ClusterMixin, BaseEstimator):
+class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
     """Agglomerative clustering with scikit-learn's answers, faster and in less memory.
 
     Clusters are merged, the nearest pair first, until `n_clusters` are left or all are
@@ -38,6 +39,8 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         Distance of two rows: 'euclidean' ('l2'), 'manhattan' ('l1'), 'cosine',
         'precomputed', or another one that SciPy's ``pdist`` (for single linkage,
         scikit-learn's ``DistanceMetric``) knows. Ward's linkage takes the euclidean only.
+        For complete and average linkage, kernels of this package compute these and
+        'sqeuclidean', 'chebyshev', 'correlation', 'canberra', 'braycurtis' and 'hamming'.
     memory : str or object with the joblib.Memory interface, default=None
         Where to keep the tree for another fit to the same data; by default nowhere.
     connectivity : array-like, sparse matrix, or callable, default=None
@@ -153,11 +156,15 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         self : AgglomerativeClustering
             The fitted estimator. One whose fit fails stays as it was.
         """
-        return self._fit(validate_data(self, X, ensure_min_samples=2))
+        if not accept_as_is(self, X, min_samples=2):
+            X = validate_data(self, X, ensure_min_samples=2)
+        return self._fit(X)
 
     def _fit(self, X: np.ndarray) -> Self:
         """Fit to rows that were checked."""
-        memory = check_memory(self.memory)
+        build_tree = TREE_BUILDERS[self.linkage]
+        if self.memory is not None:
+            build_tree = check_memory(self.memory).cache(build_tree)
         self._check_combinations()
         connectivity = self.connectivity
         if connectivity is not None:
@@ -167,7 +174,7 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         full = self._needs_full_tree(len(X))
         options = {} if self.linkage == "ward" else {"affinity": self.metric}
         with_distances = self.distance_threshold is not None or self.compute_distances
-        tree = memory.cache(TREE_BUILDERS[self.linkage])(
+        tree = build_tree(
             X,
             connectivity=connectivity,
             n_clusters=None if full else self.n_clusters,

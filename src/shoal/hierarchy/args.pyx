@@ -1,20 +1,34 @@
 """The arguments of the kernels of agglomerative clustering: see core/args.pyx."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
 from shoal.hierarchy.kernels.structs cimport (
-    AVERAGE, COMPLETE, WARD, CondensedDistances, Contraction, LeafLabels, NearestClusters,
-    NNChain, NodeNumbers, Orientation,
+    AVERAGE, BRAYCURTIS, CANBERRA, COMPLETE, COSINE, HAMMING, WARD, CondensedDistances,
+    Contraction, LeafLabels, NearestClusters, NNChain, NodeNumbers, Orientation, PanelNorms,
 )
+from shoal.space.kernels.structs cimport CHEBYSHEV, EUCLIDEAN, MANHATTAN, SQEUCLIDEAN
 
 from shoal.core.parallel import load_kernels
 from shoal.space.args import TILE_SIZE
 from shoal.space.panels import count_panels
 
-load_kernels("shoal.hierarchy.kernels", "dendrogram", "linkage", types=["f8"])
+load_kernels(
+    "shoal.hierarchy.kernels", "condensed_distances", "dendrogram", "linkage", types=["f8"]
+)
 
 METHODS = {"complete": int(COMPLETE), "average": int(AVERAGE), "ward": int(WARD)}
+
+METRICS = {
+    "euclidean": int(EUCLIDEAN),
+    "sqeuclidean": int(SQEUCLIDEAN),
+    "cityblock": int(MANHATTAN),
+    "chebyshev": int(CHEBYSHEV),
+    "cosine": int(COSINE),
+    "canberra": int(CANBERRA),
+    "braycurtis": int(BRAYCURTIS),
+    "hamming": int(HAMMING),
+}
 
 
 def condensed_size(Py_ssize_t m) -> int:
@@ -25,15 +39,29 @@ def condensed_size(Py_ssize_t m) -> int:
 cdef class CondensedDistancesArgs(Args):
     cdef CondensedDistances struct
 
-    def __init__(self, n, d, panels, values, panel_max):
+    def __init__(self, n, d, metric, panels, norms, values, is_finite):
         cdef CondensedDistances *a = &self.struct
         self.pointer = a
         a.n = n
         a.d = d
-        size = count_panels(n) * d * TILE_SIZE
-        a.panels = <const double *> address(panels, "f8", size, self.kept)
+        a.metric = METRICS[metric]
+        size = count_panels(n) * TILE_SIZE
+        a.panels = <const double *> address(panels, "f8", size * d, self.kept)
+        a.norms = <const double *> address(norms, "f8", size, self.kept)
         a.values = <double *> address(values, "f8", condensed_size(n), self.kept, True)
-        a.panel_max = <double *> address(panel_max, "f8", count_panels(n), self.kept, True)
+        a.is_finite = <uint8_t *> address(is_finite, "u1", count_panels(n), self.kept, True)
+
+
+cdef class PanelNormsArgs(Args):
+    cdef PanelNorms struct
+
+    def __init__(self, panels, norms):
+        cdef PanelNorms *a = &self.struct
+        self.pointer = a
+        a.d = panels.shape[1]
+        size = len(panels) * TILE_SIZE
+        a.panels = <const double *> address(panels, "f8", size * a.d, self.kept)
+        a.norms = <double *> address(norms, "f8", size, self.kept, True)
 
 
 cdef class NearestClustersArgs(Args):
@@ -68,8 +96,8 @@ cdef class ContractionArgs(Args):
 cdef class NNChainArgs(Args):
     cdef NNChain struct
 
-    def __init__(self, m, method, double margin, values, sizes, chain, counts, left, right,
-                 heights):
+    def __init__(self, m, method, double margin, values, sizes, live, nearest, chain, counts,
+                 left, right, heights):
         cdef NNChain *a = &self.struct
         self.pointer = a
         a.m = m
@@ -77,6 +105,11 @@ cdef class NNChainArgs(Args):
         a.margin = margin
         a.values = <double *> address(values, "f8", condensed_size(m), self.kept, True)
         a.sizes = <double *> address(sizes, "f8", m, self.kept, True)
+        a.live = <int32_t *> address(live, "i4", m, self.kept, True)
+        neighbor, distance, second_distance = nearest
+        a.neighbor = <int32_t *> address(neighbor, "i4", m, self.kept, True)
+        a.distance = <double *> address(distance, "f8", m, self.kept, True)
+        a.second_distance = <double *> address(second_distance, "f8", m, self.kept, True)
         a.chain = <int32_t *> address(chain, "i4", m, self.kept, True)
         a.counts = <int64_t *> address(counts, "i8", 3, self.kept, True)
         a.left = <int32_t *> address(left, "i4", m - 1, self.kept, True)

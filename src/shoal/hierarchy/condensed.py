@@ -11,6 +11,7 @@ from shoal.hierarchy.args import (
     ContractionArgs,
     NearestClustersArgs,
     NNChainArgs,
+    PanelNormsArgs,
     condensed_size,
 )
 from shoal.hierarchy.dendrogram import Merges, concatenate_merges
@@ -23,19 +24,36 @@ EPS = np.finfo(np.float64).eps
 NOT_FINITE = "The condensed distance matrix must contain only finite values."
 
 
-def condensed_euclidean(X: np.ndarray) -> np.ndarray:
-    """Distances of all pairs of rows, those of row 0 first; the bits are those of SciPy's pdist."""
+def condensed_distances(X: np.ndarray, metric: str) -> np.ndarray:
+    """Distances of all pairs of finite rows, those of row 0 first; the bits are SciPy's pdist's.
+
+    `metric` is one of METRICS or 'correlation'.
+    """
+    X = np.asarray(X, dtype=np.float64, order="C")
+    if metric == "correlation":
+        X = X - X.mean(axis=1, keepdims=True)
+        metric = "cosine"
     n, d = X.shape
     values = np.empty(condensed_size(n))
     panels = pack_panels(X)
-    panel_max = np.empty(len(panels))
-    args = CondensedDistancesArgs(n, d, panels, values, panel_max)
+    norms = _panel_norms(panels) if metric == "cosine" else None
+    is_finite = np.empty(len(panels), np.uint8)
+    args = CondensedDistancesArgs(n, d, metric, panels, norms, values, is_finite)
     # many small blocks: early rows have more pairs than late ones
     _, size = parallel.cut_blocks(len(panels), 3.0 * TILE_SIZE * n * d, 1024)
     parallel.run_kernel("compute_condensed_distances", "f8", args, len(panels), size)
-    if not np.isfinite(panel_max).all():
+    if not is_finite.all():
         raise ValueError(NOT_FINITE)
     return values
+
+
+def _panel_norms(panels: np.ndarray) -> np.ndarray:
+    """|x| of the rows of panels."""
+    norms = np.empty((len(panels), TILE_SIZE))
+    args = PanelNormsArgs(panels, norms)
+    _, size = parallel.cut_blocks(len(panels), 2.0 * panels[0].size)
+    parallel.run_kernel("compute_panel_norms", "f8", args, len(panels), size)
+    return norms
 
 
 def linkage(compute_distances: Callable[[], np.ndarray], n: int, method: str) -> Merges:
@@ -116,6 +134,15 @@ def _find_nearest_clusters(values: np.ndarray, m: int) -> tuple[np.ndarray, np.n
     return least_two[0], second_distance, neighbor[nearest_block, clusters].astype(np.intp)
 
 
+def _known_neighbors(values: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest neighbour of each cluster, -1 where others are as near; both least distances."""
+    if m <= MAX_CHAIN_CLUSTERS:  # the chain finds them as soon
+        return np.full(m, -1, np.int32), np.empty((2, m))
+    distance, second_distance, neighbor = _find_nearest_clusters(values, m)
+    neighbor = np.where(distance < second_distance, neighbor, -1).astype(np.int32)
+    return neighbor, np.stack([distance, second_distance])
+
+
 def _contract(
     values: np.ndarray, sizes: np.ndarray, survivors: np.ndarray, absorbed: np.ndarray, method: int
 ) -> None:
@@ -136,14 +163,26 @@ def _nn_chain(
     """
     parts, n_ties = [], 0
     chain, length = np.empty(len(sizes), np.int32), 0
+    neighbor, distances = _known_neighbors(values, len(sizes))
     while len(sizes) > 1:
         m = len(sizes)
-        steps = m - 1 if m <= 128 else m // 4
+        steps = m - 1 if m <= 256 else m // 4
         left, right = np.empty((2, m - 1), np.int32)
         heights = np.empty(m - 1)
         counts = np.array([length, 0, 0])  # of the chain, merges, ties
         args = NNChainArgs(
-            m, METHODS[method], margin, values, sizes, chain, counts, left, right, heights
+            m,
+            METHODS[method],
+            margin,
+            values,
+            sizes,
+            np.arange(m, dtype=np.int32),
+            (neighbor, *distances),
+            chain,
+            counts,
+            left,
+            right,
+            heights,
         )
         _, size = parallel.cut_blocks(steps, 16 * m)
         parallel.run_kernel("nn_chain", "f8", args, steps, size, in_order=True)
@@ -154,6 +193,10 @@ def _nn_chain(
         if steps < m - 1:
             survivors = np.flatnonzero(survives)
             _contract(values, sizes, survivors, np.full(len(survivors), -1, np.int32), -1)
-            chain[:length] = (np.cumsum(survives) - 1)[chain[:length]]
+            new_numbers = (np.cumsum(survives) - 1).astype(np.int32)
+            chain[:length] = new_numbers[chain[:length]]
+            neighbor = neighbor[survives]
+            distances = np.compress(survives, distances, axis=1)
+            neighbor[neighbor >= 0] = new_numbers[neighbor[neighbor >= 0]]
         sizes, numbers = sizes[survives], numbers[survives]
     return parts, n_ties

@@ -13,7 +13,8 @@ from scipy.spatial.distance import pdist
 from sklearn.utils._param_validation import Interval, validate_params
 
 from shoal.hierarchy import condensed
-from shoal.hierarchy.condensed import NOT_FINITE, condensed_euclidean
+from shoal.hierarchy.args import METRICS
+from shoal.hierarchy.condensed import NOT_FINITE, condensed_distances
 from shoal.hierarchy.dendrogram import Merges, build_dendrogram
 from shoal.hierarchy.single import single_linkage
 from shoal.hierarchy.ward import ward_linkage
@@ -96,7 +97,8 @@ def ward_tree(
     if n_clusters is not None:
         warnings.warn(PARTIAL_BUILD, stacklevel=3)
     _warn_if_distances(rows)
-    _refuse_non_finite(rows)
+    if not _are_finite(rows):
+        raise ValueError(NOT_FINITE)
     children, heights = build_dendrogram(ward_linkage(rows), sorts_pairs=True)
     return _as_result(children, heights, return_distance)
 
@@ -194,9 +196,8 @@ def _is_supported(rows: np.ndarray) -> bool:
     return rows.ndim == 2 and rows.dtype.kind in "fiub" and len(rows) > 1 and rows.shape[1] > 0
 
 
-def _refuse_non_finite(rows: np.ndarray) -> None:
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        raise ValueError(NOT_FINITE)
+def _are_finite(rows: np.ndarray) -> bool:
+    return rows.dtype.kind != "f" or bool(np.isfinite(rows).all())
 
 
 def _warn_if_distances(rows: np.ndarray) -> None:
@@ -236,9 +237,9 @@ def _condensed_linkage(rows: np.ndarray, metric: Any, method: str) -> Merges:
         square = np.asarray(metric(rows))
     else:
         _warn_if_distances(rows)
-        if metric == "euclidean":
-            _refuse_non_finite(rows)
-            return condensed.linkage(lambda: condensed_euclidean(rows), len(rows), method)
+        if (metric in METRICS or metric == "correlation") and _are_finite(rows):
+            return condensed.linkage(lambda: condensed_distances(rows, metric), len(rows), method)
+        rows = np.asarray(rows, dtype=np.float64, order="C")
         return condensed.linkage(lambda: _checked_finite(pdist(rows, metric)), len(rows), method)
     return condensed.linkage(lambda: _checked_finite(_condense(square)), len(square), method)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shoal.hierarchy.condensed import NOT_FINITE, condensed_euclidean, linkage
+from shoal.hierarchy.condensed import NOT_FINITE, condensed_distances, linkage
 from shoal.hierarchy.dendrogram import Merges, concatenate_merges
 from shoal.space.nearest import NearestOther, build_search_tree
 
@@ -18,7 +18,7 @@ def ward_linkage(X: np.ndarray) -> Merges:
     same distance the nearest is the one whose first row's number differs in the lowest bits.
     """
     if len(X) <= MAX_CONDENSED_ROWS:
-        return linkage(lambda: condensed_euclidean(X), len(X), "ward")
+        return linkage(lambda: condensed_distances(X, "euclidean"), len(X), "ward")
     return _merge_by_centroids(X)
 
 

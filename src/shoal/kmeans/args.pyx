@@ -290,7 +290,7 @@ cdef class MeasureArgs(Args):
     cdef Measure struct
 
     def __init__(self, RowArgs rows, CenterArgs centers, *, labels=None, totals=None, out=None,
-                 Py_ssize_t n_blocks=0):
+                 plain=(None, None), Py_ssize_t n_blocks=0):
         cdef Measure *a = &self.struct
         cdef Py_ssize_t n = rows.struct.n
         self.set_rows(rows, &a.rows, sizeof(Measure))
@@ -300,6 +300,10 @@ cdef class MeasureArgs(Args):
         a.totals = <double *> address(totals, "f8", n_blocks, self.kept, True)
         a.out = address(out, rows.type, n if labels is not None else n * centers.struct.k,
                         self.kept, True)
+        zeros, values = plain
+        a.zeros = address(zeros, rows.type, rows.struct.d + 8, self.kept)
+        a.values = <const double *> address(values, "f8", centers.struct.k * rows.struct.d,
+                                            self.kept)
 
 
 cdef class SeedingArgs(Args):

@@ -164,7 +164,7 @@ class Centers:
     def transpose(self) -> None:
         """Bring the form that has the centers feature by feature up to date with `values`.
 
-        It is read by `compute_distances` and where bounds follow the centers.
+        It is read for distances of CSR rows, and where bounds follow the centers.
         """
         size = parallel.cut_blocks(self.k, self.values.shape[1])[1]
         parallel.run_kernel("transpose_centers", self.type, self._packing, self.k, size)
@@ -255,16 +255,23 @@ def compute_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any =
     return float(totals.sum())
 
 
-def compute_distances(rows: Rows, centers: Centers, out: np.ndarray) -> bool:
+def compute_distances(
+    rows: Rows, centers: Centers, out: np.ndarray, plain: tuple = (None, None)
+) -> bool:
     """|x_i - c_j| for every row and center, in the rows' dtype; False for rows not finite.
+
+    `plain` holds zeros and the centers as they are, where the rows have an origin.
 
     Only rows of a file are tested for that: others have been before.
     """
-    centers.transpose()
+    if rows.sparse:
+        centers.transpose()
     writer = None if rows.sparse else open_writer(out)
+    scratch = scratch_for(rows) + parallel.tile_size(rows.type)[0] * centers.k * out.itemsize
     if writer is None and rows.in_memory:
-        args = MeasureArgs(rows.args, centers.args, out=out)
-        parallel.run_kernel("transform", rows.type, args, rows.n, cut_rows(rows, centers.k)[1])
+        args = MeasureArgs(rows.args, centers.args, out=out, plain=plain)
+        size = cut_rows(rows, centers.k)[1]
+        parallel.run_kernel("transform", rows.type, args, rows.n, size, scratch)
         return True
     size = max(1, parallel.BLOCK_BYTES // (rows.dtype.itemsize * max(centers.k, rows.d)))
     finite = True
@@ -274,8 +281,9 @@ def compute_distances(rows: Rows, centers: Centers, out: np.ndarray) -> bool:
             found = out[start : start + size]
             if writer:
                 found = np.empty((part.n, centers.k), rows.dtype)
-            args = MeasureArgs(part.args, centers.args, out=found)
-            parallel.run_kernel("transform", part.type, args, part.n, cut_rows(part, centers.k)[1])
+            args = MeasureArgs(part.args, centers.args, out=found, plain=plain)
+            rows_of_block = cut_rows(part, centers.k)[1]
+            parallel.run_kernel("transform", part.type, args, part.n, rows_of_block, scratch)
             finite = finite and (rows.in_memory or bool(np.isfinite(found[:, 0]).all()))
             if writer:
                 writer.write(found)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from shoal.core.callbacks import Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_rows, check_weights
+from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.base import BaseKMeans

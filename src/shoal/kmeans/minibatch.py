@@ -8,9 +8,9 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import sklearn.utils
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
@@ -18,6 +18,7 @@ from shoal.core import parallel
 from shoal.core.callbacks import begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
 from shoal.core.files import File
+from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.core.sources import iterate_blocks
 from shoal.kmeans.base import BaseKMeans
@@ -343,7 +344,8 @@ class MiniBatchKMeans(BaseKMeans):
         """
         random_state = getattr(self, "_random_state", None)
         if random_state is None:
-            random_state = self._random_state = check_random_state(self.random_state)
+            random_state = sklearn.utils.check_random_state(self.random_state)
+            self._random_state = random_state
         if not hasattr(self, "cluster_centers_"):
             self._tol = self._tolerance(rows.X)
             self._count_runs(rows.X, 3)

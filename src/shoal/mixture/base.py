@@ -10,13 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
 from shoal.core.files import File
+from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.core.rows import Rows
 from shoal.mixture.covariances import (
     ILL_DEFINED_ERROR,
@@ -29,7 +29,7 @@ from shoal.mixture.e_step import Components, EStep, choose_kernel
 from shoal.mixture.em import EM, FitData, Parameters
 
 
-class BaseMixture(CallbackSupportMixin, DensityMixin, BaseEstimator):
+class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEstimator):
     """A mixture of normal distributions, fitted by EM.
 
     A model implements the methods that raise NotImplementedError here.

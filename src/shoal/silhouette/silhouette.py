@@ -13,11 +13,12 @@ from sklearn.metrics.pairwise import (
     pairwise_distances_chunked,
 )
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import assert_all_finite, check_array, check_random_state, check_X_y
+from sklearn.utils import assert_all_finite, check_array, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal.core import parallel
+from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
 from shoal.space.pairs import PackedTiles, as_contiguous_floats, power_of_two_scale
@@ -34,6 +35,7 @@ NATIVE_METRICS = {
 }
 MINKOWSKI_METRICS = {1: "manhattan", 2: "euclidean", np.inf: "chebyshev"}  # p of minkowski
 FLOAT32_METRICS = ("euclidean", "l2", "cosine")  # float32 for float32 rows; the others are SciPy's
+MIN_WIDE_FEATURES = 512  # from which on tiles of as many rows at most are too long for the cache
 CLOSED_FORM_METRICS = ("sqeuclidean", "cosine")  # sums of distances follow from means
 MAX_SUMS_BYTES = 48 * 2**20  # of sums for each row and cluster, with more clusters than the next
 FEW_CLUSTERS = 16
@@ -88,6 +90,10 @@ class Clustering:
 def compute_from_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None:
     """Silhouettes by the distances of all pairs: euclidean, manhattan, chebyshev."""
     n, k = clusters.n, clusters.k
+    if X.shape[1] >= max(n, MIN_WIDE_FEATURES) and metric != "chebyshev":
+        tiles = PackedTiles(X, metric, np.arange(n), power_of_two_scale(X))
+        compute_from_distances(tiles.square_distances(), 0, clusters)
+        return
     tiles = PackedTiles(X, metric, clusters.order, power_of_two_scale(X))
     sorted_weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
     if clusters.weights is not None:
@@ -248,9 +254,11 @@ def silhouette_samples(
 
     Notes
     -----
-    Euclidean, manhattan and chebyshev distances are computed once for each of n²/2 pairs, never
+    Euclidean, manhattan and chebyshev distances are computed once for each of n²/2 pairs, not
     stored, from a sorted copy of the data, and added to sums for each row and cluster (where
-    these would need more than 48 MiB and clusters are many, in O(n) memory and n² pairs).
+    these would need more than 48 MiB and clusters are many, in O(n) memory and n² pairs). Where
+    there are at least as many features as rows, and 512, the n² distances take no more memory
+    than the data, and are stored.
     Squared and cosine distances need no pairs: their sums follow from the clusters' means in
     O(n·n_labels·n_features).
 

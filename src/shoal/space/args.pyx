@@ -5,14 +5,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.space.kernels.structs cimport (
     SPARE_CANDIDATES as _SPARE_CANDIDATES, TILE, BoruvkaStep, Centring, GraphPrim, InputRows,
-    KDTree, NearestSearch, PackedTiles, Prim, TilePacking, TreeBuild, TreeNodes,
+    KDTree, NearestSearch, PackedTiles, Prim, SquareDistances, TilePacking, TreeBuild,
+    TreeNodes,
 )
 
 import numpy as np
 
 from shoal.core.parallel import load_kernels
 
-load_kernels("shoal.space.kernels", "kd_tree", "nearest", "nodes", "pack_tiles")
+load_kernels("shoal.space.kernels", "kd_tree", "nearest", "nodes", "pack_tiles", "square_distances")
 load_kernels("shoal.space.kernels", "spanning_tree", types=["f8"])
 
 TILE_SIZE = int(TILE)
@@ -59,6 +60,18 @@ cdef class TilePackingArgs(Args):
         a.scale = scale
         a.tiles = <void *> tiles.struct.tiles
         a.squared_norms = <void *> tiles.struct.squared_norms
+
+
+cdef class SquareDistancesArgs(Args):
+    cdef SquareDistances struct
+
+    def __init__(self, PackedTilesArgs tiles, distances):
+        cdef SquareDistances *a = &self.struct
+        self.pointer = a
+        self.kept = [tiles]
+        a.tiles = tiles.struct
+        a.distances = address(distances, tiles.type, tiles.struct.n * tiles.struct.n, self.kept,
+                              True)
 
 
 cdef class KDTreeArgs:

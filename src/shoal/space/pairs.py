@@ -7,7 +7,7 @@ import numpy as np
 
 from shoal.core import parallel
 from shoal.core.rows import Rows, empty_aligned
-from shoal.space.args import PackedTilesArgs, TilePackingArgs
+from shoal.space.args import PackedTilesArgs, SquareDistancesArgs, TilePackingArgs
 
 # as in kernels/structs.pxd
 METRICS = {"euclidean": 0, "manhattan": 1, "sqeuclidean": 2, "chebyshev": 3}
@@ -60,6 +60,21 @@ class PackedTiles:
         packing = TilePackingArgs(rows.args, self.args, order, scale)
         _, size = parallel.cut_blocks(n_tiles, 8 * self.d * self.tile_rows)
         parallel.run_kernel("pack_tiles", self.type, packing, n_tiles, size)
+
+    def square_distances(self) -> np.ndarray:
+        """Distances of all pairs of rows in the order of the tiles, for rows of many features.
+
+        Not for 'chebyshev', whose maxima are no sums of stretches.
+        """
+        distances = np.empty((self.n, self.n), np.float32 if self.type == "f4" else np.float64)
+        args = SquareDistancesArgs(self.args, distances)
+        group = parallel.constant("group_rows", self.type)
+        n_groups = -(-self.n // group)
+        n_pairs = n_groups * (n_groups + 1) // 2
+        _, size = parallel.cut_blocks(n_pairs, 2.0 * self.d * group**2, most=n_pairs)
+        scratch = group**2 * distances.itemsize
+        parallel.run_kernel("compute_square_distances", self.type, args, n_pairs, size, scratch)
+        return distances
 
     @property
     def pair_cost(self) -> int:

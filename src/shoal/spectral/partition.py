@@ -2,7 +2,8 @@
 
 import numpy as np
 from scipy.linalg import LinAlgError, qr, svd
-from sklearn.utils import check_random_state
+
+from shoal.core.parameters import check_random_state
 
 MAX_SVD_RESTARTS = 30
 MAX_ITERATIONS = 20

@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import validate_data
 
 from shoal.core import parallel
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.kmeans import k_means
 from shoal.space.pairs import PackedTiles, as_contiguous_floats
 from shoal.spectral.args import AffinityArgs
@@ -27,7 +27,7 @@ METRICS = {"rbf": "sqeuclidean", "laplacian": "manhattan"}  # of the kernels com
 PRECOMPUTED = ("precomputed", "precomputed_nearest_neighbors")
 
 
-class SpectralClustering(ClusterMixin, BaseEstimator):
+class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
     """Clusters of any shape, whose rows are connected by chains of near neighbors.
 
     Rows are the nodes of a graph whose edges are affinities. Rows that are near to each other
@@ -192,9 +192,11 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
         ValueError
             If values are not finite, or affinities are no square matrix.
         """
-        X = validate_data(
-            self, X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, ensure_min_samples=2
-        )
+        is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
+        if not (is_double and accept_as_is(self, X, min_samples=2)):
+            X = validate_data(
+                self, X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, ensure_min_samples=2
+            )
         if X.shape[0] == X.shape[1] and self.affinity not in PRECOMPUTED:
             warnings.warn(
                 "The spectral clustering API has changed. ``fit``"

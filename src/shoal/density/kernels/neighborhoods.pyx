@@ -17,9 +17,10 @@ from libc.math cimport INFINITY, cos, fabs, pow, sin
 from libc.stdint cimport int32_t, int64_t
 
 from shoal.core.kernels.vec cimport real
-from shoal.density.kernels.neighbors cimport add_double_double
+from shoal.density.kernels.neighbors cimport add_double_double, angle_distance
 from shoal.density.kernels.structs cimport (
-    NO_REFINEMENT, REFINE_HAVERSINE, REFINE_MINKOWSKI, GraphClustering, Metric, NearestCore,
+    NO_REFINEMENT, REFINE_ANGLE, REFINE_HAVERSINE, REFINE_MINKOWSKI, GraphClustering, Metric,
+    NearestCore,
 )
 from shoal.space.kernels.boxes cimport add_difference, min_box_distance
 from shoal.space.kernels.input_rows cimport input_value
@@ -114,9 +115,14 @@ cdef inline double distance_to_core(const NearestCore *a, Py_ssize_t i,
     if not sum <= metric.reject_bound:
         return INFINITY
     if metric.refinement == NO_REFINEMENT or (
-        metric.refinement == REFINE_HAVERSINE and sum <= metric.accept_bound
+        metric.refinement != REFINE_MINKOWSKI and sum <= metric.accept_bound
     ):
         return sum
+    if metric.refinement == REFINE_ANGLE:
+        e = angle_distance(<const double *> a.query_inputs + i * metric.input.d,
+                           <const double *> metric.input.values + row * metric.input.d,
+                           metric.input.d)
+        return sum if e <= metric.limit else INFINITY
     x = <const real *> a.query_inputs + i * metric.input.d
     if metric.refinement == REFINE_HAVERSINE:
         e = sin(0.5 * (<double> x[0] - input_value(&metric.input, row, 0)))

@@ -10,7 +10,7 @@ compared by products, 2·d flops a pair, whose error products.pxd bounds: pairs 
 from eps² are decided, the others are decided from the input rows (refine_candidates).
 """
 
-from libc.math cimport cos, fabs, pow, sin
+from libc.math cimport cos, fabs, pow, sin, sqrt
 from libc.stdint cimport uint32_t
 
 from shoal.core.kernels.vec cimport (
@@ -18,7 +18,7 @@ from shoal.core.kernels.vec cimport (
     v_fma, v_less_mask, v_load, v_mul, v_not_greater_mask, v_set1, vdouble, vreal,
 )
 from shoal.density.kernels.structs cimport (
-    NO_REFINEMENT, REFINE_MINKOWSKI, REFINE_SQEUCLIDEAN, Metric,
+    NO_REFINEMENT, REFINE_ANGLE, REFINE_MINKOWSKI, REFINE_SQEUCLIDEAN, Metric,
 )
 from shoal.space.kernels.boxes cimport (
     BLOCK_VECTORS, add_vector_difference, max_box_distance, min_box_distance,
@@ -78,6 +78,35 @@ cdef inline uint32_t compare_row(const real *x, const real *tile, Py_ssize_t d, 
     return ~rejected
 
 
+cdef inline double angle_distance(const double *x, const double *y, Py_ssize_t d) noexcept nogil:
+    """1 - x·y / (|x| |y|), products summed as SciPy's pdist does, which decides near eps.
+
+    It adds those of even features, those of odd ones, both sums, and a last one without a
+    partner. The quotient is brought to [-1, 1].
+    """
+    cdef double products[2]
+    cdef double x_squares[2]
+    cdef double y_squares[2]
+    cdef double cosine
+    cdef Py_ssize_t l
+    products[0] = products[1] = 0
+    x_squares[0] = x_squares[1] = 0
+    y_squares[0] = y_squares[1] = 0
+    for l in range(d - d % 2):
+        products[l % 2] += x[l] * y[l]
+        x_squares[l % 2] += x[l] * x[l]
+        y_squares[l % 2] += y[l] * y[l]
+    products[0] += products[1]
+    x_squares[0] += x_squares[1]
+    y_squares[0] += y_squares[1]
+    if d % 2:
+        products[0] += x[d - 1] * y[d - 1]
+        x_squares[0] += x[d - 1] * x[d - 1]
+        y_squares[0] += y[d - 1] * y[d - 1]
+    cosine = products[0] / (sqrt(x_squares[0]) * sqrt(y_squares[0]))
+    return 1 - max(-1.0, min(1.0, cosine))
+
+
 cdef inline bint are_exact_neighbors(const Metric *metric, Py_ssize_t i,
                                      Py_ssize_t j) noexcept nogil:
     """Whether two input rows are neighbours, by the refinement."""
@@ -91,6 +120,9 @@ cdef inline bint are_exact_neighbors(const Metric *metric, Py_ssize_t i,
     elif metric.refinement == REFINE_MINKOWSKI:
         for l in range(x.d):
             sum += pow(fabs(input_value(x, i, l) - input_value(x, j, l)), metric.power)
+    elif metric.refinement == REFINE_ANGLE:
+        sum = angle_distance(<const double *> x.values + i * x.d,
+                             <const double *> x.values + j * x.d, x.d)
     else:
         e = sin(0.5 * (input_value(x, i, 0) - input_value(x, j, 0)))
         f = sin(0.5 * (input_value(x, i, 1) - input_value(x, j, 1)))
@@ -116,8 +148,8 @@ cdef inline uint32_t find_neighbors_by_products(const KDTree *tree, const Metric
                                                 Py_ssize_t b, uint32_t *masks) noexcept nogil:
     """find_tile_neighbors by products, a micro-panel at a time; 0 if there are none.
 
-    Rows are rejected where x·y < ((1 - K)(|x|² + |y|²) - eps²) / 2, and accepted where
-    x·y > ((1 + K)(|x|² + |y|²) - eps²) / 2.
+    Rows are rejected where x·y < ((1 - K)(|x|² + |y|²) - reject_limit) / 2, and accepted where
+    x·y > ((1 + K)(|x|² + |y|²) - accept_limit) / 2.
     """
     cdef const real *y = <const real *> tree.rows + b * TILE * tree.d
     cdef const real *x_norms = <const real *> tree.squared_norms + a * TILE
@@ -129,7 +161,8 @@ cdef inline uint32_t find_neighbors_by_products(const KDTree *tree, const Metric
     cdef vreal upper = v_set1(<real> (0.5 * (1 + error)))
     cdef vreal half[TILE_VECTORS]
     cdef vreal x, z
-    cdef real limit = <real> (0.5 * metric.limit)
+    cdef vreal minus_accept = v_set1(<real> (-0.5 * metric.accept_limit))
+    cdef vreal minus_reject = v_set1(<real> (-0.5 * metric.reject_limit))
     cdef Py_ssize_t at = 0
     cdef int j, m, r
     cdef uint32_t candidates, accepted, any = 0
@@ -138,7 +171,7 @@ cdef inline uint32_t find_neighbors_by_products(const KDTree *tree, const Metric
     while at < TILE:
         multiply_panel(panel, wanted, y + at, tree.d, totals)
         for m in range(TILE_VECTORS):
-            half[m] = v_fma(lower, v_load(y_norms + at + m * VL), v_set1(-limit))
+            half[m] = v_fma(lower, v_load(y_norms + at + m * VL), minus_reject)
         for j in range(panel.count):
             r = panel.row_of_column[j]
             if not wanted >> r & 1:
@@ -154,7 +187,7 @@ cdef inline uint32_t find_neighbors_by_products(const KDTree *tree, const Metric
             x = v_mul(upper, v_set1(x_norms[r]))
             accepted = 0
             for m in range(TILE_VECTORS):
-                z = v_add(v_fma(upper, v_load(y_norms + at + m * VL), v_set1(-limit)), x)
+                z = v_add(v_fma(upper, v_load(y_norms + at + m * VL), minus_accept), x)
                 accepted |= <uint32_t> v_less_mask(z, dots[m]) << (m * VL)
             candidates &= ~accepted
             if candidates:

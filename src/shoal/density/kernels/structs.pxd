@@ -13,6 +13,7 @@ cdef enum:
     REFINE_SQEUCLIDEAN = 1          # Σ (x - y)² <= limit
     REFINE_MINKOWSKI = 2            # Σ |x - y|^power <= limit
     REFINE_HAVERSINE = 3            # sin² of half the angle <= limit: (latitude, longitude)
+    REFINE_ANGLE = 4                # 1 - x·y / (|x| |y|) <= limit, of input rows in float64
 
 
 ctypedef struct Metric:
@@ -21,6 +22,8 @@ ctypedef struct Metric:
     int refinement
     double accept_bound             # rows at this distance or less are neighbours
     double reject_bound             # rows at a greater distance are not
+    double accept_limit             # the same two of the rows of which tiles hold products, which
+    double reject_limit             # have a margin of their own
     double limit                    # eps in the units of the refinement
     double power
     InputRows input

@@ -31,90 +31,15 @@ from libc.string cimport memcpy
 
 from shoal.core.kernels.vec cimport (
     REAL_INF, VL, real, v_add, v_div, v_load, v_max, v_min, v_mul, v_prefetch, v_select_less,
-    v_set1, v_sqrt, v_store, v_sub, vreal,
+    v_set1, v_store, vreal,
 )
+from shoal.hierarchy.kernels.condensed_index cimport condensed_index, row_start
 from shoal.hierarchy.kernels.structs cimport (
-    AVERAGE, CHAIN_LENGTH, COMPLETE, N_MERGES, N_TIES, CondensedDistances, Contraction, NNChain,
-    NearestClusters,
+    AVERAGE, CHAIN_LENGTH, COMPLETE, N_MERGES, N_TIES, Contraction, NNChain, NearestClusters,
 )
-from shoal.space.kernels.structs cimport TILE
 
 cdef enum:
-    ROWS = 4        # of one panel that are compared with another panel together
-    VECTORS = 2     # of the other panel
-    AHEAD = 16      # rows by which the values of a column are prefetched
-
-
-cdef inline Py_ssize_t row_start(Py_ssize_t m, Py_ssize_t i) noexcept nogil:
-    """Index of d(i, i + 1)."""
-    return i * m - i * (i + 1) // 2
-
-
-cdef inline Py_ssize_t condensed_index(Py_ssize_t m, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
-    """Index of d(i, j)."""
-    if i > j:
-        i, j = j, i
-    return row_start(m, i) + j - i - 1
-
-
-cdef inline void compute_panel_distances(const real *panel, const real *other, Py_ssize_t d,
-                                         Py_ssize_t r, real *out) noexcept nogil:
-    """out[q, j] = |x_{r + q} - y_j| for ROWS rows x of a panel and all rows y of another."""
-    cdef vreal sums[ROWS][VECTORS]
-    cdef vreal y[VECTORS]
-    cdef vreal t
-    cdef Py_ssize_t l, first = 0
-    cdef int q, v
-    while first < TILE:
-        for q in range(ROWS):
-            for v in range(VECTORS):
-                sums[q][v] = v_set1(0)
-        for l in range(d):
-            for v in range(VECTORS):
-                y[v] = v_load(other + l * TILE + first + v * VL)
-            for q in range(ROWS):
-                t = v_set1(panel[l * TILE + r + q])
-                for v in range(VECTORS):
-                    # not fused: the bits are SciPy's
-                    sums[q][v] = v_add(sums[q][v], v_mul(v_sub(t, y[v]), v_sub(t, y[v])))
-        for q in range(ROWS):
-            for v in range(VECTORS):
-                v_store(out + q * TILE + first + v * VL, v_sqrt(sums[q][v]))
-        first += VECTORS * VL
-
-
-cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t start,
-                                      Py_ssize_t stop, void *scratch) noexcept nogil:
-    """Rows of panels start .. stop - 1 of the matrix: 3·d flops a pair, summed as SciPy does."""
-    cdef CondensedDistances *a = <CondensedDistances *> args
-    cdef Py_ssize_t n = a.n, d = a.d, p, other, r, q, i, j, k, count
-    cdef Py_ssize_t n_panels = (n + TILE - 1) // TILE
-    cdef const real *panels = <const real *> a.panels
-    cdef real *values = <real *> a.values
-    cdef real out[ROWS * TILE]
-    cdef real largest
-    for p in range(start, stop):
-        largest = 0
-        for other in range(p, n_panels):
-            count = min(<Py_ssize_t> TILE, n - other * TILE)
-            r = 0
-            while r < TILE and p * TILE + r < n:
-                compute_panel_distances(panels + p * d * TILE, panels + other * d * TILE, d, r,
-                                        out)
-                for q in range(min(<Py_ssize_t> ROWS, n - p * TILE - r)):
-                    i = p * TILE + r + q
-                    j = max(i + 1, other * TILE)  # the first of these beyond i
-                    k = j - other * TILE
-                    if k < count:
-                        memcpy(values + condensed_index(n, i, j), out + q * TILE + k,
-                               (count - k) * sizeof(real))
-                        while k < count:
-                            # true for NaN too
-                            if not out[q * TILE + k] <= largest:
-                                largest = out[q * TILE + k]
-                            k += 1
-                r += ROWS
-        a.panel_max[p] = largest
+    AHEAD = 32      # rows by which the values of a column are prefetched
 
 
 ctypedef struct Nearest:
@@ -272,12 +197,12 @@ cdef void contract_distances(void *args, Py_ssize_t block, Py_ssize_t start, Py_
                 out[j] = lance_williams(method, row[x], row[y], 0, sizes[x], sizes[y], 0)
 
 
-cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize_t first,
-                                     Nearest *nearest) noexcept nogil:
+cdef inline void find_nearest_in_row(const real *row, const real *sizes, Py_ssize_t count,
+                                     Py_ssize_t first, Nearest *nearest) noexcept nogil:
     """Update `nearest` with a row of distances, to clusters first, first + 1, ..."""
-    # of even and of odd vectors
+    # of even and of odd vectors; clusters of size 0 lie at infinity
     cdef vreal distance = v_set1(REAL_INF), odd_distance = v_set1(REAL_INF)
-    cdef vreal second_distance = v_set1(REAL_INF), v, w
+    cdef vreal second_distance = v_set1(REAL_INF), zero = v_set1(0), far = v_set1(REAL_INF), v, w
     cdef real values[3 * VL]
     cdef Py_ssize_t j = 0, k
     cdef Nearest in_row
@@ -285,8 +210,8 @@ cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize
     in_row.second_distance = REAL_INF
     in_row.neighbor = -1
     while j + 2 * VL <= count:
-        v = v_load(row + j)
-        w = v_load(row + j + VL)
+        v = v_select_less(zero, v_load(sizes + j), v_load(row + j), far)
+        w = v_select_less(zero, v_load(sizes + j + VL), v_load(row + j + VL), far)
         second_distance = v_min(second_distance, v_min(v_max(v, distance), v_max(w, odd_distance)))
         distance = v_min(distance, v)
         odd_distance = v_min(odd_distance, w)
@@ -297,78 +222,129 @@ cdef inline void find_nearest_in_row(const real *row, Py_ssize_t count, Py_ssize
     for k in range(3 * VL):
         update_nearest(&in_row, values[k], 0)
     while j < count:
-        update_nearest(&in_row, row[j], 0)
+        if sizes[j] > 0:
+            update_nearest(&in_row, row[j], 0)
         j += 1
     if not in_row.distance < nearest.distance:
         nearest.second_distance = min(nearest.second_distance, in_row.distance)
         return
     j = 0
-    while row[j] != in_row.distance:
+    while row[j] != in_row.distance or sizes[j] == 0:
         j += 1
     nearest.second_distance = min(nearest.distance, in_row.second_distance)
     nearest.distance = in_row.distance
     nearest.neighbor = <real> (j + first)
 
 
-cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x, Nearest *nearest) noexcept nogil:
-    """The nearest cluster to x: over its part of a column, then over its row."""
-    cdef Py_ssize_t m = a.m, i, index = x - 1
+cdef inline void set_nearest(NNChain *a, Py_ssize_t x, const Nearest *nearest) noexcept nogil:
+    a.distance[x] = nearest.distance
+    a.second_distance[x] = nearest.second_distance
+    a.neighbor[x] = <int32_t> nearest.neighbor
+
+
+cdef inline void find_nearest_cluster(NNChain *a, Py_ssize_t x,
+                                      Py_ssize_t n_live) noexcept nogil:
+    """The nearest cluster to x, of equal ones the first: over its column, then its row."""
+    cdef Py_ssize_t m = a.m, k, i
     cdef const real *values = <const real *> a.values
+    cdef const real *sizes = <const real *> a.sizes
     cdef real v
+    cdef Nearest nearest
     nearest.distance = REAL_INF
     nearest.second_distance = REAL_INF
     nearest.neighbor = -1
-    for i in range(x):
-        if i + AHEAD < x:
-            v_prefetch(values + index + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        v = values[index]
+    for k in range(n_live):
+        i = a.live[k]
+        if i >= x:
+            break
+        if k + AHEAD < n_live:
+            v_prefetch(values + condensed_index(m, a.live[k + AHEAD], x))
+        v = values[row_start(m, i) + x - i - 1]
         if v < nearest.second_distance:
-            update_nearest(nearest, v, <real> i)
-        index += m - 2 - i
-    find_nearest_in_row(values + row_start(m, x), m - x - 1, x + 1, nearest)
+            update_nearest(&nearest, v, <real> i)
+    find_nearest_in_row(values + row_start(m, x), sizes + x + 1, m - x - 1, x + 1, &nearest)
+    set_nearest(a, x, &nearest)
 
 
-cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real height) noexcept nogil:
-    """Cluster y > x becomes the union; x is moved to infinity, and has size 0."""
-    cdef Py_ssize_t m = a.m, i, step, wx = x - 1, wy = y - 1
+cdef inline void update_neighbor(NNChain *a, Py_ssize_t i, Py_ssize_t x, Py_ssize_t y,
+                                 real v) noexcept nogil:
+    """What cluster i knows of its neighbours after x and y became y, at distance v.
+
+    No union is nearer than the nearer of its parts was, but for rounding and ties. So the
+    second distance is a lower bound of those to all clusters but the nearest.
+    """
+    if a.neighbor[i] < 0:
+        return
+    if a.neighbor[i] == x or a.neighbor[i] == y:
+        a.neighbor[i] = <int32_t> y if v < a.second_distance[i] else -1
+        a.distance[i] = v
+    elif v <= a.second_distance[i]:
+        if v < a.distance[i] or (v == a.distance[i] and y < a.neighbor[i]):
+            a.second_distance[i] = a.distance[i]
+            a.distance[i] = v
+            a.neighbor[i] = <int32_t> y
+        else:
+            a.second_distance[i] = v
+
+
+cdef inline void remove_live(int32_t *live, Py_ssize_t n_live, Py_ssize_t x) noexcept nogil:
+    """Remove x from the list of clusters, which stays in order."""
+    cdef Py_ssize_t k = 0
+    while live[k] != x:
+        k += 1
+    for k in range(k, n_live - 1):
+        live[k] = live[k + 1]
+
+
+cdef inline void merge_clusters(NNChain *a, Py_ssize_t x, Py_ssize_t y, real height,
+                                Py_ssize_t n_live) noexcept nogil:
+    """Cluster y > x becomes the union; x has size 0 from now on, and is passed over."""
+    cdef Py_ssize_t m = a.m, i, k = 0, ahead
     cdef int method = a.method
+    cdef real *row
     cdef real *values = <real *> a.values
     cdef real *sizes = <real *> a.sizes
-    cdef real *rx = values + row_start(m, x) - x - 1
+    cdef const real *rx = values + row_start(m, x) - x - 1
     cdef real *ry = values + row_start(m, y) - y - 1
-    cdef real nx = sizes[x], ny = sizes[y]
-    for i in range(x):
-        if i + AHEAD < x:
-            step = AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2
-            v_prefetch(values + wx + step)
-            v_prefetch(values + wy + step)
-        values[wy] = lance_williams(method, values[wx], values[wy], height, nx, ny, sizes[i])
-        values[wx] = REAL_INF
-        wx += m - 2 - i
-        wy += m - 2 - i
-    wy += m - 2 - x
-    for i in range(x + 1, y):
-        if i + AHEAD < y:
-            v_prefetch(values + wy + AHEAD * (m - 2 - i) - AHEAD * (AHEAD - 1) // 2)
-        values[wy] = lance_williams(method, rx[i], values[wy], height, nx, ny, sizes[i])
-        rx[i] = REAL_INF
-        wy += m - 2 - i
-    rx[y] = REAL_INF
-    for i in range(y + 1, m):
-        ry[i] = lance_williams(method, rx[i], ry[i], height, nx, ny, sizes[i])
-        rx[i] = REAL_INF
+    cdef real nx = sizes[x], ny = sizes[y], v
+    cdef Nearest nearest
+    nearest.distance = REAL_INF
+    nearest.second_distance = REAL_INF
+    nearest.neighbor = -1
     sizes[x] = 0
     sizes[y] = nx + ny
+    remove_live(a.live, n_live, x)
+    n_live -= 1
+    for k in range(n_live):
+        i = a.live[k]
+        if i >= y:
+            break
+        if k + AHEAD < n_live:
+            ahead = a.live[k + AHEAD]
+            v_prefetch(values + condensed_index(m, ahead, x))
+            v_prefetch(values + condensed_index(m, ahead, y))
+        row = values + row_start(m, i) - i - 1
+        v = lance_williams(method, row[x] if i < x else rx[i], row[y], height, nx, ny, sizes[i])
+        row[y] = v
+        update_nearest(&nearest, v, <real> i)
+        update_neighbor(a, i, x, y, v)
+    for i in range(y + 1, m):
+        ry[i] = lance_williams(method, rx[i], ry[i], height, nx, ny, sizes[i])
+    for k in range(k, n_live):
+        i = a.live[k]
+        if i > y:
+            update_neighbor(a, i, x, y, ry[i])
+    find_nearest_in_row(ry + y + 1, sizes + y + 1, m - y - 1, y + 1, &nearest)
+    set_nearest(a, y, &nearest)
 
 
 cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                    void *scratch) noexcept nogil:
     """Merges start .. stop - 1 along the chain, blocks in order."""
     cdef NNChain *a = <NNChain *> args
-    cdef real *values = <real *> a.values
-    cdef Py_ssize_t length = a.counts[CHAIN_LENGTH], k, x, y, previous
-    cdef real distance_to_previous = 0
-    cdef Nearest nearest
+    cdef const real *values = <const real *> a.values
+    cdef Py_ssize_t length = a.counts[CHAIN_LENGTH], k, x, y
+    cdef real height, second_distance
     for k in range(start, stop):
         if length == 0:
             x = 0
@@ -378,24 +354,18 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
             length = 1
         while True:
             x = a.chain[length - 1]
-            previous = -1
-            if length > 1:
-                previous = a.chain[length - 2]
-                distance_to_previous = values[condensed_index(a.m, x, previous)]
-                values[condensed_index(a.m, x, previous)] = REAL_INF
-            find_nearest_cluster(a, x, &nearest)
-            if previous >= 0:
-                values[condensed_index(a.m, x, previous)] = distance_to_previous
-                if not nearest.distance < distance_to_previous:
-                    nearest.second_distance = nearest.distance
-                    nearest.distance = distance_to_previous
-                    nearest.neighbor = <real> previous
-                else:
-                    nearest.second_distance = min(nearest.second_distance, distance_to_previous)
-            y = <Py_ssize_t> nearest.neighbor
-            if nearest.second_distance <= nearest.distance + nearest.distance * a.margin:
+            if a.neighbor[x] < 0:
+                find_nearest_cluster(a, x, a.m - k)
+            y = a.neighbor[x]
+            height = a.distance[x]
+            second_distance = a.second_distance[x]
+            if (length > 1 and a.chain[length - 2] != y
+                    and values[condensed_index(a.m, x, a.chain[length - 2])] == height):
+                y = a.chain[length - 2]
+                second_distance = height
+            if second_distance <= height + height * a.margin:
                 a.counts[N_TIES] += 1
-            if y == previous:
+            if length > 1 and y == a.chain[length - 2]:
                 break
             a.chain[length] = <int32_t> y
             length += 1
@@ -404,16 +374,14 @@ cdef void nn_chain(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t st
             x, y = y, x
         a.left[k] = <int32_t> x
         a.right[k] = <int32_t> y
-        a.heights[k] = nearest.distance
-        merge_clusters(a, x, y, nearest.distance)
+        a.heights[k] = height
+        merge_clusters(a, x, y, height, a.m - k)
     a.counts[CHAIN_LENGTH] = length
     a.counts[N_MERGES] = stop
 
 
 # What core/parallel.pyx hands to threads: name -> address.
 kernels = {
-    "compute_condensed_distances":
-        PyCapsule_New(<void *> compute_condensed_distances, "shoal.kernel", NULL),
     "find_nearest_clusters": PyCapsule_New(<void *> find_nearest_clusters, "shoal.kernel", NULL),
     "contract_distances": PyCapsule_New(<void *> contract_distances, "shoal.kernel", NULL),
     "nn_chain": PyCapsule_New(<void *> nn_chain, "shoal.kernel", NULL),

@@ -11,13 +11,29 @@ cdef enum:
     WARD = 2
 
 
+cdef enum:                     # metrics beside those of space/kernels/structs.pxd
+    COSINE = 4
+    CANBERRA = 5
+    BRAYCURTIS = 6
+    HAMMING = 7
+    MAGNITUDES = 8             # Σ |x + y|: what Bray and Curtis divide by
+
+
 ctypedef struct CondensedDistances:
     # Distances of all pairs: those of row i to all later rows, row by row.
     Py_ssize_t n
     Py_ssize_t d
+    int metric
     const double *panels       # [panels, d, TILE]
+    const double *norms        # [panels, TILE]: |x|; NULL but for COSINE
     double *values             # [n (n - 1) / 2]
-    double *panel_max          # [panels]: the largest distance of the rows of a panel
+    uint8_t *is_finite         # [panels]: whether all distances of the rows of a panel are
+
+
+ctypedef struct PanelNorms:
+    Py_ssize_t d
+    const double *panels       # [panels, d, TILE]
+    double *norms              # [panels, TILE]
 
 
 ctypedef struct NearestClusters:
@@ -47,12 +63,16 @@ cdef enum:                     # what NNChain.counts holds
 
 
 ctypedef struct NNChain:
-    # Nearest-neighbour chain. Clusters that were absorbed lie at infinity and have size 0.
+    # Nearest-neighbour chain. Clusters that were absorbed have size 0.
     Py_ssize_t m
     int32_t method
     double margin              # relative: distances that differ by less count as a tie
     double *values             # [m (m - 1) / 2]
     double *sizes              # [m]
+    int32_t *live              # [m]: the clusters that are left, in order
+    int32_t *neighbor          # [m]: the nearest, of equal ones the first; -1: to be found again
+    double *distance           # [m]: to it
+    double *second_distance    # [m]: at most that of the next one
     int32_t *chain             # [m]
     int64_t *counts            # [3]: see the enum above
     int32_t *left              # [m - 1]: absorbed, the lower number

@@ -161,6 +161,9 @@ ctypedef struct Measure:
     const int32_t *labels      # [n]
     double *totals             # [n_blocks]
     void *out                  # real[n] or real[n, k]; NULL: not wanted
+    # what dense rows are measured by where products cancel; NULL: rows and centers as above
+    const void *zeros          # real[d]: an origin that moves nothing
+    const double *values       # [k, d]: the centers, not less the rows' origin
 
 
 ctypedef struct Seeding:

@@ -4,34 +4,41 @@ Cost: 4·d flops a row, one read and one write of it.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
+from libc.string cimport memset
 
 from shoal.core.kernels.vec cimport TILE_ROWS, real
 from shoal.space.kernels.structs cimport TilePacking
+
+cdef enum:
+    FEATURES = 64  # of all rows of a tile, before the next ones
 
 
 cdef void pack_tiles(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                      void *scratch) noexcept nogil:
     """Tiles start .. stop - 1: rows in `order`, less the origin, scaled; and their |x|²."""
     cdef TilePacking *a = <TilePacking *> args
-    cdef Py_ssize_t d = a.rows.d, t, l
+    cdef Py_ssize_t d = a.rows.d, t, l, first, last
     cdef int r
     cdef const real *origin = <const real *> a.rows.origin
     cdef const real *x
     cdef real *tile
-    cdef real *squared_norms
+    cdef double squared_norms[TILE_ROWS]
     cdef real scale = <real> a.scale, e
-    cdef double squared_norm
     for t in range(start, stop):
         tile = <real *> a.tiles + t * d * TILE_ROWS
-        squared_norms = <real *> a.squared_norms + t * TILE_ROWS
-        for r in range(TILE_ROWS):  # a short tile repeats its last row
-            x = <const real *> a.rows.x + a.order[min(t * TILE_ROWS + r, a.rows.n - 1)] * d
-            squared_norm = 0
-            for l in range(d):
-                e = (x[l] - origin[l]) * scale
-                tile[l * TILE_ROWS + r] = e
-                squared_norm += <double> e * e
-            squared_norms[r] = <real> squared_norm
+        memset(squared_norms, 0, sizeof(squared_norms))
+        first = 0
+        while first < d:  # what is written for a row stays in cache until the next one is
+            last = min(d, first + FEATURES)
+            for r in range(TILE_ROWS):  # a short tile repeats its last row
+                x = <const real *> a.rows.x + a.order[min(t * TILE_ROWS + r, a.rows.n - 1)] * d
+                for l in range(first, last):
+                    e = (x[l] - origin[l]) * scale
+                    tile[l * TILE_ROWS + r] = e
+                    squared_norms[r] += <double> e * e
+            first = last
+        for r in range(TILE_ROWS):
+            (<real *> a.squared_norms)[t * TILE_ROWS + r] = <real> squared_norms[r]
 
 
 # What core/parallel.pyx hands to threads: name -> address.

@@ -36,6 +36,11 @@ ctypedef struct PackedTiles:
     const void *squared_norms  # real[n_tiles, TILE_ROWS]
 
 
+ctypedef struct SquareDistances:
+    PackedTiles tiles
+    void *distances            # real[n, n]
+
+
 ctypedef struct TilePacking:
     Rows rows
     const int64_t *order       # [n]: the row at each position
