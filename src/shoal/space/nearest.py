@@ -60,7 +60,7 @@ def _is_accurate(tree: KDTree) -> bool:
     return not nearest.size or bool(error < MAX_ERROR * np.median(nearest))
 
 
-def _rounding(tree: KDTree) -> tuple[float, float, float]:
+def search_rounding(tree: KDTree) -> tuple[float, float, float]:
     """Scale and margin for boxes, largest squared norm: NearestSearch in kernels/structs.pxd."""
     if tree.squared_norms is None:
         return 1.0, 0.0, 0.0
@@ -69,8 +69,9 @@ def _rounding(tree: KDTree) -> tuple[float, float, float]:
     return 1 + relative, error, norm
 
 
-def _run(tree: KDTree, args: NearestArgs, size: int, k: int = 0) -> None:
-    scratch = 8 * TILE_SIZE * tree.d + 12 * TILE_SIZE * (k + SPARE_CANDIDATES)
+def run_search(tree: KDTree, args: NearestArgs, size: int, k: int = 0) -> None:
+    """Search for the queries of all leaves, so many a block, which keep k rows each."""
+    scratch = 8 * TILE_SIZE * tree.d + 12 * TILE_SIZE * (2 * k + SPARE_CANDIDATES)
     parallel.run_kernel("find_nearest", tree.type, args, tree.n_leaves, size, scratch)
 
 
@@ -89,6 +90,9 @@ class NearestOther:
         Points in each cluster, for Ward's criterion; None for squared distances.
     numbers : ndarray of shape (n,), int32, or None
         Numbers of the tree's rows, where these are some of X; ties go by them.
+    cores : ndarray of shape (n_positions,), float64, or None
+        Squared core distances, infinite beyond the last row: distances are max(|x - y|², c(x),
+        c(y)) then.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class NearestOther:
         X: np.ndarray,
         sizes: np.ndarray | None = None,
         numbers: np.ndarray | None = None,
+        cores: np.ndarray | None = None,
     ) -> None:
         n, n_positions = tree.n, tree.n_tiles * TILE_SIZE
         self.n, self.tree, self._X = n, tree, X
@@ -115,6 +120,10 @@ class NearestOther:
         n_nodes = 2 * tree.n_leaves - 1
         self.node_component = np.empty(n_nodes, np.int32)
         self.max_half_inverse_size = np.empty(n_nodes)
+        self.cores, self.min_core = cores, None
+        if cores is not None:
+            self.min_core = np.empty(n_nodes)
+            self.min_core[tree.leaf_node] = cores.reshape(-1, TILE_SIZE).min(axis=1)
         if numbers is not None:
             tree.order[:] = numbers[tree.order]
         if tree.order.max() >= len(X):
@@ -133,6 +142,7 @@ class NearestOther:
             self.half_inverse_size,
             self.max_half_inverse_size,
             self.node_component,
+            self.min_core,
         )
 
     def update_nodes(self, with_boxes: bool, leaves: bool = True) -> None:
@@ -167,10 +177,11 @@ class NearestOther:
             self._nodes(False),
             self._X,
             self._X,
-            *_rounding(tree),
+            *search_rounding(tree),
             sizes=self.sizes,
             factors=None if self.sizes is None else self.half_inverse_size.astype(tree.dtype),
             active=active,
+            cores=self.cores,
             distance=self.distance,
             second_distance=self.second_distance,
             neighbor=self.neighbor,
@@ -179,7 +190,7 @@ class NearestOther:
         # leaves of a block are near each other: they share bounds and caches; few active points
         # are not worth the start of threads
         few = np.count_nonzero(active) * tree.d < 2**11
-        _run(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
+        run_search(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
 
 
 def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,10 +218,10 @@ def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         TreeNodesArgs(tree.args),
         X,
         X,
-        *_rounding(tree),
+        *search_rounding(tree),
         k=k,
         distances=distances,
         neighbors=neighbors,
     )
-    _run(tree, args, max(1, tree.n_leaves // 256), k)
+    run_search(tree, args, max(1, tree.n_leaves // 256), k)
     return neighbors, distances

@@ -1,0 +1,204 @@
+"""Minimum spanning trees under mutual reachability, in O(n·d) memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shoal.core import parallel
+from shoal.space.args import TILE_SIZE, NearestArgs, NearLinksArgs, TreeNodesArgs
+from shoal.space.kd_tree import MAX_DIFFERENCE_FEATURES, KDTree
+from shoal.space.nearest import NearestOther, build_search_tree, run_search, search_rounding
+from shoal.space.spanning_tree import Boruvka, distinct_rows
+
+MAX_NEAR = 16  # near rows that are kept of each
+MIN_NEAR = 16  # that are looked for where a search is dear: of many features
+
+
+@dataclass(frozen=True)
+class ReachabilityTree:
+    """A minimum spanning tree, in squared distances, and squared core distances.
+
+    Attributes
+    ----------
+    left, right : ndarray of shape (n - 1,), int32
+        The rows that each edge connects.
+    squares : ndarray of shape (n - 1,), float64
+        max(|x - y|², c(x), c(y)) of the edges.
+    core_squares : ndarray of shape (n,), float64
+        c of each row, in the order of the rows.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    squares: np.ndarray
+    core_squares: np.ndarray
+
+
+@dataclass
+class CoreSearch:
+    """Squared core distances by position, and lists of near rows: kernels/structs.pxd."""
+
+    tree: KDTree
+    rows: np.ndarray
+    k: int
+    squares: np.ndarray
+    near: np.ndarray
+    near_limits: np.ndarray
+
+    @property
+    def has_many_equal_rows(self) -> bool:
+        """Whether the core distance of some row, or the distance to its nearest, is zero."""
+        n = self.tree.n
+        farthest = np.maximum(self.squares[:n], self.near_limits[:n])
+        return bool(len(farthest) and farthest.min() == 0)
+
+
+def find_core_distances(
+    X: np.ndarray, min_samples: float, weights: np.ndarray | None = None
+) -> CoreSearch:
+    """Distances up to which rows, each itself too, have `min_samples` rows or so much weight.
+
+    X : ndarray of shape (n, d), float32 or float64, C order
+        With finite squared distances.
+    weights : ndarray of shape (n,), float64, or None
+        Above zero; None: 1 for each row.
+    """
+    tree, rows = build_search_tree(X)
+    k = min(tree.n, max(2, int(np.ceil(min_samples))))
+    while True:
+        found = _search_cores(tree, rows, k, min_samples, weights)
+        if k == tree.n or np.isfinite(found.squares[: tree.n]).all():
+            return found
+        k = min(tree.n, 2 * k)
+
+
+def _search_cores(
+    tree: KDTree, rows: np.ndarray, k: int, min_samples: float, weights: np.ndarray | None
+) -> CoreSearch:
+    if tree.d > MAX_DIFFERENCE_FEATURES:
+        n_near = max(min(k - 1, MAX_NEAR), MIN_NEAR)
+    else:
+        n_near = min(k - 1, MAX_NEAR)
+    n_near = min(n_near, tree.n - 1)
+    n_positions = tree.n_tiles * TILE_SIZE
+    found = CoreSearch(
+        tree,
+        rows,
+        # with weights, any near row may be beyond the core distance
+        int(min_samples) if weights is None else 1,
+        np.full(n_positions, np.inf),
+        np.empty((n_positions, n_near), np.int32),
+        np.zeros(n_positions),
+    )
+    if weights is not None:
+        weights = np.concatenate([weights[tree.order], np.zeros(n_positions - tree.n)])
+    k = max(k, n_near + 1)
+    args = NearestArgs(
+        tree.args,
+        TreeNodesArgs(tree.args),
+        rows,
+        rows,
+        *search_rounding(tree),
+        k=k,
+        core_squares=found.squares,
+        weights=weights,
+        min_weight=min_samples,
+        n_near=n_near,
+        near=found.near,
+        near_limits=found.near_limits,
+    )
+    run_search(tree, args, max(1, tree.n_leaves // 256), k)
+    return found
+
+
+def mutual_reachability_tree(
+    X: np.ndarray,
+    min_samples: float,
+    weights: np.ndarray | None = None,
+    scale_cores=None,
+) -> ReachabilityTree:
+    """A minimum spanning tree of rows under mutual reachability.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64, C order
+        At least two rows, with finite squared distances.
+    min_samples : float
+        Rows, or their weight, within the core distance of a row, itself counted; at most n.
+    weights : ndarray of shape (n,), float64, or None
+        Above zero; None: 1 for each row.
+    scale_cores : callable or None
+        What squared core distances become before they are compared with squared distances.
+    """
+    cores = find_core_distances(X, min_samples, weights)
+    if cores.has_many_equal_rows:
+        distinct, group = distinct_rows(X)
+        if len(distinct) < len(X):
+            del cores
+            return _tree_of_equal_rows(X, distinct, group, min_samples, weights, scale_cores)
+    return _span(cores, scale_cores)
+
+
+def _span(cores: CoreSearch, scale_cores) -> ReachabilityTree:
+    """Borůvka's algorithm, from the edges that lists of near rows know."""
+    tree, n = cores.tree, cores.tree.n
+    core_squares = np.empty(n)
+    core_squares[tree.order] = cores.squares[:n]
+    if scale_cores is not None:
+        cores.squares[:n] = scale_cores(cores.squares[:n])
+    search = NearestOther(tree, cores.rows, cores=cores.squares)
+    run = Boruvka(search, cores.squares)
+    links = NearLinksArgs(
+        tree.args,
+        cores.rows,
+        cores.squares,
+        cores.k,
+        cores.near,
+        cores.near_limits,
+        search.components,
+        run.component_bounds,
+        search.active,
+        search.distance,
+        search.neighbor,
+    )
+    size = parallel.cut_blocks(n, 20.0 * cores.near.shape[1])[1]
+    is_first = True
+    while not run.is_complete:
+        parallel.run_kernel("link_near_points", tree.type, links, n, size)
+        if not is_first:
+            run.find()
+        run.unite(takes_ties=True)
+        is_first = False
+    return ReachabilityTree(run.left, run.right, run.squared_lengths, core_squares)
+
+
+def _tree_of_equal_rows(
+    X: np.ndarray,
+    distinct: np.ndarray,
+    group: np.ndarray,
+    min_samples: float,
+    weights: np.ndarray | None,
+    scale_cores,
+) -> ReachabilityTree:
+    """The same where many rows are equal: the first of them stands for them all, with their
+    weight. To the others it has an edge as long as their core distance."""
+    group_weights = np.bincount(group, weights).astype(np.float64)
+    if len(distinct) == 1:
+        left = right = np.empty(0, np.int32)
+        squares, core_squares = np.empty(0), np.zeros(1)
+    else:
+        cores = find_core_distances(np.ascontiguousarray(X[distinct]), min_samples, group_weights)
+        found = _span(cores, scale_cores)
+        left, right, squares = distinct[found.left], distinct[found.right], found.squares
+        core_squares = found.core_squares
+    core_squares = core_squares[group]
+    is_other = np.ones(len(X), bool)
+    is_other[distinct] = False
+    others = np.flatnonzero(is_other)
+    lengths = core_squares[others]
+    return ReachabilityTree(
+        np.concatenate([left, distinct[group[others]]]).astype(np.int32),
+        np.concatenate([right, others]).astype(np.int32),
+        np.concatenate([squares, lengths if scale_cores is None else scale_cores(lengths)]),
+        core_squares,
+    )
