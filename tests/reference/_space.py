@@ -1,7 +1,7 @@
 """Twins of kd_tree.pyx, nodes.pyx, nearest.pyx, reachability.pyx and spanning_tree.pyx.
 
-They are about the tree over rows. Positions, tiles and nodes are those of space/kernels/structs.pxd. All of it is exact but centred
-rows.
+All of it is exact but centred rows. Positions, tiles and nodes are those of
+space/kernels/structs.pxd.
 """
 
 import numpy as np

@@ -142,8 +142,8 @@ def euclidean_by_scale(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         for i, row in enumerate(x):
             total = np.zeros(len(y))
-            for l in range(len(row)):
-                total += np.square(np.float64(row[l]) - y[:, l])
+            for value, column in zip(row.astype(np.float64), y.T, strict=True):
+                total += np.square(value - column)
             result[i] = np.sqrt(total)
             far = np.flatnonzero(~np.isfinite(result[i]))
             halves = np.abs(0.5 * row.astype(np.float64) - 0.5 * y[far])  # finite
