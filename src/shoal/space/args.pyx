@@ -7,13 +7,14 @@ from shoal.space.kernels.structs cimport (
     SPARE_CANDIDATES as _SPARE_CANDIDATES, TILE, BoruvkaStep, Centring, GraphPrim, InputRows,
     KDTree, NearLinks, NearestSearch, PackedTiles, Prim, TilePacking, TreeBuild, TreeNodes,
 )
+from shoal.space.kernels.merges cimport LeafLabels, NodeNumbers, Orientation
 
 import numpy as np
 
 from shoal.core.parallel import load_kernels
 
 load_kernels("shoal.space.kernels", "kd_tree", "nearest", "nodes", "pack_tiles", "reachability")
-load_kernels("shoal.space.kernels", "spanning_tree", types=["f8"])
+load_kernels("shoal.space.kernels", "dendrogram", "spanning_tree", types=["f8"])
 
 TILE_SIZE = int(TILE)
 SPARE_CANDIDATES = int(_SPARE_CANDIDATES)
@@ -323,3 +324,42 @@ cdef class PrimArgs(Args):
         a.current = <double *> address(current, "f8", d, self.kept, True)
         a.added = <int32_t *> address(added, "i4", len(lengths), self.kept, True)
         a.lengths = <double *> address(lengths, "f8", len(lengths), self.kept, True)
+
+
+cdef class NodeNumbersArgs(Args):
+    cdef NodeNumbers struct
+
+    def __init__(self, n, left, right, parent, children, *, bint sorts_pairs):
+        cdef NodeNumbers *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.sorts_pairs = sorts_pairs
+        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
+        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
+        a.parent = <int32_t *> address(parent, "i4", 2 * n - 1, self.kept, True)
+        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
+
+
+cdef class LeafLabelsArgs(Args):
+    cdef LeafLabels struct
+
+    def __init__(self, n, children, labels):
+        cdef LeafLabels *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.children = <const int64_t *> address(children, "i8", 2 * (n - 1), self.kept)
+        a.labels = <int64_t *> address(labels, "i8", 2 * n - 1, self.kept, True)
+
+
+cdef class OrientationArgs(Args):
+    cdef Orientation struct
+
+    def __init__(self, n, left, right, children, first_leaf, entry):
+        cdef Orientation *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
+        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
+        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
+        a.first_leaf = <int32_t *> address(first_leaf, "i4", 2 * n - 1, self.kept, True)
+        a.entry = <int32_t *> address(entry, "i4", 2 * n - 1, self.kept, True)

@@ -1,0 +1,1 @@
+"""Labels, probabilities and memberships of new rows, by the tree of a fit."""

@@ -1,0 +1,1 @@
+"""The trees of a fit as arrays, data frames and plots."""
