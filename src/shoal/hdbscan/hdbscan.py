@@ -206,7 +206,9 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
         X = self._check_rows(X)
         weights = sample_weight
         if weights is not None:
-            weights = _check_sample_weight(weights, X, np.float64, ensure_non_negative=True)
+            weights = _check_sample_weight(
+                weights, X, dtype=np.float64, ensure_non_negative=True
+            )
         is_precomputed = self.metric == "precomputed"
         taken = find_taken_rows(X, weights, is_precomputed)
         rows, weights = taken.take(X, is_square=is_precomputed), taken.take(weights)
@@ -249,6 +251,10 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
         )
         if is_precomputed and not sp.issparse(X) and np.isnan(X).any():
             raise ValueError("np.nan values found in precomputed-dense")
+        if sp.issparse(X) and X.indices.dtype != np.int32 and X.nnz <= np.iinfo(np.int32).max:
+            # some of scikit-learn's metrics know no other indices
+            indices, indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+            X = sp.csr_array((X.data, indices, indptr), X.shape)
         return X
 
     def _check_size(self, rows: Any, weights: np.ndarray | None) -> None:
