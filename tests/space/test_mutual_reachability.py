@@ -114,10 +114,11 @@ def test_link_near_points(x, k, n_components, products, seed, name):
     st.sampled_from(["f4", "f8"]),
     st.sampled_from([0, 1024]),
     st.sampled_from([0, 3, 99]),
+    st.sampled_from([None, 0.25, 2.0]),
     st.integers(0, 99),
     levels,
 )
-def test_spanning_tree(x, k, products, dtype, max_equal, n_weights, seed, name):
+def test_spanning_tree(x, k, products, dtype, max_equal, n_weights, scale, seed, name):
     """Lengths to the bit, of edges that connect all rows."""
     x = np.ascontiguousarray(x, dtype)
     n = len(x)
@@ -131,10 +132,10 @@ def test_spanning_tree(x, k, products, dtype, max_equal, n_weights, seed, name):
         patch.setattr(mutual_reachability, "MAX_EQUAL", max_equal)
         if products:
             by_products(patch)
-        tree = mutual_reachability_tree(x, k, weights)
+        tree = mutual_reachability_tree(x, k, weights, scale and (lambda cores: scale * cores))
     x = x.astype(float)
     cores = reference.core_squares(reference.squares(x), k, weights)
-    lengths = reachability(x, cores)
+    lengths = reachability(x, cores * (scale or 1))
     np.testing.assert_array_equal(tree.core_squares, cores)
     np.testing.assert_array_equal(tree.squares, lengths[tree.left, tree.right])
     np.testing.assert_array_equal(np.sort(tree.squares), heights_of_graph(lengths))

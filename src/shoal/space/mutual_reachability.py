@@ -157,7 +157,7 @@ def _span(cores: CoreSearch, scale_cores: Callable | None) -> ReachabilityTree:
         tree.args,
         cores.rows,
         cores.squares,
-        cores.k,
+        cores.k if scale_cores is None else 1,  # near rows may be beyond what cores become
         cores.near,
         cores.near_limits,
         search.components,
