@@ -25,7 +25,11 @@ METRICS = ["euclidean", "cosine", "sqeuclidean", "manhattan", "chebyshev", "mink
 OTHER_METRICS = ["canberra", "braycurtis", "callable", "precomputed", "graph", "csr"]
 TREE_METRICS = ("euclidean", "manhattan", "chebyshev", "minkowski")
 KINDS = ["normal", "blobs", "blobs", "blobs", "duplicates", "lattice", "tails", "offset", "missing"]
-ORDERS = 6  # of the rows in which scikit-learn may answer otherwise
+ORDERS = 30  # of the rows in which scikit-learn may answer otherwise
+CRASHES = {
+    TypeError: "scikit-learn's search for epsilon fails with some versions of NumPy",
+    KeyError: "scikit-learn's selection fails where the root is larger than max_cluster_size",
+}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,10 @@ def fitted(library, X, params):
         cut = float(np.median(model._single_linkage_tree_["value"]))
         return model.labels_, model.probabilities_, model.dbscan_clustering(cut, 3)
 
-    return outcome(fit)
+    found = outcome(fit)
+    # NumPy's, of what scikit-learn's search for epsilon does, and a later NumPy refuses
+    found.warned = [warning for warning in found.warned if warning[0] is not DeprecationWarning]
+    return found
 
 
 def differences(ours, theirs):
@@ -155,7 +162,9 @@ def canonical(values):
 
 
 def is_same(a, b):
-    """Whether outcomes are the same but for the numbers of clusters."""
+    """Whether outcomes are the same but for the numbers of clusters; errors are not."""
+    if a is None or b is None:
+        return False
     a, b = canonical(a), canonical(b)
     return (
         np.array_equal(a[0], b[0])
@@ -182,10 +191,17 @@ def survives_orders(library, trial, X, params, value, count=ORDERS):
     )
 
 
+def has_ties(X, params):
+    """Whether edges may be equally long: within core distances, or merges."""
+    heights = sklearn.cluster.HDBSCAN(**params, copy=True).fit(X)._single_linkage_tree_["value"]
+    min_samples = params["min_samples"] or params["min_cluster_size"]
+    return min_samples > 1 or len(np.unique(heights)) < len(heights)
+
+
 def explain(trial, X, params, ours, theirs):
     """The reason of a difference; "BUG" where there is none but ours."""
-    if theirs.error is not None and theirs.error[0] is TypeError and ours.error is None:
-        return "crash: scikit-learn's search for epsilon fails with this version of NumPy"
+    if theirs.error is not None and theirs.error[0] in CRASHES and ours.error is None:
+        return f"crash: {CRASHES[theirs.error[0]]}"
     if ours.error is not None or theirs.error is not None or ours.warned != theirs.warned:
         return "BUG: an error or a warning"
     if not survives_orders(sklearn.cluster, trial, X, params, theirs.value):
@@ -196,9 +212,8 @@ def explain(trial, X, params, ours, theirs):
         other = fitted(sklearn.cluster, X, params | {"algorithm": algorithm})
         if not is_same(other.value, theirs.value):
             return f"algorithm: scikit-learn's answer is another one by {algorithm}"
-    heights = sklearn.cluster.HDBSCAN(**params, copy=True).fit(X)._single_linkage_tree_["value"]
-    if is_same(ours.value, theirs.value) and len(np.unique(heights)) < len(heights):
-        return "numbers: the same clusters in another order"
+    if is_same(ours.value, theirs.value) and has_ties(X, params):
+        return "numbers: the same clusters in another order, as edges tie"
     rng = np.random.default_rng(trial.seed)
     for _ in range(ORDERS):
         signs = rng.integers(-1, 2, X.shape) * np.finfo(X.dtype).eps

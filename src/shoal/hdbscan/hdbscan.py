@@ -214,7 +214,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
         rows, weights = taken.take(X, is_square=is_precomputed), taken.take(weights)
         self._check_size(rows, weights)
         edges = span(self, rows, self._min_samples, weights)
-        linkage = build_single_linkage(edges.left, edges.right, edges.heights)
+        linkage = build_single_linkage(*edges[:3], prim_order=edges.prim_order)
         heights = None if weights is None else edges.core_distances
         tree = condense(linkage, self.min_cluster_size, weights, heights)
         selection = select_clusters(

@@ -98,4 +98,5 @@ def _span_graph(
         tree.col.astype(np.int32),
         values[tree.data.astype(np.int64) - 1],
         cores,
+        prim_order=False,
     )

@@ -21,14 +21,20 @@ class SpanningTree(NamedTuple):
     right: np.ndarray
     heights: np.ndarray  # float64: mutual reachability distances
     core_distances: np.ndarray  # float64
+    prim_order: bool = True  # whether scikit-learn takes the edges in the order of Prim's algorithm
 
 
 class MatrixDistances:
-    """Distances that are there already, divided by `alpha`."""
+    """Distances that are there already, divided by `alpha`.
 
-    def __init__(self, matrix: np.ndarray, alpha: float = 1.0) -> None:
+    Of the two distances of a pair, which may differ by rounding, the lesser one counts, so that
+    the order in which rows are added does not; core distances are those of each row.
+    """
+
+    def __init__(self, matrix: np.ndarray, alpha: float) -> None:
         self.matrix, self.alpha = matrix, alpha
         self.n = len(matrix)
+        self._pairs = matrix if (matrix == matrix.T).all() else np.minimum(matrix, matrix.T)
 
     def of_block(self, start: int, stop: int) -> np.ndarray:
         """Distances of rows start .. stop - 1 to all rows, themselves too."""
@@ -36,7 +42,7 @@ class MatrixDistances:
 
     def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
         """Distances of row i to some others."""
-        return self.matrix[i, rest] / self.alpha
+        return self._pairs[i, rest] / self.alpha
 
     def remove(self, place: int, last: int) -> None:
         """Tell that the rest's last row takes the place of another, which is gone."""
