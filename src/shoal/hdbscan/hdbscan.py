@@ -206,9 +206,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
         X = self._check_rows(X)
         weights = sample_weight
         if weights is not None:
-            weights = _check_sample_weight(
-                weights, X, dtype=np.float64, ensure_non_negative=True
-            )
+            weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
         is_precomputed = self.metric == "precomputed"
         taken = find_taken_rows(X, weights, is_precomputed)
         rows, weights = taken.take(X, is_square=is_precomputed), taken.take(weights)

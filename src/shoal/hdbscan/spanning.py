@@ -39,6 +39,9 @@ def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -
     if estimator.metric == "precomputed":
         max_distance = params.get("max_distance", 0.0)
         return span_precomputed(X, min_samples, weights, estimator.alpha, max_distance)
+    if X.shape[0] == 1:  # of some weight
+        nothing = np.empty(0, np.int32)
+        return SpanningTree(nothing, nothing, np.empty(0), np.zeros(1))
     if not sp.issparse(X):
         X = np.require(X, None, ["C", "ALIGNED"])
         measure = _tree_measure(estimator.metric, params)
