@@ -55,6 +55,12 @@ DENSITIES = [
     {"eps": 0.7, "metric": "manhattan"},
     {"metric": "cosine", "eps": 0.1},
 ]
+HIERARCHIES = [
+    {},
+    {"min_samples": 2, "cluster_selection_method": "leaf", "store_centers": "both"},
+    {"metric": "manhattan", "allow_single_cluster": True},
+    {"metric": "cosine", "alpha": 2.0, "algorithm": "brute"},
+]
 MIXTURES = [
     {},
     {"n_components": 2, "covariance_type": "tied", "init_params": "random", "n_init": 2},
@@ -87,6 +93,7 @@ def expected_failures(estimator):
         *(shoal.AgglomerativeClustering(**params) for params in AGGLOMERATIONS),
         shoal.FeatureAgglomeration(),
         *(shoal.DBSCAN(**params) for params in DENSITIES),
+        *(shoal.HDBSCAN(**params) for params in HIERARCHIES),
         *(shoal.GaussianMixture(**params) for params in MIXTURES),
         *(shoal.BayesianGaussianMixture(**params) for params in MIXTURES),
     ],

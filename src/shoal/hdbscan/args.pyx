@@ -30,7 +30,7 @@ cdef class CondensationArgs(Args):
     cdef Condensation struct
 
     def __init__(self, n, double min_size, children, heights, weights, row_heights, sizes,
-                 row_counts, *, top, falling, n_large):
+                 row_counts, *, bint counts_units, top, falling, n_large):
         cdef Condensation *a = &self.struct
         cdef Py_ssize_t m = n - 1
         if (weights is None) != (row_heights is None):
@@ -42,6 +42,7 @@ cdef class CondensationArgs(Args):
         a.heights = <const double *> address(heights, "f8", m, self.kept)
         a.weights = <const double *> address(weights, "f8", n, self.kept)
         a.row_heights = <const double *> address(row_heights, "f8", n, self.kept)
+        a.counts_units = counts_units
         a.sizes = <const double *> address(sizes, "f8", m, self.kept)
         a.row_counts = <const double *> address(row_counts, "f8", m, self.kept)
         a.top = <int32_t *> address(top, "i4", m, self.kept, True)

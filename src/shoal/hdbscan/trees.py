@@ -7,7 +7,8 @@ import numpy as np
 
 from shoal.hdbscan import plots
 from shoal.hdbscan.condense import Condensed
-from shoal.hdbscan.linkage import LINKAGE_DTYPE, SingleLinkage, label_cut, linkage_to_structured
+from shoal.hdbscan.linkage import SingleLinkage, label_cut, linkage_to_structured
+from shoal.hdbscan.rows import TakenRows
 from shoal.hdbscan.selection import Selection
 
 
@@ -28,20 +29,12 @@ class CondensedTree:
     ----------
     tree : Condensed
     selection : Selection
-    rows : ndarray of shape (n,), optional
-        Numbers of the rows of the tree among `n_rows`; the others are missing.
-    n_rows : int, optional
+    taken : TakenRows
+        The rows that are in the tree.
     """
 
-    def __init__(
-        self,
-        tree: Condensed,
-        selection: Selection,
-        rows: np.ndarray | None = None,
-        n_rows: int | None = None,
-    ) -> None:
-        self._tree, self._selection = tree, selection
-        self._rows, self._n_rows = rows, tree.n_rows if n_rows is None else n_rows
+    def __init__(self, tree: Condensed, selection: Selection, taken: TakenRows) -> None:
+        self._tree, self._selection, self._taken = tree, selection, taken
 
     def to_numpy(self) -> np.ndarray:
         """The tree as a structured array, an edge a row, ordered by parent and lambda.
@@ -52,11 +45,11 @@ class CondensedTree:
             Fields `parent`, `child`, `lambda_val` (1 / distance at which the child leaves the
             parent) and `child_size` (its rows; floating where rows have weights). Rows keep
             their numbers, clusters have numbers from n_rows on, of which the first is the root.
-            Missing rows leave the root at lambda 0.
+            Rows that took no part leave the root at lambda 0.
         """
-        tree, n = self._tree, self._n_rows
-        rows = np.arange(n) if self._rows is None else self._rows
-        missing = np.setdiff1d(np.arange(n), rows, assume_unique=True)
+        tree, n = self._tree, self._taken.n
+        rows = np.arange(n) if self._taken.indices is None else self._taken.indices
+        others = np.setdiff1d(np.arange(n), rows, assume_unique=True)
         edges = np.empty(
             n + tree.n_clusters - 1,
             [
@@ -69,10 +62,10 @@ class CondensedTree:
         weights = np.ones(tree.n_rows) if tree.weights is None else tree.weights
         clusters = np.arange(1, tree.n_clusters)
         parts = {
-            "parent": (tree.row_cluster, tree.parent[1:], np.zeros(len(missing))),
-            "child": (rows - n, clusters, missing - n),
-            "lambda_val": (tree.row_lambda, tree.birth[1:], np.zeros(len(missing))),
-            "child_size": (weights, tree.size[1:], np.ones(len(missing))),
+            "parent": (tree.row_cluster, tree.parent[1:], np.zeros(len(others))),
+            "child": (rows - n, clusters, others - n),
+            "lambda_val": (tree.row_lambda, tree.birth[1:], np.zeros(len(others))),
+            "child_size": (weights, tree.size[1:], np.ones(len(others))),
         }
         for name, arrays in parts.items():
             edges[name] = np.concatenate(arrays)
@@ -145,62 +138,43 @@ class SingleLinkageTree:
     Parameters
     ----------
     linkage : SingleLinkage
+    taken : TakenRows
+        The rows that are in the dendrogram.
     weights, row_heights : ndarray of shape (n,), optional
         As `label_cut` takes them.
-    rows : ndarray of shape (n,), optional
-        Numbers of the rows of the dendrogram among `n_rows`; the others are missing.
-    n_rows : int, optional
     """
 
     def __init__(
         self,
         linkage: SingleLinkage,
+        taken: TakenRows,
         weights: np.ndarray | None = None,
         row_heights: np.ndarray | None = None,
-        rows: np.ndarray | None = None,
-        n_rows: int | None = None,
     ) -> None:
-        self._linkage, self._weights, self._row_heights = linkage, weights, row_heights
-        self._rows, self._n_rows = rows, linkage.n_rows if n_rows is None else n_rows
-
-    def to_structured(self) -> np.ndarray:
-        """scikit-learn's form: an array with left_node, right_node, value and cluster_size.
-
-        Missing rows are merged last, one by one, at an infinite distance.
-        """
-        tree = linkage_to_structured(self._linkage)
-        if self._rows is None:
-            return tree
-        finite, n = self._linkage.n_rows, self._n_rows
-        missing = np.setdiff1d(np.arange(n), self._rows, assume_unique=True)
-        number = np.concatenate([self._rows, np.arange(n, n + finite - 1)])
-        for side in ("left_node", "right_node"):
-            tree[side] = number[tree[side]]
-        last = np.zeros(len(missing), LINKAGE_DTYPE)
-        last["left_node"], last["value"] = missing, np.inf
-        top = n + finite - 2 if finite > 1 else self._rows[0]
-        last["right_node"] = np.concatenate([[top], n + finite - 1 + np.arange(len(missing))])[:-1]
-        last["cluster_size"] = finite + 1 + np.arange(len(missing))
-        return np.concatenate([tree, last])
+        self._linkage, self._taken = linkage, taken
+        self._weights, self._row_heights = weights, row_heights
 
     def to_numpy(self) -> np.ndarray:
-        """The tree in SciPy's form.
+        """The tree in SciPy's form; rows that took no part join last, at an infinite distance.
 
         Returns
         -------
         linkage : ndarray of shape (n_rows - 1, 4)
             Two children, their distance, and the number of rows of each merge.
         """
-        tree = self.to_structured()
+        tree = self._to_structured()
         return np.column_stack([tree[name].astype(np.float64) for name in tree.dtype.names])
 
     def to_pandas(self) -> Any:
         """A data frame with columns parent, left_child, right_child, distance and size."""
-        tree = self.to_structured()
-        parent = np.arange(self._n_rows, self._n_rows + len(tree))
+        tree = self._to_structured()
+        parent = np.arange(self._taken.n, self._taken.n + len(tree))
         names = ("left_child", "right_child", "distance", "size")
         columns = {name: tree[theirs] for name, theirs in zip(names, tree.dtype.names, strict=True)}
         return _import_pandas().DataFrame({"parent": parent, **columns})
+
+    def _to_structured(self) -> np.ndarray:
+        return self._taken.spread_linkage(linkage_to_structured(self._linkage))
 
     def get_clusters(self, cut_distance: float, min_cluster_size: int = 5) -> np.ndarray:
         """Labels of the components of edges shorter than a distance.
@@ -214,16 +188,12 @@ class SingleLinkageTree:
         Returns
         -------
         labels : ndarray of shape (n_rows,)
-            Noise, and rows that are missing, are -1.
+            -1 for noise, -2 for infinite and -3 for missing rows.
         """
         labels = label_cut(
             self._linkage, cut_distance, min_cluster_size, self._weights, self._row_heights
         )
-        if self._rows is None:
-            return labels
-        all_labels = np.full(self._n_rows, -1, np.int64)
-        all_labels[self._rows] = labels
-        return all_labels
+        return self._taken.spread_labels(labels)
 
     def plot(
         self,
@@ -234,7 +204,7 @@ class SingleLinkageTree:
         cmap: Any = "viridis",
         colorbar: bool = True,
     ) -> Any:
-        """Plot the dendrogram, without missing rows.
+        """Plot the dendrogram of the rows that took part.
 
         Parameters
         ----------

@@ -1,5 +1,6 @@
 """Minimum spanning trees under mutual reachability, in O(n·d) memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from shoal.space.spanning_tree import Boruvka, distinct_rows
 
 MAX_NEAR = 16  # near rows that are kept of each
 MIN_NEAR = 16  # that are looked for where a search is dear: of many features
+MAX_EQUAL = 1024  # rows that have equal ones only within reach, up to which nothing is done
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,13 @@ class CoreSearch:
 
     @property
     def has_many_equal_rows(self) -> bool:
-        """Whether the core distance of some row, or the distance to its nearest, is zero."""
+        """Whether so many rows equal others that searches by component would take long.
+
+        Each would go through all rows that are equally near.
+        """
         n = self.tree.n
         farthest = np.maximum(self.squares[:n], self.near_limits[:n])
-        return bool(len(farthest) and farthest.min() == 0)
+        return n - np.count_nonzero(farthest) > MAX_EQUAL
 
 
 def find_core_distances(
@@ -115,7 +120,7 @@ def mutual_reachability_tree(
     X: np.ndarray,
     min_samples: float,
     weights: np.ndarray | None = None,
-    scale_cores=None,
+    scale_cores: Callable | None = None,
 ) -> ReachabilityTree:
     """A minimum spanning tree of rows under mutual reachability.
 
@@ -139,7 +144,7 @@ def mutual_reachability_tree(
     return _span(cores, scale_cores)
 
 
-def _span(cores: CoreSearch, scale_cores) -> ReachabilityTree:
+def _span(cores: CoreSearch, scale_cores: Callable | None) -> ReachabilityTree:
     """Borůvka's algorithm, from the edges that lists of near rows know."""
     tree, n = cores.tree, cores.tree.n
     core_squares = np.empty(n)
@@ -152,7 +157,7 @@ def _span(cores: CoreSearch, scale_cores) -> ReachabilityTree:
         tree.args,
         cores.rows,
         cores.squares,
-        cores.k,
+        cores.k if scale_cores is None else 1,  # near rows may be beyond what cores become
         cores.near,
         cores.near_limits,
         search.components,
@@ -178,7 +183,7 @@ def _tree_of_equal_rows(
     group: np.ndarray,
     min_samples: float,
     weights: np.ndarray | None,
-    scale_cores,
+    scale_cores: Callable | None,
 ) -> ReachabilityTree:
     """The same where many rows are equal: the first of them stands for them all, with their
     weight. To the others it has an edge as long as their core distance."""

@@ -22,6 +22,7 @@ ctypedef struct Condensation:
     const double *heights      # [n - 1]
     const double *weights      # [n]; NULL where all are 1
     const double *row_heights  # [n], with weights: at which the copies of a row part
+    bint counts_units          # weights are whole: units of 1 leave one by one
     const double *sizes        # [n - 1]: weight of each merge
     const double *row_counts   # [n - 1]: rows of each merge
     # what group_merges finds

@@ -1,0 +1,159 @@
+"""Spanning trees under mutual reachability by Prim's algorithm, over any distances.
+
+O(n²) distances, each computed when it is needed, and O(n) memory but for the distances of a block
+of rows. Euclidean distances of rows have a faster way (space/mutual_reachability.py).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+BLOCK_VALUES = 2**20  # distances that are held at once
+ROUNDING = 2.0**-40  # of sums of weights, relative to the least that they must reach
+
+
+class SpanningTree(NamedTuple):
+    """Edges of a minimum spanning tree in any order, and core distances of the rows."""
+
+    left: np.ndarray  # int32, as are those of `right`
+    right: np.ndarray
+    heights: np.ndarray  # float64: mutual reachability distances
+    core_distances: np.ndarray  # float64
+    prim_order: bool = True  # whether scikit-learn takes the edges in the order of Prim's algorithm
+
+
+class MatrixDistances:
+    """Distances that are there already, divided by `alpha`.
+
+    Of the two distances of a pair, which may differ by rounding, the lesser one counts, so that
+    the order in which rows are added does not; core distances are those of each row.
+    """
+
+    def __init__(self, matrix: np.ndarray, alpha: float) -> None:
+        self.matrix, self.alpha = matrix, alpha
+        self.n = len(matrix)
+        self._pairs = matrix if (matrix == matrix.T).all() else np.minimum(matrix, matrix.T)
+
+    def of_block(self, start: int, stop: int) -> np.ndarray:
+        """Distances of rows start .. stop - 1 to all rows, themselves too."""
+        return self.matrix[start:stop] / self.alpha
+
+    def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
+        """Distances of row i to some others."""
+        return self._pairs[i, rest] / self.alpha
+
+    def remove(self, place: int, last: int) -> None:
+        """Tell that the rest's last row takes the place of another, which is gone."""
+
+
+class ComputedDistances:
+    """Distances of rows, computed by a function of two arrays of rows.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    compute : callable
+        Of arrays of shapes (m, d) and (n, d): an array of shape (m, n).
+    alpha : float
+        What distances are divided by.
+    has_zeros : bool
+        Whether a row's distance to itself is zero whatever rounding makes of it.
+    """
+
+    def __init__(self, X: Any, compute: Callable, alpha: float, has_zeros: bool) -> None:
+        self.X, self._compute, self.alpha, self.has_zeros = X, compute, alpha, has_zeros
+        self.n = X.shape[0]
+        self._rest: Any = None  # rows 1, 2, ... at first
+
+    def _distances(self, rows: Any, others: Any) -> np.ndarray:
+        found = np.asarray(self._compute(rows, others), dtype=np.float64)
+        if np.isnan(found).any():
+            raise ValueError("The metric gives NaN for the distances of some rows.")
+        return found / self.alpha
+
+    def of_block(self, start: int, stop: int) -> np.ndarray:
+        """Distances of rows start .. stop - 1 to all rows, themselves too."""
+        found = self._distances(self.X[start:stop], self.X)
+        if self.has_zeros:
+            found[np.arange(stop - start), np.arange(start, stop)] = 0
+        return found
+
+    def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
+        """Distances of row i to some others: those that were not removed."""
+        row = self.X[i : i + 1]
+        if sp.issparse(self.X):
+            return self._distances(row, self.X)[0][rest]
+        if self._rest is None:
+            self._rest = self.X[1:].copy()
+        return self._distances(row, self._rest[: len(rest)])[0]
+
+    def remove(self, place: int, last: int) -> None:
+        """Tell that the rest's last row takes the place of another, which is gone."""
+        if self._rest is not None:
+            self._rest[place] = self._rest[last]
+
+
+def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> np.ndarray:
+    """Core distances: of each row's `min_samples`-th nearest, or by weight."""
+    n = distances.n
+    size = max(1, BLOCK_VALUES // n)
+    cores = np.empty(n)
+    for start in range(0, n, size):
+        stop = min(n, start + size)
+        block = distances.of_block(start, stop)
+        if weights is None:
+            cores[start:stop] = np.partition(block, min_samples - 1, axis=1)[:, min_samples - 1]
+            continue
+        order = np.argsort(block, axis=1, kind="stable")
+        reached = np.cumsum(weights[order], axis=1) >= min_samples * (1 - ROUNDING)
+        place = order[np.arange(stop - start), reached.argmax(axis=1)]
+        cores[start:stop] = block[np.arange(stop - start), place]
+    return cores
+
+
+def prim(distances: Any, cores: np.ndarray) -> SpanningTree:
+    """The edges by which Prim's algorithm adds rows to the tree of row 0."""
+    n = distances.n
+    rest = np.arange(1, n, dtype=np.int32)
+    reach = np.full(n - 1, np.inf)  # mutual reachability distances of the rest to the tree
+    source = np.zeros(n - 1, np.int32)  # which row of the tree that is
+    rest_cores = cores[1:].copy()
+    left, right = np.empty((2, n - 1), np.int32)
+    heights = np.empty(n - 1)
+    current = 0
+    for last in range(n - 2, -1, -1):
+        found = distances.to_rest(current, rest[: last + 1])
+        np.maximum(found, rest_cores[: last + 1], out=found)
+        np.maximum(found, cores[current], out=found)
+        is_less = found < reach[: last + 1]
+        np.copyto(reach[: last + 1], found, where=is_less)
+        source[: last + 1][is_less] = current
+        place = int(np.argmin(reach[: last + 1]))
+        left[last], right[last], heights[last] = source[place], rest[place], reach[place]
+        current = int(rest[place])
+        for values in (rest, reach, source, rest_cores):
+            values[place] = values[last]
+        distances.remove(place, last)
+    return SpanningTree(left, right, heights, cores)
+
+
+def euclidean_by_scale(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Euclidean distances where squares overflow.
+
+    Finite sums of squares are taken as they are, in the order of the features.
+    """
+    result = np.empty((len(x), len(y)))
+    with np.errstate(all="ignore"):
+        for i, row in enumerate(x):
+            total = np.zeros(len(y))
+            for value, column in zip(row.astype(np.float64), y.T, strict=True):
+                total += np.square(value - column)
+            result[i] = np.sqrt(total)
+            far = np.flatnonzero(~np.isfinite(result[i]))
+            halves = np.abs(0.5 * row.astype(np.float64) - 0.5 * y[far])  # finite
+            scale = halves.max(axis=1, initial=0)
+            ratios = np.sqrt(np.square(halves / scale[:, None]).sum(axis=1))
+            result[i, far] = 2 * (scale * ratios)
+    return result
