@@ -3,11 +3,13 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
-from shoal.hdbscan.kernels.structs cimport ClusterTree, Condensation, Cut, MergeWeights
+from shoal.hdbscan.kernels.structs cimport (
+    ClusterTree, Condensation, Cut, MergeWeights, Separations,
+)
 
 from shoal.core.parallel import load_kernels
 
-load_kernels("shoal.hdbscan.kernels", "condense", "select", types=["f8"])
+load_kernels("shoal.hdbscan.kernels", "condense", "memberships", "select", types=["f8"])
 
 
 cdef class MergeWeightsArgs(Args):
@@ -28,7 +30,7 @@ cdef class CondensationArgs(Args):
     cdef Condensation struct
 
     def __init__(self, n, double min_size, children, heights, weights, row_heights, sizes,
-                 row_counts, *, top, falling, n_large):
+                 row_counts, *, bint counts_units, top, falling, n_large):
         cdef Condensation *a = &self.struct
         cdef Py_ssize_t m = n - 1
         if (weights is None) != (row_heights is None):
@@ -40,6 +42,7 @@ cdef class CondensationArgs(Args):
         a.heights = <const double *> address(heights, "f8", m, self.kept)
         a.weights = <const double *> address(weights, "f8", n, self.kept)
         a.row_heights = <const double *> address(row_heights, "f8", n, self.kept)
+        a.counts_units = counts_units
         a.sizes = <const double *> address(sizes, "f8", m, self.kept)
         a.row_counts = <const double *> address(row_counts, "f8", m, self.kept)
         a.top = <int32_t *> address(top, "i4", m, self.kept, True)
@@ -105,3 +108,26 @@ cdef class CutArgs(Args):
         a.children = <const int64_t *> address(children, "i8", 2 * (n - 1), self.kept)
         a.representative = <int32_t *> address(representative, "i4", n - 1, self.kept, True)
         a.rank = <uint8_t *> address(rank, "u1", n - 1, self.kept, True)
+
+
+cdef class SeparationsArgs(Args):
+    """Clusters, of which the selected ones have labels 0 to k - 1 and the others -1."""
+
+    cdef Separations struct
+
+    def __init__(self, Py_ssize_t k, parent, birth, label, *, count, first, next_place, columns,
+                 clusters, lambdas):
+        cdef Separations *a = &self.struct
+        cdef Py_ssize_t n = len(parent), n_rows = len(clusters)
+        self.pointer = a
+        a.n_clusters = n
+        a.k = k
+        a.parent = <const int32_t *> address(parent, "i4", n, self.kept)
+        a.birth = <const double *> address(birth, "f8", n, self.kept)
+        a.label = <const int32_t *> address(label, "i4", n, self.kept)
+        a.count = <int32_t *> address(count, "i4", n, self.kept, True)
+        a.first = <int32_t *> address(first, "i4", n, self.kept, True)
+        a.next_place = <int32_t *> address(next_place, "i4", n, self.kept, True)
+        a.columns = <int32_t *> address(columns, "i4", k, self.kept, True)
+        a.clusters = <const int32_t *> address(clusters, "i4", n_rows, self.kept)
+        a.lambdas = <double *> address(lambdas, "f8", n_rows * k, self.kept, True)

@@ -9,6 +9,8 @@ from shoal.hdbscan.args import CondensationArgs
 from shoal.hdbscan.linkage import SingleLinkage, weigh_merges
 from shoal.space.dendrogram import BLOCK
 
+MAX_UNITS = 2**28  # that are added one by one: a quarter of a second
+
 
 @dataclass(frozen=True)
 class Condensed:
@@ -71,6 +73,7 @@ def condense(
         row_heights,
         sizes,
         linkage.sizes,
+        counts_units=weights is None or _are_counts(weights),
         top=top,
         falling=falling,
         n_large=n_large,
@@ -110,6 +113,11 @@ def condense(
     return Condensed(
         number[row_cluster], row_lambda, parent, birth, death, size, stability, weights
     )
+
+
+def _are_counts(weights: np.ndarray) -> bool:
+    """Whether weights are whole, and not too many to count them one by one."""
+    return bool(weights.sum() <= MAX_UNITS and (weights == np.floor(weights)).all())
 
 
 def _add_splits(

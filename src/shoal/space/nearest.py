@@ -8,6 +8,7 @@ from shoal.space.kd_tree import (
     MAX_DIFFERENCE_FEATURES,
     MAX_ERROR,
     KDTree,
+    build_centred_tree,
     build_kd_tree,
     build_product_tree,
     centred_error,
@@ -193,35 +194,82 @@ class NearestOther:
         run_search(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
 
 
-def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of each row, itself among them, and squared distances.
+class KNearest:
+    """Rows of which the k nearest to each row of others, or of their own, are searched.
 
     Parameters
     ----------
     X : ndarray of shape (n, d), float32 or float64
         With finite squared distances.
-    k : int
-        At most n.
-
-    Returns
-    -------
-    neighbors : ndarray of shape (n, k), int32
-        The nearest first; of rows at the same distance, those with the lowest numbers.
-    distances : ndarray of shape (n, k), float64
-        Squared, summed in float64 in the order of the features.
     """
-    n = len(X)
-    tree, X = build_search_tree(X)
-    neighbors, distances = np.empty((n, k), np.int32), np.empty((n, k))
-    args = NearestArgs(
-        tree.args,
-        TreeNodesArgs(tree.args),
-        X,
-        X,
-        *search_rounding(tree),
-        k=k,
-        distances=distances,
-        neighbors=neighbors,
-    )
-    run_search(tree, args, max(1, tree.n_leaves // 256), k)
-    return neighbors, distances
+
+    def __init__(self, X: np.ndarray) -> None:
+        self._tree, self._rows = build_search_tree(X)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type that queries are to have."""
+        return self._rows.dtype
+
+    def find(self, k: int, queries: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows, at most n, of each query, and squared distances.
+
+        Parameters
+        ----------
+        k : int
+            At most n.
+        queries : ndarray of shape (m, d), optional
+            With finite squared distances to the rows, in C order and of type `dtype`; None: the
+            rows themselves, each its own nearest.
+
+        Returns
+        -------
+        neighbors : ndarray of shape (m, k), int32
+            The nearest first; of rows at the same distance, those with the lowest numbers.
+        distances : ndarray of shape (m, k), float64
+            Squared, summed in float64 in the order of the features.
+        """
+        tree, rows = self._tree, self._rows
+        query_tree, query_rows, rounding = tree, rows, search_rounding(tree)
+        if queries is not None:
+            query_rows = queries
+            query_tree, rounding = _place_queries(queries, tree)
+            if query_tree is None:
+                tree, query_tree = build_kd_tree(rows, 1), build_kd_tree(queries, 1)
+        neighbors = np.empty((query_tree.n, k), np.int32)
+        distances = np.empty((query_tree.n, k))
+        args = NearestArgs(
+            query_tree.args,
+            TreeNodesArgs(tree.args),
+            query_rows,
+            rows,
+            *rounding,
+            k=k,
+            distances=distances,
+            neighbors=neighbors,
+        )
+        run_search(query_tree, args, max(1, query_tree.n_leaves // 256), k)
+        return neighbors, distances
+
+
+def _place_queries(
+    queries: np.ndarray, tree: KDTree
+) -> tuple[KDTree | None, tuple[float, float, float]]:
+    """Queries in tiles of a tree's kind, and what `search_rounding` gives for both.
+
+    None instead of tiles where a query is too far away for products.
+    """
+    if tree.centre is None:
+        return build_kd_tree(queries, 1), (1.0, 0.0, 0.0)
+    with np.errstate(all="ignore"):
+        placed = build_centred_tree(queries, tree.centre, tree.dtype, 1)
+        norm = max(tree.max_squared_norm(), placed.max_squared_norm())
+    error, relative = centred_error(tree.d, tree.dtype, norm)
+    if not np.isfinite(error):
+        return None, (1.0, 0.0, 0.0)
+    return placed, (1 + relative, error, norm)
+
+
+def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of each row, itself among them, and squared distances: see KNearest."""
+    return KNearest(X).find(k)

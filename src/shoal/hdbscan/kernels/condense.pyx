@@ -11,8 +11,9 @@ lambda = 1 / height, a part is large if it weighs at least `min_size`:
 A row of weight w stands for w rows in its place, which part at the row's own height: it is a
 large part down to there if it weighs enough.
 
-The stability of a cluster is Σ (lambda at which a row leaves - lambda at birth). Terms of rows
-that weigh 1 are added one by one, from the top, so that sums round as scikit-learn's do.
+The stability of a cluster is Σ (lambda at which a row leaves - lambda at birth). Terms are added
+row by row, from the top, so that sums round as scikit-learn's do, and those of rows with whole
+weights as those of the rows they stand for.
 
 Sources: Campello, Moulavi, Zimek & Sander 2015, sections 3 and 5; McInnes & Healy 2017. Cost:
 three passes over the merges, a few operations each, without recursion; about 60 n bytes.
@@ -90,7 +91,7 @@ cdef inline void add_leaving(const Condensation *a, int32_t cluster, double at_l
     cdef double term = at_lambda - a.birth[cluster]
     cdef int64_t _
     a.death[cluster] = at_lambda
-    if a.weights != NULL:
+    if not a.counts_units:
         if size > 0:
             a.stability[cluster] += size * term
         return

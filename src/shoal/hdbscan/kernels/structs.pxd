@@ -22,6 +22,7 @@ ctypedef struct Condensation:
     const double *heights      # [n - 1]
     const double *weights      # [n]; NULL where all are 1
     const double *row_heights  # [n], with weights: at which the copies of a row part
+    bint counts_units          # weights are whole: units of 1 leave one by one
     const double *sizes        # [n - 1]: weight of each merge
     const double *row_counts   # [n - 1]: rows of each merge
     # what group_merges finds
@@ -75,3 +76,19 @@ ctypedef struct Cut:
     const int64_t *children    # [n - 1, 2]
     int32_t *representative    # [n - 1]
     uint8_t *rank              # [n - 1]
+
+
+ctypedef struct Separations:
+    # Where clusters part from the k selected ones. In preorder, the selected clusters that are
+    # part of a cluster follow each other, itself the first.
+    Py_ssize_t n_clusters
+    Py_ssize_t k
+    const int32_t *parent      # [clusters]
+    const double *birth        # [clusters]
+    const int32_t *label       # [clusters]: of selected clusters; -1: not selected
+    int32_t *count             # [clusters]: selected ones that are part of it; zero at the start
+    int32_t *first             # [clusters]: the place of the first of them
+    int32_t *next_place        # [clusters]: of what is not yet placed
+    int32_t *columns           # [k]: the label at each place
+    const int32_t *clusters    # [rows]: those that are asked for
+    double *lambdas            # [rows, k]; NaN: one is part of the other
