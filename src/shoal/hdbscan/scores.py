@@ -21,7 +21,9 @@ def score_outliers(tree: Condensed) -> np.ndarray:
     parallel.run_kernel("find_last_deaths", "f8", args, n, BLOCK, in_order=True)
     last = last_death[tree.row_cluster]
     scores = np.zeros(tree.n_rows)
-    np.divide(last - np.minimum(tree.row_lambda, last), last, out=scores, where=_is_positive(last))
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        after = last - np.minimum(tree.row_lambda, last)
+    np.divide(after, last, out=scores, where=_is_positive(last))
     scores[np.isinf(last) & np.isfinite(tree.row_lambda)] = 1.0
     return scores
 
