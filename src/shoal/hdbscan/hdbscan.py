@@ -17,12 +17,12 @@ from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import condense
 from shoal.hdbscan.linkage import build_single_linkage, label_cut, linkage_to_structured
 from shoal.hdbscan.rows import find_taken_rows
-from shoal.hdbscan.scores import relative_validity, score_outliers, score_persistence
 from shoal.hdbscan.selection import label_rows, select_clusters
 from shoal.hdbscan.spanning import span
+from shoal.hdbscan.views import HierarchyViews
 
 
-class HDBSCAN(ClusterMixin, BaseEstimator):
+class HDBSCAN(HierarchyViews, ClusterMixin, BaseEstimator):
     """Clusters of all densities, with scikit-learn's answers, in O(n) memory beside the data.
 
     Like DBSCAN for all values of eps at once: the clusters that last over the widest range of
@@ -89,6 +89,10 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
     relative_validity_ : float
         Density-based validity by the spanning tree alone, from -1 to 1: to compare parameters
         on the same rows.
+    condensed_tree_, single_linkage_tree_, minimum_spanning_tree_ : objects
+        Trees with methods `to_numpy`, `to_pandas` and `plot`, as the hdbscan package has them.
+    exemplars_ : list of ndarray of shape (n_exemplars, n_features)
+        The rows at the heart of each cluster.
 
     See Also
     --------
@@ -304,33 +308,14 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
             Cluster of each row; -1 for noise, -2 for infinite and -3 for missing rows.
         """
         check_is_fitted(self)
-        heights = None if self._weights is None else self._edges.core_distances
+        heights = self._row_heights()
         labels = label_cut(self._linkage, cut_distance, min_cluster_size, self._weights, heights)
         return self._taken.spread_labels(labels)
 
     @property
     def _single_linkage_tree_(self) -> np.ndarray:
         """scikit-learn's single-linkage tree, over the rows of X."""
-        return self._taken.spread_linkage(linkage_to_structured(_fitted(self, "_linkage")))
-
-    @property
-    def outlier_scores_(self) -> np.ndarray:
-        """GLOSH outlier scores of all rows, computed when they are asked for."""
-        scores = score_outliers(_fitted(self, "_tree"))
-        return self._taken.spread(scores, 1.0)
-
-    @property
-    def cluster_persistence_(self) -> np.ndarray:
-        """Persistence of each cluster, computed when it is asked for."""
-        tree = _fitted(self, "_tree")
-        return score_persistence(tree, self._selection, self._taken.take(self.labels_))
-
-    @property
-    def relative_validity_(self) -> float:
-        """Density-based validity of the clustering, computed when it is asked for."""
-        edges = _fitted(self, "_edges")
-        labels = self._taken.take(self.labels_)
-        return relative_validity(edges.left, edges.right, edges.heights, labels, self._weights)
+        return self._taken.spread_linkage(linkage_to_structured(self._fitted("_linkage")))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -338,13 +323,3 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
         tags.input_tags.pairwise = self.metric == "precomputed"
         tags.input_tags.allow_nan = self.metric != "precomputed"
         return tags
-
-
-def _fitted(estimator: HDBSCAN, name: str) -> Any:
-    """What a fit has kept; an AttributeError, for hasattr, where there was none."""
-    if name not in vars(estimator):
-        raise AttributeError(
-            f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with "
-            "appropriate arguments before using this estimator."
-        )
-    return vars(estimator)[name]

@@ -26,11 +26,15 @@ class TakenRows(NamedTuple):
         taken = values[self.indices]
         return taken[:, self.indices] if is_square else taken
 
+    def number(self, places: np.ndarray) -> np.ndarray:
+        """Rows by their place among those that take part."""
+        return places if self.indices is None else self.indices[places]
+
     def spread(self, values: np.ndarray, others: float) -> np.ndarray:
         """Values of all rows from those of rows that take part; of missing ones NaN."""
         if self.indices is None:
             return values
-        result = np.full(self.n, others, np.float64)
+        result = np.full((self.n, *values.shape[1:]), others, np.float64)
         result[self.labels == MISSING] = MISSING_VALUE
         result[self.indices] = values
         return result

@@ -35,15 +35,18 @@ EUCLIDEAN = ("euclidean", "l2")
 def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -> SpanningTree:
     """The tree of checked, finite rows or distances, by the estimator's parameters."""
     params = dict(estimator.metric_params or {})
-    is_brute = _is_brute(estimator, X)
+    is_brute = is_brute_force(estimator, X)
     if estimator.metric == "precomputed":
         max_distance = params.get("max_distance", 0.0)
         return span_precomputed(X, min_samples, weights, estimator.alpha, max_distance)
+    if X.shape[0] == 1:  # of some weight
+        nothing = np.empty(0, np.int32)
+        return SpanningTree(nothing, nothing, np.empty(0), np.zeros(1))
     if not sp.issparse(X):
         X = np.require(X, None, ["C", "ALIGNED"])
-        measure = _tree_measure(estimator.metric, params)
+        measure = euclidean_measure(estimator.metric, params)
         if measure is not None:
-            rows = _as_euclidean_rows(X, estimator.metric)
+            rows = as_euclidean_rows(X, estimator.metric)
             if rows is not None:
                 return _span_by_tree(rows, measure, min_samples, weights, estimator.alpha, is_brute)
     if is_brute:
@@ -51,7 +54,7 @@ def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -
     return _span_by_distance_metric(estimator, X, params, min_samples, weights)
 
 
-def _is_brute(estimator: Any, X: Any) -> bool:
+def is_brute_force(estimator: Any, X: Any) -> bool:
     """Whether scikit-learn compares all pairs; raises its errors for metrics of its trees."""
     algorithm, metric = estimator.algorithm, estimator.metric
     for name, tree in (("kd_tree", KDTree), ("ball_tree", BallTree)):
@@ -67,8 +70,8 @@ def _is_brute(estimator: Any, X: Any) -> bool:
     return algorithm == "brute"
 
 
-def _tree_measure(metric: Any, params: dict) -> Callable | None:
-    """What makes distances of squared Euclidean ones; None for other metrics."""
+def euclidean_measure(metric: Any, params: dict) -> Callable | None:
+    """The function that makes distances of squared Euclidean ones; None for other metrics."""
     if metric in ("minkowski", "p"):
         return np.sqrt if params == {"p": 2} else None
     if params or not isinstance(metric, str):
@@ -81,7 +84,7 @@ def _tree_measure(metric: Any, params: dict) -> Callable | None:
     }.get(metric)
 
 
-def _as_euclidean_rows(X: np.ndarray, metric: str) -> np.ndarray | None:
+def as_euclidean_rows(X: np.ndarray, metric: str) -> np.ndarray | None:
     """Rows whose Euclidean distances tell those of the metric; None where there are none."""
     if metric != "cosine":
         return X if has_finite_squares(X) else None
