@@ -36,6 +36,19 @@ from ._density import (
     unite_between_cells,
     unite_within_cells,
 )
+from ._hdbscan import (
+    climb_to_epsilon,
+    condense_merges,
+    count_selected,
+    find_last_deaths,
+    find_owners,
+    find_separations,
+    group_merges,
+    place_selected,
+    select_by_mass,
+    unite_below_cut,
+    weigh_merges,
+)
 from ._labels import (
     assign,
     assign_bounded,
@@ -117,6 +130,9 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "compute_condensed_distances", "find_nearest_clusters", "contract_distances", "nn_chain",
     "number_nodes", "label_leaves",
     "count_leaves", "assign_leaf_ranges", "orient_children",
+    "weigh_merges", "group_merges", "condense_merges", "select_by_mass", "find_owners",
+    "climb_to_epsilon", "find_last_deaths", "unite_below_cut",
+    "count_selected", "place_selected", "find_separations",
     "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",
 ]  # fmt: skip

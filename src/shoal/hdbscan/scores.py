@@ -20,17 +20,11 @@ def score_outliers(tree: Condensed) -> np.ndarray:
     n = tree.n_clusters - 1
     parallel.run_kernel("find_last_deaths", "f8", args, n, BLOCK, in_order=True)
     last = last_death[tree.row_cluster]
-    scores = np.zeros(tree.n_rows)
-    with np.errstate(invalid="ignore"):  # both may be infinite
-        after = last - np.minimum(tree.row_lambda, last)
-    np.divide(after, last, out=scores, where=_is_positive(last))
-    scores[np.isinf(last) & np.isfinite(tree.row_lambda)] = 1.0
+    scores = (np.isinf(last) & np.isfinite(tree.row_lambda)).astype(np.float64)
+    is_finite = (last > 0) & np.isfinite(last)
+    last, row_lambda = last[is_finite], tree.row_lambda[is_finite]
+    scores[is_finite] = (last - row_lambda) / last
     return scores
-
-
-def _is_positive(x: np.ndarray) -> np.ndarray:
-    """Which values are positive and finite."""
-    return (x > 0) & np.isfinite(x)
 
 
 def score_persistence(tree: Condensed, selection: Selection, labels: np.ndarray) -> np.ndarray:
