@@ -64,11 +64,13 @@ def test_core_distances(x, k, products, weighted, seed, name):
         assert i not in near and len(np.unique(near)) == len(near)
         listed = square[row, order[near]]
         assert (np.diff(listed) >= 0).all()
-        if len(near):
-            assert listed[-1] == found.near_limits[i]
         rest = np.ones(n, bool)
         rest[order[near]] = rest[row] = False
-        assert (square[row, rest] >= found.near_limits[i]).all()
+        assert (square[row, rest] >= listed.max(initial=0)).all()
+        if found.near_limits is None:  # all within the core distance
+            assert len(near) < found.k and (listed <= found.squares[i]).all()
+        elif len(near):
+            assert listed[-1] == found.near_limits[i]
 
 
 @given(points(), st.integers(1, 9), st.integers(1, 40), st.booleans(), st.integers(0, 99), levels)
@@ -95,7 +97,7 @@ def test_link_near_points(x, k, n_components, products, seed, name):
     near = [row[row >= 0] if before[i] else [] for i, row in enumerate(found.near[:n])]
     cores = found.squares[:n]
     lengths, ends, expected = reference.link_near_points(
-        square, cores, near, found.near_limits, components
+        square, cores, near, cores if found.near_limits is None else found.near_limits, components
     )
     np.testing.assert_array_equal(bounds, expected)
     is_known = (ends >= 0) & (before > 0)

@@ -233,6 +233,7 @@ def _by_distance(distances: np.ndarray) -> np.ndarray:
     """Memberships by distance to exemplars."""
     with np.errstate(divide="ignore"):
         inverse = 1 / distances
+    inverse[~inverse.any(axis=1)] = 1  # infinitely far from all
     largest = np.finfo(np.float64).max / distances.shape[1]
     return _normalize(np.minimum(inverse, largest, out=inverse))
 
