@@ -108,7 +108,9 @@ def _span_by_tree(
     if is_brute or alpha == 1:
         tree = mutual_reachability_tree(rows, least, weights)
         heights, cores = measure(tree.squares), measure(tree.core_squares)
-        return SpanningTree(tree.left, tree.right, heights / alpha, cores / alpha)
+        if alpha != 1:
+            heights, cores = heights / alpha, cores / alpha
+        return SpanningTree(tree.left, tree.right, heights, cores)
 
     def pair_length(squares: np.ndarray) -> np.ndarray:
         return measure(squares) / alpha

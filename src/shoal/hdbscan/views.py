@@ -18,6 +18,7 @@ from shoal.hdbscan.prediction import (
 from shoal.hdbscan.rows import TakenRows, find_taken_rows
 from shoal.hdbscan.scores import relative_validity, score_outliers, score_persistence
 from shoal.hdbscan.search import RowSearch
+from shoal.hdbscan.spanning import euclidean_measure
 from shoal.hdbscan.trees import CondensedTree, MinimumSpanningTree, SingleLinkageTree
 
 
@@ -189,8 +190,11 @@ class HierarchyViews:
         )
 
     def _exemplar_distances(self, X: Any, name: str) -> np.ndarray:
-        rows, metric, params = self._rows_for(name), self.metric, self.metric_params or {}
+        rows, params = self._rows_for(name), self.metric_params or {}
         exemplars = find_exemplars(self._tree, self._selection)
-        if metric == "cosine":  # is half of squares; memberships do not depend on the unit
-            X, rows, metric = normalize(X), normalize(rows), "sqeuclidean"
-        return exemplar_distances(X, rows, exemplars, metric, **params)
+        measure = euclidean_measure(self.metric, params)
+        if measure is None:
+            return exemplar_distances(X, rows, exemplars, self.metric, **params)
+        if self.metric == "cosine":
+            X, rows = normalize(X), normalize(rows)
+        return measure(np.square(exemplar_distances(X, rows, exemplars)))

@@ -11,8 +11,8 @@ from shoal.space.kd_tree import MAX_DIFFERENCE_FEATURES, KDTree
 from shoal.space.nearest import NearestOther, build_search_tree, run_search, search_rounding
 from shoal.space.spanning_tree import Boruvka, distinct_rows
 
-MAX_NEAR = 16  # near rows that are kept of each
-MIN_NEAR = 16  # that are looked for where a search is dear: of many features
+MAX_NEAR = 4  # near rows that are kept of each
+WIDE_NEAR = 16  # the same where a search is dear: of many features
 MAX_EQUAL = 1024  # rows that have equal ones only within reach, up to which nothing is done
 
 
@@ -45,7 +45,7 @@ class CoreSearch:
     k: int
     squares: np.ndarray
     near: np.ndarray
-    near_limits: np.ndarray
+    near_limits: np.ndarray | None
 
     @property
     def has_many_equal_rows(self) -> bool:
@@ -54,7 +54,9 @@ class CoreSearch:
         Each would go through all rows that are equally near.
         """
         n = self.tree.n
-        farthest = np.maximum(self.squares[:n], self.near_limits[:n])
+        farthest = self.squares[:n]
+        if self.near_limits is not None:
+            farthest = np.maximum(farthest, self.near_limits[:n])
         return n - np.count_nonzero(farthest) > MAX_EQUAL
 
 
@@ -80,20 +82,18 @@ def find_core_distances(
 def _search_cores(
     tree: KDTree, rows: np.ndarray, k: int, min_samples: float, weights: np.ndarray | None
 ) -> CoreSearch:
-    if tree.d > MAX_DIFFERENCE_FEATURES:
-        n_near = max(min(k - 1, MAX_NEAR), MIN_NEAR)
-    else:
-        n_near = min(k - 1, MAX_NEAR)
+    n_near = WIDE_NEAR if tree.d > MAX_DIFFERENCE_FEATURES else min(k - 1, MAX_NEAR)
     n_near = min(n_near, tree.n - 1)
+    # with weights, any near row may be beyond the core distance
+    n_within = int(min_samples) if weights is None else 1
     n_positions = tree.n_tiles * TILE_SIZE
     found = CoreSearch(
         tree,
         rows,
-        # with weights, any near row may be beyond the core distance
-        int(min_samples) if weights is None else 1,
+        n_within,
         np.full(n_positions, np.inf),
         np.empty((n_positions, n_near), np.int32),
-        np.zeros(n_positions),
+        np.zeros(n_positions) if n_near >= n_within else None,
     )
     if weights is not None:
         weights = np.concatenate([weights[tree.order], np.zeros(n_positions - tree.n)])
@@ -147,16 +147,16 @@ def mutual_reachability_tree(
 def _span(cores: CoreSearch, scale_cores: Callable | None) -> ReachabilityTree:
     """Borůvka's algorithm, from the edges that lists of near rows know."""
     tree, n = cores.tree, cores.tree.n
-    core_squares = np.empty(n)
-    core_squares[tree.order] = cores.squares[:n]
+    squares = cores.squares
     if scale_cores is not None:
-        cores.squares[:n] = scale_cores(cores.squares[:n])
-    search = NearestOther(tree, cores.rows, cores=cores.squares)
-    run = Boruvka(search, cores.squares)
+        squares = np.full_like(squares, np.inf)
+        squares[:n] = scale_cores(cores.squares[:n])
+    search = NearestOther(tree, cores.rows, cores=squares)
+    run = Boruvka(search, squares)
     links = NearLinksArgs(
         tree.args,
         cores.rows,
-        cores.squares,
+        squares,
         cores.k if scale_cores is None else 1,  # near rows may be beyond what cores become
         cores.near,
         cores.near_limits,
@@ -174,7 +174,11 @@ def _span(cores: CoreSearch, scale_cores: Callable | None) -> ReachabilityTree:
             run.find()
         run.unite(takes_ties=True)
         is_first = False
-    return ReachabilityTree(run.left, run.right, run.squared_lengths, core_squares)
+    left, right, lengths = run.left, run.right, run.squared_lengths
+    del run, search, links  # the memory of most arrays
+    core_squares = np.empty(n)
+    core_squares[tree.order] = cores.squares[:n]
+    return ReachabilityTree(left, right, lengths, core_squares)
 
 
 def _tree_of_equal_rows(

@@ -93,7 +93,7 @@ class NearestOther:
         Numbers of the tree's rows, where these are some of X; ties go by them.
     cores : ndarray of shape (n_positions,), float64, or None
         Squared core distances, infinite beyond the last row: distances are max(|x - y|², c(x),
-        c(y)) then.
+        c(y)) then, and no second distances are found.
     """
 
     def __init__(
@@ -116,7 +116,8 @@ class NearestOther:
             self.half_inverse_size[:n] = 0.5 / self.sizes[:n]
         self.active = np.zeros(n_positions, np.uint8)
         self.active[:n] = 1
-        self.distance, self.second_distance = np.full((2, n_positions), np.inf)
+        self.distance = np.full(n_positions, np.inf)
+        self.second_distance = np.full(n_positions, np.inf) if cores is None else None
         self.neighbor = np.full(n_positions, -1, np.int32)
         n_nodes = 2 * tree.n_leaves - 1
         self.node_component = np.empty(n_nodes, np.int32)

@@ -38,7 +38,9 @@ cdef inline void link_point(NearLinks *a, Py_ssize_t i) noexcept nogil:
     itself where none can be shorter."""
     cdef Py_ssize_t component = <Py_ssize_t> a.components[i], rank
     cdef int32_t j, best = -1
-    cdef double length, shortest = REAL_INF, reach = max(a.cores[i], a.near_limits[i])
+    cdef double length, shortest = REAL_INF, reach = a.cores[i]
+    if a.near_limits != NULL:
+        reach = max(reach, a.near_limits[i])
     for rank in range(a.n_near):
         j = a.near[i * a.n_near + rank]
         if j < 0:

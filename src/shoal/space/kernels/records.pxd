@@ -122,14 +122,15 @@ cdef inline void record_other(const NearestSearch *a, Py_ssize_t query, Py_ssize
     elif a.cores != NULL:
         value = max(square, max(a.cores[query], a.cores[p]))
     if is_nearer(a, p, value, query):
-        a.second_distance[query] = a.distance[query]
+        if a.second_distance != NULL:
+            a.second_distance[query] = a.distance[query]
         a.distance[query] = value
         a.neighbor[query] = <int32_t> p
         if a.component_bounds != NULL:
             # the edge leads out of both components
             relaxed_min_double(a.component_bounds + <Py_ssize_t> components[query], value)
             relaxed_min_double(a.component_bounds + <Py_ssize_t> components[p], value)
-    elif value < a.second_distance[query]:
+    elif a.second_distance != NULL and value < a.second_distance[query]:
         a.second_distance[query] = value
 
 
@@ -216,7 +217,8 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
                     continue
                 q.component_bound[i] = BOUND_SLACK * limit
             a.distance[query] = q.component_bound[i] * TIE_MARGIN + SMALLEST
-            a.second_distance[query] = REAL_INF
+            if a.second_distance != NULL:
+                a.second_distance[query] = REAL_INF
             a.neighbor[query] = -1
         q.queries |= 1u << i
     if not a.k:
@@ -240,7 +242,8 @@ cdef inline void write_core(const NearestSearch *a, const QueryLeaf *q, int i) n
     for j in range(a.k):
         if neighbors[j] != query and count < a.n_near:
             a.near[query * a.n_near + count] = neighbors[j]
-            a.near_limits[query] = distances[j]
+            if a.near_limits != NULL:
+                a.near_limits[query] = distances[j]
             count += 1
     for j in range(count, a.n_near):
         a.near[query * a.n_near + j] = -1

@@ -119,7 +119,8 @@ ctypedef struct NearestSearch:
     double min_weight
     Py_ssize_t n_near
     int32_t *near              # [n_tiles · TILE, n_near]: positions of the nearest others, then -1
-    double *near_limits        # [n_tiles · TILE]: squared distance that no other row is within
+    double *near_limits        # [n_tiles · TILE]: squared distance that no other row is within;
+                               # NULL: not wanted
     # the nearest of another component, for positions of the tree itself that are active
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [n_tiles · TILE]
@@ -129,7 +130,7 @@ ctypedef struct NearestSearch:
     const double *node_min_core  # [2·n_leaves - 1]: the least within each node; NULL: |q - p|²
     double *component_bounds   # [components]: search limit, lowered to what is found; NULL: none
     double *distance           # [n_tiles · TILE]; with bounds, at the start a lower bound of it
-    double *second_distance    # [n_tiles · TILE]
+    double *second_distance    # [n_tiles · TILE]; NULL: not wanted
     int32_t *neighbor          # [n_tiles · TILE]: position of the nearest point; -1: none
     # all that are as near as `distance`, by its square root, where tie_counts is given
     int32_t *tie_counts        # [n_tiles · TILE]: zero at the start
@@ -145,7 +146,7 @@ ctypedef struct NearLinks:
     Py_ssize_t k               # of core distances: the first k - 1 near rows are within them
     Py_ssize_t n_near
     const int32_t *near        # [n, n_near]: as in NearestSearch
-    const double *near_limits  # [n]
+    const double *near_limits  # [n]; NULL: within core distances
     const double *components   # [n]
     double *component_bounds   # [n]: lowered to what is found
     uint8_t *active            # [n]: zero where the shortest edge is known now
@@ -168,7 +169,7 @@ ctypedef struct BoruvkaStep:
     const int32_t *leaf_node   # [n_leaves]
     double *components         # [n_leaves · TILE]
     const double *distance     # [n_leaves · TILE]
-    const double *second_distance  # [n_leaves · TILE]
+    const double *second_distance  # [n_leaves · TILE]; with takes_ties not read
     int32_t *neighbor          # [n_leaves · TILE]; -1 again where its component is now the same
     uint8_t *active            # [n_leaves · TILE]
     int32_t *node_component    # [2·n_leaves - 1]: that of leaves is written
