@@ -267,6 +267,24 @@ def test_all_heights_equal(height):
     assert not scores.any()
 
 
+def test_given_order():
+    """Children in the order of the ends of edges that are given, as scikit-learn keeps them."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        n = int(rng.integers(2, 40))
+        edges = make_edges(rng, n, "bushy", distinct_heights(rng, n)).shuffled(rng)
+        linkage = build_single_linkage(edges.left, edges.right, edges.heights, prim_order=False)
+        order = np.argsort(edges.heights)
+        theirs = np.empty(n - 1, MST_edge_dtype)
+        theirs["current_node"], theirs["next_node"] = edges.left[order], edges.right[order]
+        theirs["distance"] = edges.heights[order]
+        theirs = make_single_linkage(theirs)
+        np.testing.assert_array_equal(linkage_to_structured(linkage), theirs)
+        selection = select_clusters(tree := condense(linkage, 3))
+        expected = tree_to_labels(theirs, 3, "eom", False, 0.0, None)
+        np.testing.assert_array_equal(label_rows(tree, selection)[0], expected[0])
+
+
 def test_two_rows():
     edges = Edges(*np.array([[0], [1]], np.int32), np.ones(1))
     labels, *_ = cluster(edges, 2)

@@ -7,12 +7,13 @@ from shoal.hdbscan.args import CutArgs
 
 import reference
 from helpers.kernel_cases import level, levels
+from helpers.point_cases import points
 from helpers.tree_cases import tied_edges
 from shoal.core import parallel
 from shoal.hdbscan import selection
 from shoal.hdbscan.condense import Condensed, condense
 from shoal.hdbscan.linkage import build_single_linkage, weigh_merges
-from shoal.hdbscan.prediction import find_separations
+from shoal.hdbscan.prediction import _square_to_groups, find_separations
 from shoal.hdbscan.scores import score_outliers
 
 
@@ -141,3 +142,14 @@ def test_find_separations(case, name):
     for row, c in zip(found, clusters, strict=True):
         expected = reference.find_separations(tree.parent, tree.birth, labels, c)
         np.testing.assert_array_equal(row, expected)
+
+
+@given(points(), st.integers(0, 99), levels)
+def test_find_group_squares(x, seed, name):
+    rng = np.random.default_rng(seed)
+    starts = np.concatenate([[0], np.cumsum(rng.integers(1, 12, 7))])
+    some = x[rng.integers(len(x), size=starts[-1])]
+    with level(name):
+        found = np.empty((len(x), 7))
+        _square_to_groups(x, some, starts, found)
+    np.testing.assert_array_equal(found, reference.find_group_squares(x, some, starts))

@@ -173,7 +173,11 @@ def test_exemplar_distances(fitted, queries, monkeypatch):
     by_blocks = prediction.exemplar_distances(queries, fitted.X, fitted.exemplars, "manhattan")
     for label, rows in enumerate(fitted.exemplars):
         np.testing.assert_allclose(by_blocks[:, label], D[:, rows].min(axis=1))
-        assert (found[:, label] <= by_blocks[:, label] * (1 + 1e-12)).all()
+        expected = np.sqrt(((queries[:, None] - fitted.X[rows]) ** 2).sum(axis=2)).min(axis=1)
+        np.testing.assert_allclose(found[:, label], expected, rtol=1e-14)
+    huge = prediction.exemplar_distances(queries * 1e160, fitted.X, fitted.exemplars)
+    assert huge.shape == found.shape
+    assert (huge > found).all()
 
 
 def ratio(part, whole):

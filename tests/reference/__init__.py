@@ -40,6 +40,7 @@ from ._hdbscan import (
     climb_to_epsilon,
     condense_merges,
     count_selected,
+    find_group_squares,
     find_last_deaths,
     find_owners,
     find_separations,
@@ -132,7 +133,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "count_leaves", "assign_leaf_ranges", "orient_children",
     "weigh_merges", "group_merges", "condense_merges", "select_by_mass", "find_owners",
     "climb_to_epsilon", "find_last_deaths", "unite_below_cut",
-    "count_selected", "place_selected", "find_separations",
+    "count_selected", "place_selected", "find_separations", "find_group_squares",
     "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",
 ]  # fmt: skip

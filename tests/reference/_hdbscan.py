@@ -305,3 +305,12 @@ def find_separations(parent, birth, labels, cluster):
         if labels[other] >= 0 and common < min(len(ours), len(theirs)):
             lambdas[labels[other]] = birth[ours[common]]
     return lambdas
+
+
+def find_group_squares(rows, points, starts):
+    """The least squared distance of each row to the points of each group."""
+    squares = np.zeros((len(rows), len(points)))
+    for a, b in zip(rows.T, points.T, strict=True):
+        gap = a[:, None] - b
+        squares += gap * gap
+    return np.minimum.reduceat(squares, starts[:-1], axis=1)

@@ -12,7 +12,12 @@ from helpers.point_cases import FREE_OF_TIES, points
 from shoal.core import parallel
 from shoal.space import kd_tree, nearest, spanning_tree
 from shoal.space.kd_tree import build_kd_tree
-from shoal.space.nearest import KNearest, NearestOther, build_search_tree, find_k_nearest
+from shoal.space.nearest import (
+    KNearest,
+    NearestOther,
+    build_search_tree,
+    find_k_nearest,
+)
 from trials.problems import KINDS
 
 # What rows are multiplied by: squares near the ends of float32's range, and beyond them.

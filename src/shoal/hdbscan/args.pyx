@@ -4,10 +4,12 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
 from shoal.hdbscan.kernels.structs cimport (
-    ClusterTree, Condensation, Cut, MergeWeights, Separations,
+    ClusterTree, Condensation, Cut, GroupSquares, MergeWeights, Separations,
 )
 
 from shoal.core.parallel import load_kernels
+from shoal.space.args import TILE_SIZE
+from shoal.space.panels import count_panels
 
 load_kernels("shoal.hdbscan.kernels", "condense", "memberships", "select", types=["f8"])
 
@@ -131,3 +133,22 @@ cdef class SeparationsArgs(Args):
         a.columns = <int32_t *> address(columns, "i4", k, self.kept, True)
         a.clusters = <const int32_t *> address(clusters, "i4", n_rows, self.kept)
         a.lambdas = <double *> address(lambdas, "f8", n_rows * k, self.kept, True)
+
+
+cdef class GroupSquaresArgs(Args):
+    """Rows in panels, and points of which each group follows the one before."""
+
+    cdef GroupSquares struct
+
+    def __init__(self, panels, points, starts, squares):
+        cdef GroupSquares *a = &self.struct
+        self.pointer = a
+        a.n, a.n_groups = squares.shape
+        a.d = points.shape[1]
+        if len(starts) != a.n_groups + 1 or starts[a.n_groups] != len(points):
+            raise ValueError("groups are to hold all points")
+        size = count_panels(a.n) * a.d * TILE_SIZE
+        a.panels = <const double *> address(panels, "f8", size, self.kept)
+        a.points = <const double *> address(points, "f8", len(points) * a.d, self.kept)
+        a.starts = <const int64_t *> address(starts, "i8", a.n_groups + 1, self.kept)
+        a.squares = <double *> address(squares, "f8", a.n * a.n_groups, self.kept, True)

@@ -15,9 +15,10 @@ import numpy as np
 from sklearn.metrics import DistanceMetric
 
 from shoal.core import parallel
-from shoal.hdbscan.args import SeparationsArgs
+from shoal.hdbscan.args import GroupSquaresArgs, SeparationsArgs
 from shoal.hdbscan.condense import Condensed
 from shoal.hdbscan.selection import BLOCK, Selection
+from shoal.space.panels import count_panels, pack_panels
 
 CHUNK = 2**21  # values of a block of distances or memberships: 16 MiB each
 MAX_CLOSENESS = 1e8  # of a new row to the cluster that it joins at its end
@@ -155,20 +156,40 @@ def exemplar_distances(
     **metric_params: Any,
 ) -> np.ndarray:
     """Distances from rows to the nearest exemplar of each label, of shape (n_rows, n_labels)."""
-    distances = np.full((len(rows), len(exemplars)), np.inf)
     counts = np.array([len(some) for some in exemplars], np.int64)
-    labels = np.flatnonzero(counts)  # a cluster nested in another may leave it none
-    if not len(labels):
+    if not counts.all():  # a cluster nested in another may have none
+        distances = np.full((len(rows), len(exemplars)), np.inf)
+        some = [numbers for numbers in exemplars if len(numbers)]
+        distances[:, counts > 0] = exemplar_distances(rows, X, some, metric, **metric_params)
         return distances
-    measure = DistanceMetric.get_metric(metric, **metric_params)
+    distances = np.empty((len(rows), len(exemplars)))
+    if not distances.size:
+        return distances
     points = np.ascontiguousarray(X[np.concatenate(exemplars)], np.float64)
-    starts = np.concatenate([[0], np.cumsum(counts[labels])[:-1]])
-    step = max(1, CHUNK // len(points))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    is_euclidean = metric in ("euclidean", "l2", "sqeuclidean") and not metric_params
+    measure = None if is_euclidean else DistanceMetric.get_metric(metric, **metric_params)
+    step = max(1, CHUNK // (X.shape[1] if is_euclidean else len(points)))
     for first in range(0, len(rows), step):
+        found = distances[first : first + step]
         block = np.ascontiguousarray(rows[first : first + step], np.float64)
-        found = np.minimum.reduceat(measure.pairwise(block, points), starts, axis=1)
-        distances[first : first + step, labels] = found
+        if is_euclidean:
+            _square_to_groups(block, points, starts, found)
+        else:
+            np.minimum.reduceat(measure.pairwise(block, points), starts[:-1], axis=1, out=found)
+    if is_euclidean and metric != "sqeuclidean":
+        np.sqrt(distances, out=distances)
     return distances
+
+
+def _square_to_groups(
+    rows: np.ndarray, points: np.ndarray, starts: np.ndarray, squares: np.ndarray
+) -> None:
+    """Squared distances from rows to the nearest point of each group of consecutive ones."""
+    n_panels = count_panels(len(rows))
+    args = GroupSquaresArgs(pack_panels(rows), points, starts, squares)
+    _, size = parallel.cut_blocks(n_panels, 96.0 * points.size)
+    parallel.run_kernel("find_group_squares", "f8", args, n_panels, size)
 
 
 def find_separations(tree: Condensed, selection: Selection, clusters: np.ndarray) -> np.ndarray:

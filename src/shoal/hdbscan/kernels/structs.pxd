@@ -92,3 +92,14 @@ ctypedef struct Separations:
     int32_t *columns           # [k]: the label at each place
     const int32_t *clusters    # [rows]: those that are asked for
     double *lambdas            # [rows, k]; NaN: one is part of the other
+
+
+ctypedef struct GroupSquares:
+    # Squared distances from rows to the nearest point of each group.
+    Py_ssize_t n
+    Py_ssize_t d
+    Py_ssize_t n_groups
+    const double *panels       # [panels, d, TILE]
+    const double *points       # [points, d], one group after the other
+    const int64_t *starts      # [n_groups + 1]: the first point of each; none is empty
+    double *squares            # [n, n_groups]
