@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.preprocessing import normalize
 
 BLOCK_VALUES = 2**20  # distances that are held at once
 ROUNDING = 2.0**-40  # of sums of weights, relative to the least that they must reach
@@ -93,6 +94,28 @@ class ComputedDistances:
         """Tell that the rest's last row takes the place of another, which is gone."""
         if self._rest is not None:
             self._rest[place] = self._rest[last]
+
+
+def sparse_distances(X: Any, metric: str, alpha: float) -> ComputedDistances:
+    """Cosine, Euclidean or squared distances of CSR rows, by products as scikit-learn has them.
+
+    A product is the same both ways, as terms are added in the order of the features.
+    """
+    X = sp.csr_array(X, dtype=np.float64)
+    X.sort_indices()
+    if metric == "cosine":
+        X = sp.csr_array(normalize(X))
+    columns = X.T.tocsr()
+    squares = X.multiply(X).sum(axis=1)
+
+    def compute(rows: sp.csr_array, _: Any) -> np.ndarray:
+        products = (rows @ columns).toarray()
+        if metric == "cosine":
+            return np.clip(1 - products, 0, 2)
+        found = np.maximum(rows.multiply(rows).sum(axis=1)[:, None] + squares - 2 * products, 0)
+        return found if metric == "sqeuclidean" else np.sqrt(found)
+
+    return ComputedDistances(X, compute, alpha, True)
 
 
 def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> np.ndarray:

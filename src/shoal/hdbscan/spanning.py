@@ -24,6 +24,7 @@ from shoal.hdbscan.prim import (
     euclidean_by_scale,
     find_cores,
     prim,
+    sparse_distances,
 )
 from shoal.space.mutual_reachability import mutual_reachability_tree
 from shoal.space.nearest import has_finite_squares
@@ -155,6 +156,8 @@ def _span_by_pairs(
     if not sp.issparse(X) and metric in EUCLIDEAN and not params:
         # squares overflow
         distances = ComputedDistances(X, euclidean_by_scale, alpha, True)
+    elif sp.issparse(X) and euclidean_measure(metric, params) is not None:
+        distances = sparse_distances(X, metric, alpha)
     elif X.shape[0] <= MAX_MATRIX_ROWS:
         X = X.astype(np.float64, copy=False)
         matrix = pairwise_distances(X, metric=metric, n_jobs=estimator.n_jobs, **params)

@@ -197,4 +197,4 @@ class HierarchyViews:
             return exemplar_distances(X, rows, exemplars, self.metric, **params)
         if self.metric == "cosine":
             X, rows = normalize(X), normalize(rows)
-        return measure(np.square(exemplar_distances(X, rows, exemplars)))
+        return measure(exemplar_distances(X, rows, exemplars, "sqeuclidean"))
