@@ -46,6 +46,7 @@ from ._hdbscan import (
     find_separations,
     group_merges,
     place_selected,
+    prim_by_distances,
     select_by_mass,
     unite_below_cut,
     weigh_merges,
@@ -134,6 +135,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "weigh_merges", "group_merges", "condense_merges", "select_by_mass", "find_owners",
     "climb_to_epsilon", "find_last_deaths", "unite_below_cut",
     "count_selected", "place_selected", "find_separations", "find_group_squares",
+    "prim_by_distances",
     "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",
 ]  # fmt: skip

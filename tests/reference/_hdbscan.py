@@ -1,4 +1,4 @@
-"""Twins of HDBSCAN's hierarchy: condense.pyx, select.pyx, memberships.pyx.
+"""Twins of HDBSCAN's hierarchy: condense.pyx, select.pyx, memberships.pyx; of prim.pyx.
 
 `split_tree` and `condense` build splits with any number of parts from sets of rows, height by
 height, as the definition says; the kernels' own twins work on binary merges.
@@ -314,3 +314,15 @@ def find_group_squares(rows, points, starts):
         gap = a[:, None] - b
         squares += gap * gap
     return np.minimum.reduceat(squares, starts[:-1], axis=1)
+
+
+def prim_by_distances(distances, cores):
+    """Edges of Prim's tree from row 0: a row of the tree, the row that is added, the height."""
+    reach = np.maximum(distances, np.maximum(cores, cores[:, None]))
+    tree, edges = [0], []
+    while len(tree) < len(reach):
+        rest = np.setdiff1d(np.arange(len(reach)), tree)
+        i, j = np.unravel_index(reach[np.ix_(tree, rest)].argmin(), (len(tree), len(rest)))
+        edges.append((tree[i], int(rest[j]), reach[tree[i], rest[j]]))
+        tree.append(int(rest[j]))
+    return edges

@@ -4,14 +4,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
 from shoal.hdbscan.kernels.structs cimport (
-    ClusterTree, Condensation, Cut, GroupSquares, MergeWeights, Separations,
+    HAS_NAN, PLACE, ClusterTree, Condensation, Cut, DistancePrim, GroupSquares, MergeWeights,
+    Separations,
 )
 
 from shoal.core.parallel import load_kernels
 from shoal.space.args import TILE_SIZE
 from shoal.space.panels import count_panels
 
-load_kernels("shoal.hdbscan.kernels", "condense", "memberships", "select", types=["f8"])
+load_kernels("shoal.hdbscan.kernels", "condense", "memberships", "prim", "select", types=["f8"])
 
 
 cdef class MergeWeightsArgs(Args):
@@ -152,3 +153,44 @@ cdef class GroupSquaresArgs(Args):
         a.points = <const double *> address(points, "f8", len(points) * a.d, self.kept)
         a.starts = <const int64_t *> address(starts, "i8", a.n_groups + 1, self.kept)
         a.squares = <double *> address(squares, "f8", a.n * a.n_groups, self.kept, True)
+
+
+cdef class DistancePrimArgs(Args):
+    """From a matrix, or a run for each step, before which `set_step` says what it reads."""
+
+    cdef DistancePrim struct
+    cdef object found
+
+    def __init__(self, n, double alpha, cores, rest, reach, source, left, right, heights, state,
+                 matrix=None):
+        cdef DistancePrim *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.alpha = alpha
+        a.matrix = <const double *> address(matrix, "f8", n * n, self.kept)
+        a.cores = <const double *> address(cores, "f8", n, self.kept)
+        a.rest = <int32_t *> address(rest, "i4", n - 1, self.kept, True)
+        a.reach = <double *> address(reach, "f8", n - 1, self.kept, True)
+        a.source = <int32_t *> address(source, "i4", n - 1, self.kept, True)
+        a.left = <int32_t *> address(left, "i4", n - 1, self.kept, True)
+        a.right = <int32_t *> address(right, "i4", n - 1, self.kept, True)
+        a.heights = <double *> address(heights, "f8", n - 1, self.kept, True)
+        a.state = <int64_t *> address(state, "i8", 3, self.kept, True)
+
+    def set_step(self, Py_ssize_t k, found):
+        """Step k reads these distances: the struct is that of a run of one step."""
+        cdef DistancePrim *a = &self.struct
+        cdef list kept = []
+        a.first_step = k
+        a.found = <const double *> address(found, "f8", a.n - 1 - k, kept)
+        self.found = found
+
+    @property
+    def place(self):
+        """Where the row added last was among the rest."""
+        return self.struct.state[PLACE]
+
+    @property
+    def has_nan(self):
+        """Whether a distance was NaN."""
+        return self.struct.state[HAS_NAN] != 0

@@ -8,7 +8,16 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 from sklearn.utils.validation import _allclose_dense_sparse
 
-from shoal.hdbscan.prim import ROUNDING, MatrixDistances, SpanningTree, find_cores, prim
+from shoal.hdbscan.prim import (
+    ROUNDING,
+    MatrixDistances,
+    SpanningTree,
+    find_cores,
+    is_symmetric,
+    prim,
+)
+
+LEAST = np.nextafter(0.0, 1.0)
 
 
 def span_precomputed(
@@ -21,17 +30,18 @@ def span_precomputed(
             f" it has shape {X.shape}. Please verify that the"
             " distance matrix was constructed correctly."
         )
-    if not _allclose_dense_sparse(X, X.T):
+    is_dense = not sp.issparse(X)
+    if not (is_dense and is_symmetric(X)) and not _allclose_dense_sparse(X, X.T):
         raise ValueError(
             "The precomputed distance matrix is expected to be symmetric, however"
             " its values appear to be asymmetric. Please verify that the distance"
             " matrix was constructed correctly."
         )
-    if sp.issparse(X):
-        tree = _span_graph(X, min_samples, weights, alpha, max_distance)
-    else:
+    if is_dense:
         distances = MatrixDistances(X, alpha)
         tree = prim(distances, find_cores(distances, min_samples, weights))
+    else:
+        tree = _span_graph(X, min_samples, weights, alpha, max_distance)
     if np.isinf(tree.heights).any():
         warnings.warn(
             "The minimum spanning tree contains edge weights with value "
@@ -49,17 +59,19 @@ def _graph_cores(
 ) -> np.ndarray:
     """Core distances of what each row stores; infinite where that is too little."""
     n = graph.shape[0]
-    rows = np.repeat(np.arange(n), np.diff(graph.indptr))
-    order = np.lexsort((lengths, rows))
     cores = np.full(n, np.inf)
-    if weights is None:
-        has_enough = np.diff(graph.indptr) >= min_samples
-        cores[has_enough] = lengths[order[graph.indptr[:-1][has_enough] + min_samples - 1]]
-        return cores
-    totals = np.cumsum(weights[graph.indices[order]])
-    before = np.concatenate([[0.0], totals])[graph.indptr[:-1]]
-    reached = np.flatnonzero(totals - before[rows] >= min_samples * (1 - ROUNDING))
-    cores[rows[reached][::-1]] = lengths[order[reached]][::-1]  # the first of each row stays
+    for i in range(n):
+        start, stop = graph.indptr[i : i + 2]
+        row = lengths[start:stop]
+        if weights is None:
+            if len(row) >= min_samples:
+                cores[i] = np.partition(row, min_samples - 1)[min_samples - 1]
+            continue
+        order = np.argsort(row, kind="stable")
+        totals = np.cumsum(weights[graph.indices[start:stop][order]])
+        reached = int(np.searchsorted(totals, min_samples * (1 - ROUNDING)))
+        if reached < len(row):
+            cores[i] = row[order[reached]]
     return cores
 
 
@@ -82,21 +94,20 @@ def _span_graph(
             " graph), or specify a `max_distance` in `metric_params` to use when"
             " distances are missing."
         )
-    # SciPy drops edges of length zero, so it gets their ranks, from 1 on
-    values, rank = np.unique(lengths, return_inverse=True)
-    ranks = sp.csr_matrix((rank.ravel() + 1.0, graph.indices, graph.indptr), graph.shape)
-    n_components = csgraph.connected_components(ranks, directed=False, return_labels=False)
+    # SciPy drops edges of length zero
+    graph = sp.csr_matrix((np.maximum(lengths, LEAST), graph.indices, graph.indptr), graph.shape)
+    n_components = csgraph.connected_components(graph, directed=False, return_labels=False)
     if n_components > 1:
         raise ValueError(
             f"Sparse mutual reachability matrix has {n_components} connected"
             " components. HDBSCAN cannot be performed on a disconnected graph. Ensure"
             " that the sparse distance matrix has only one connected component."
         )
-    tree = csgraph.minimum_spanning_tree(ranks).tocoo()
+    tree = csgraph.minimum_spanning_tree(graph).tocoo()
     return SpanningTree(
         tree.row.astype(np.int32),
         tree.col.astype(np.int32),
-        values[tree.data.astype(np.int64) - 1],
+        np.where(tree.data == LEAST, 0.0, tree.data),
         cores,
         prim_order=False,
     )

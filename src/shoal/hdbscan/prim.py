@@ -11,7 +11,12 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
+from shoal.core import parallel
+from shoal.hdbscan.args import DistancePrimArgs
+
 BLOCK_VALUES = 2**20  # distances that are held at once
+SIDE = 256  # of the square blocks of a matrix that are compared at once
+NAN_DISTANCES = "The metric gives NaN for the distances of some rows."
 ROUNDING = 2.0**-40  # of sums of weights, relative to the least that they must reach
 
 
@@ -33,20 +38,24 @@ class MatrixDistances:
     """
 
     def __init__(self, matrix: np.ndarray, alpha: float) -> None:
-        self.matrix, self.alpha = matrix, alpha
+        self._matrix, self.alpha = np.require(matrix, np.float64, ["C", "ALIGNED"]), alpha
         self.n = len(matrix)
-        self._pairs = matrix if (matrix == matrix.T).all() else np.minimum(matrix, matrix.T)
+        self.pairs = self._matrix
+        if not is_symmetric(self._matrix):
+            self.pairs = np.minimum(self._matrix, self._matrix.T)
 
     def of_block(self, start: int, stop: int) -> np.ndarray:
         """Distances of rows start .. stop - 1 to all rows, themselves too."""
-        return self.matrix[start:stop] / self.alpha
+        return self._matrix[start:stop] / self.alpha
 
-    def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
-        """Distances of row i to some others."""
-        return self._pairs[i, rest] / self.alpha
 
-    def remove(self, place: int, last: int) -> None:
-        """Tell that the rest's last row takes the place of another, which is gone."""
+def is_symmetric(matrix: np.ndarray) -> bool:
+    """Whether a square array is its own transpose."""
+    return all(
+        np.array_equal(matrix[i : i + SIDE, j : j + SIDE], matrix[j : j + SIDE, i : i + SIDE].T)
+        for i in range(0, len(matrix), SIDE)
+        for j in range(0, i + 1, SIDE)
+    )
 
 
 class ComputedDistances:
@@ -63,32 +72,28 @@ class ComputedDistances:
         Whether a row's distance to itself is zero whatever rounding makes of it.
     """
 
+    pairs = None
+
     def __init__(self, X: Any, compute: Callable, alpha: float, has_zeros: bool) -> None:
         self.X, self._compute, self.alpha, self.has_zeros = X, compute, alpha, has_zeros
         self.n = X.shape[0]
-        self._rest: Any = None  # rows 1, 2, ... at first
-
-    def _distances(self, rows: Any, others: Any) -> np.ndarray:
-        found = np.asarray(self._compute(rows, others), dtype=np.float64)
-        if np.isnan(found).any():
-            raise ValueError("The metric gives NaN for the distances of some rows.")
-        return found / self.alpha
+        self._rest = None if sp.issparse(X) else X[1:].copy()
 
     def of_block(self, start: int, stop: int) -> np.ndarray:
         """Distances of rows start .. stop - 1 to all rows, themselves too."""
-        found = self._distances(self.X[start:stop], self.X)
+        found = np.asarray(self._compute(self.X[start:stop], self.X), dtype=np.float64)
+        if np.isnan(found).any():
+            raise ValueError(NAN_DISTANCES)
         if self.has_zeros:
             found[np.arange(stop - start), np.arange(start, stop)] = 0
-        return found
+        return found / self.alpha
 
     def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
-        """Distances of row i to some others: those that were not removed."""
+        """Distances of row i to rows that were not removed, not yet divided."""
         row = self.X[i : i + 1]
-        if sp.issparse(self.X):
-            return self._distances(row, self.X)[0][rest]
         if self._rest is None:
-            self._rest = self.X[1:].copy()
-        return self._distances(row, self._rest[: len(rest)])[0]
+            return np.asarray(self._compute(row, self.X), dtype=np.float64)[0][rest]
+        return np.asarray(self._compute(row, self._rest[: len(rest)]), dtype=np.float64)[0]
 
     def remove(self, place: int, last: int) -> None:
         """Tell that the rest's last row takes the place of another, which is gone."""
@@ -140,25 +145,33 @@ def prim(distances: Any, cores: np.ndarray) -> SpanningTree:
     """The edges by which Prim's algorithm adds rows to the tree of row 0."""
     n = distances.n
     rest = np.arange(1, n, dtype=np.int32)
-    reach = np.full(n - 1, np.inf)  # mutual reachability distances of the rest to the tree
-    source = np.zeros(n - 1, np.int32)  # which row of the tree that is
-    rest_cores = cores[1:].copy()
     left, right = np.empty((2, n - 1), np.int32)
     heights = np.empty(n - 1)
-    current = 0
-    for last in range(n - 2, -1, -1):
-        found = distances.to_rest(current, rest[: last + 1])
-        np.maximum(found, rest_cores[: last + 1], out=found)
-        np.maximum(found, cores[current], out=found)
-        is_less = found < reach[: last + 1]
-        np.copyto(reach[: last + 1], found, where=is_less)
-        source[: last + 1][is_less] = current
-        place = int(np.argmin(reach[: last + 1]))
-        left[last], right[last], heights[last] = source[place], rest[place], reach[place]
-        current = int(rest[place])
-        for values in (rest, reach, source, rest_cores):
-            values[place] = values[last]
-        distances.remove(place, last)
+    args = DistancePrimArgs(
+        n,
+        distances.alpha,
+        cores,
+        rest,
+        np.full(n - 1, np.inf),
+        np.zeros(n - 1, np.int32),
+        left,
+        right,
+        heights,
+        np.zeros(3, np.int64),
+        distances.pairs,
+    )
+    if distances.pairs is not None:
+        size = parallel.cut_blocks(n - 1, 4.0 * n)[1]
+        parallel.run_kernel("prim_by_distances", "f8", args, n - 1, size, in_order=True)
+    else:
+        current = 0
+        for k in range(n - 1):
+            args.set_step(k, distances.to_rest(current, rest[: n - 1 - k]))
+            parallel.run_kernel("prim_by_distances", "f8", args, 1, 1)
+            current = int(right[k])
+            distances.remove(args.place, n - 2 - k)
+    if args.has_nan:
+        raise ValueError(NAN_DISTANCES)
     return SpanningTree(left, right, heights, cores)
 
 

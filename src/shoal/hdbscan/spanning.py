@@ -17,6 +17,7 @@ from sklearn.preprocessing import normalize
 
 from shoal.hdbscan.precomputed import span_precomputed
 from shoal.hdbscan.prim import (
+    NAN_DISTANCES,
     ROUNDING,
     ComputedDistances,
     MatrixDistances,
@@ -162,7 +163,7 @@ def _span_by_pairs(
         X = X.astype(np.float64, copy=False)
         matrix = pairwise_distances(X, metric=metric, n_jobs=estimator.n_jobs, **params)
         if np.isnan(matrix).any():
-            raise ValueError("The metric gives NaN for the distances of some rows.")
+            raise ValueError(NAN_DISTANCES)
         distances = MatrixDistances(matrix, alpha)
     else:
         X = X.astype(np.float64, copy=False)

@@ -103,3 +103,27 @@ ctypedef struct GroupSquares:
     const double *points       # [points, d], one group after the other
     const int64_t *starts      # [n_groups + 1]: the first point of each; none is empty
     double *squares            # [n, n_groups]
+
+
+ctypedef struct DistancePrim:
+    # Prim's algorithm under mutual reachability from row 0. Step k adds the nearest of the n - 1 -
+    # k rows that are left: the first ones of `rest`.
+    Py_ssize_t n
+    Py_ssize_t first_step      # that a run takes
+    const double *matrix       # [n, n]: distances; NULL: those of the row added last are in `found`
+    const double *found        # [rows left]: in the order of `rest`
+    double alpha               # what distances are divided by
+    const double *cores        # [n]
+    int32_t *rest              # [n - 1]
+    double *reach              # [n - 1]: distances of the rest to the tree; infinite at the start
+    int32_t *source            # [n - 1]: the row of the tree that is as near; zero at the start
+    int32_t *left              # [n - 1]: of the edge that each step adds
+    int32_t *right             # [n - 1]: the row that it adds
+    double *heights            # [n - 1]
+    int64_t *state             # [3]: see the enum below; zero at the start
+
+
+cdef enum:                     # what DistancePrim.state holds
+    CURRENT = 0                # the row added last
+    PLACE = 1                  # that it had among the rest
+    HAS_NAN = 2                # whether a distance was NaN

@@ -119,7 +119,7 @@ ctypedef struct NearestSearch:
     double min_weight
     Py_ssize_t n_near
     int32_t *near              # [n_tiles · TILE, n_near]: positions of the nearest others, then -1
-    double *near_limits        # [n_tiles · TILE]: squared; no other row is within; NULL: not wanted
+    double *near_limits        # [n_tiles · TILE]: no other row is within this square; or NULL
     # the nearest of another component, for positions of the tree itself that are active
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [n_tiles · TILE]
