@@ -157,7 +157,8 @@ def _span_by_pairs(
     if not sp.issparse(X) and metric in EUCLIDEAN and not params:
         # squares overflow
         distances = ComputedDistances(X, euclidean_by_scale, alpha, True)
-    elif sp.issparse(X) and euclidean_measure(metric, params) is not None:
+    elif euclidean_measure(metric, params) is not None and (sp.issparse(X) or metric == "cosine"):
+        # rows of zeros, too; matrix products of arrays round as the order of rows will have it
         distances = sparse_distances(X, metric, alpha)
     elif X.shape[0] <= MAX_MATRIX_ROWS:
         X = X.astype(np.float64, copy=False)
