@@ -8,6 +8,7 @@ import shoal
 
 # scikit-learn lists the same two for its own KMeans.
 DRAWS = "weights change the random draws, so they are not the same as repeated samples"
+NUMBERS = "the check shuffles the rows, which renumbers clusters"
 FAILS_IN_SKLEARN_TOO = {
     "check_sample_weight_equivalence_on_dense_data": DRAWS,
     "check_sample_weight_equivalence_on_sparse_data": DRAWS,
@@ -55,6 +56,12 @@ DENSITIES = [
     {"eps": 0.7, "metric": "manhattan"},
     {"metric": "cosine", "eps": 0.1},
 ]
+HIERARCHIES = [
+    {},
+    {"min_samples": 2, "cluster_selection_method": "leaf", "store_centers": "both"},
+    {"metric": "manhattan", "allow_single_cluster": True},
+    {"metric": "cosine", "alpha": 2.0, "algorithm": "brute"},
+]
 MIXTURES = [
     {},
     {"n_components": 2, "covariance_type": "tied", "init_params": "random", "n_init": 2},
@@ -70,6 +77,8 @@ DRAWING = (
 
 
 def expected_failures(estimator):
+    if isinstance(estimator, shoal.HDBSCAN) and not estimator.allow_single_cluster:
+        return dict.fromkeys(FAILS_IN_SKLEARN_TOO, NUMBERS)
     n = getattr(estimator, "n_clusters", None) or getattr(estimator, "n_components", None)
     return FAILS_IN_SKLEARN_TOO if isinstance(estimator, DRAWING) and n != 1 else {}
 
@@ -87,6 +96,7 @@ def expected_failures(estimator):
         *(shoal.AgglomerativeClustering(**params) for params in AGGLOMERATIONS),
         shoal.FeatureAgglomeration(),
         *(shoal.DBSCAN(**params) for params in DENSITIES),
+        *(shoal.HDBSCAN(**params) for params in HIERARCHIES),
         *(shoal.GaussianMixture(**params) for params in MIXTURES),
         *(shoal.BayesianGaussianMixture(**params) for params in MIXTURES),
     ],

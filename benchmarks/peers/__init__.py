@@ -15,8 +15,10 @@ PEERS = {
     "scikit-learn-intelex": "sklearnex.cluster",
     "dbscan": "dbscan",
     "faiss-cpu": "faiss",
+    "fast-hdbscan": "fast_hdbscan",
     "fastcluster": "fastcluster",
     "genieclust": "genieclust",
+    "hdbscan": "hdbscan",
     "superkmeans": "superkmeans",
     "shoal": "shoal",
 }
@@ -55,4 +57,6 @@ def limited(threads):
     with threadpoolctl.threadpool_limits(threads):
         if "faiss-cpu" in installed():
             import_module("faiss").omp_set_num_threads(threads)
+        if "fast-hdbscan" in installed():
+            import_module("numba").set_num_threads(threads)
         yield

@@ -2,6 +2,7 @@
 
 from shoal.cluster import (
     DBSCAN,
+    HDBSCAN,
     AgglomerativeClustering,
     FeatureAgglomeration,
     KMeans,
@@ -21,6 +22,7 @@ from shoal.mixture import BayesianGaussianMixture, GaussianMixture
 
 __all__ = [
     "DBSCAN",
+    "HDBSCAN",
     "AgglomerativeClustering",
     "BayesianGaussianMixture",
     "FeatureAgglomeration",

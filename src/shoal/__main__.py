@@ -109,6 +109,13 @@ def dbscan(data, eps, min_samples):
     return Row(data, "sklearn.cluster", "DBSCAN", params, "", f"DBSCAN {eps:.2g}", "components_")
 
 
+def hdbscan(data, min_cluster_size):
+    """With core distances of zero: scikit-learn's answer depends on the order of rows otherwise."""
+    params = {"min_cluster_size": min_cluster_size, "min_samples": 1, "copy": True}
+    words = f"HDBSCAN {min_cluster_size}"
+    return Row(data, "sklearn.cluster", "HDBSCAN", params, "", words, "probabilities_")
+
+
 def mixture(data, k, covariance_type):
     params = {"n_components": k, "covariance_type": covariance_type, "random_state": 0}
     params |= {"reg_covar": 1e-2, "tol": 1e-2}
@@ -127,6 +134,7 @@ ROWS = (
     agglomerative("digits", 10, "ward"),
     dbscan("digits", 21.0, 8),
     dbscan("colours", 3 / 255, 10),
+    hdbscan("digits", 20),
     mixture("iris", 3, "full"),
     mixture("digits", 10, "full"),
 )

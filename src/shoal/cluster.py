@@ -2,12 +2,14 @@
 
 from shoal.core.public import publish
 from shoal.density import DBSCAN, dbscan
+from shoal.hdbscan import HDBSCAN
 from shoal.hierarchy import AgglomerativeClustering, FeatureAgglomeration, linkage_tree, ward_tree
 from shoal.kmeans import KMeans, MiniBatchKMeans, k_means, kmeans_plusplus
 from shoal.spectral import SpectralClustering, spectral_clustering
 
 __all__ = [
     "DBSCAN",
+    "HDBSCAN",
     "AgglomerativeClustering",
     "FeatureAgglomeration",
     "KMeans",

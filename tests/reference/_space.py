@@ -1,7 +1,7 @@
-"""Twins of kd_tree.pyx, nodes.pyx, nearest.pyx and spanning_tree.pyx: the tree over rows.
+"""Twins of kd_tree.pyx, nodes.pyx, nearest.pyx, reachability.pyx and spanning_tree.pyx.
 
-Positions, tiles and nodes are those of space/kernels/structs.pxd. All of it is exact but centred
-rows.
+All of it is exact but centred rows. Positions, tiles and nodes are those of
+space/kernels/structs.pxd.
 """
 
 import numpy as np
@@ -138,3 +138,34 @@ def prim_on_graph(n, left, right, edge_lengths):
         added.append(node)
         lengths.append(length)
     return added, lengths
+
+
+def core_squares(square, min_weight, weights=None):
+    """Squared distances up to which rows, each itself too, have so many or so heavy neighbours."""
+    weights = np.ones(len(square)) if weights is None else weights
+    order = np.argsort(square, axis=1, kind="stable")
+    has_enough = np.cumsum(weights[order], axis=1) >= min_weight
+    return np.take_along_axis(square, order, axis=1)[np.arange(len(square)), has_enough.argmax(1)]
+
+
+def link_near_points(square, cores, near, reach, components):
+    """The shortest edge that each point's near rows make to another component; bounds.
+
+    `near` lists rows of each point, beyond which none is within `reach`. Gives the length of the
+    edge (infinite where there is none), its other end (-1 where it need not be the shortest of
+    all), and the least length out of each component.
+    """
+    n = len(square)
+    lengths, ends = np.full(n, np.inf), np.full(n, -1)
+    bounds = np.full(n, np.inf)
+    for i in range(n):
+        for j in near[i]:
+            length = max(square[i, j], cores[i], cores[j])
+            if components[i] != components[j] and length < lengths[i]:
+                lengths[i], ends[i] = length, j
+        if lengths[i] < np.inf:
+            for component in components[i], components[ends[i]]:
+                bounds[component] = min(bounds[component], lengths[i])
+        if lengths[i] > max(cores[i], reach[i]):
+            ends[i] = -1
+    return lengths, ends, bounds

@@ -12,7 +12,12 @@ from helpers.point_cases import FREE_OF_TIES, points
 from shoal.core import parallel
 from shoal.space import kd_tree, nearest, spanning_tree
 from shoal.space.kd_tree import build_kd_tree
-from shoal.space.nearest import NearestOther, build_search_tree, find_k_nearest
+from shoal.space.nearest import (
+    KNearest,
+    NearestOther,
+    build_search_tree,
+    find_k_nearest,
+)
 from trials.problems import KINDS
 
 # What rows are multiplied by: squares near the ends of float32's range, and beyond them.
@@ -121,6 +126,33 @@ def test_k_nearest(x, k, products, scale, dtype, spare, name):
             x = np.concatenate([x, x[:1] * (1 + 1e-6 * np.arange(60)[:, None])]).astype(dtype)
         neighbors, distances = find_k_nearest(x, k)
     expected = reference.find_nearest(x, k=k)
+    np.testing.assert_array_equal(distances, expected[1])
+    np.testing.assert_array_equal(neighbors, expected[0])
+
+
+@given(
+    points(),
+    st.integers(1, 80),
+    st.integers(0, 99),
+    st.booleans(),
+    st.sampled_from([0.5, 1.0, 30.0, 1e17]),
+    st.sampled_from(["f4", "f8"]),
+    levels,
+)
+def test_k_nearest_of_other_rows(x, n_queries, seed, products, scale, dtype, name):
+    """The same for queries near and far, and for rows themselves among them."""
+    rng = np.random.default_rng(seed)
+    x = x.astype(dtype)
+    queries = (x[rng.integers(len(x), size=n_queries)] * scale).astype(dtype)
+    queries += rng.integers(0, 2, queries.shape).astype(dtype)
+    queries[::3] = x[rng.integers(len(x), size=len(queries[::3]))]
+    k = int(rng.integers(1, len(x) + 1))
+    with level(name), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0 if products else 1000)
+        rows = KNearest(x)
+        neighbors, distances = rows.find(k, queries.astype(rows.dtype))
+    x, queries = x.astype(np.float64), queries.astype(np.float64)
+    expected = reference.find_k_nearest(queries, x, k)
     np.testing.assert_array_equal(distances, expected[1])
     np.testing.assert_array_equal(neighbors, expected[0])
 

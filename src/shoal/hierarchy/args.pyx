@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from shoal.core.args cimport Args, address
 from shoal.hierarchy.kernels.structs cimport (
     AVERAGE, BRAYCURTIS, CANBERRA, COMPLETE, COSINE, HAMMING, WARD, CondensedDistances,
-    Contraction, LeafLabels, NearestClusters, NNChain, NodeNumbers, Orientation, PanelNorms,
+    Contraction, NearestClusters, NNChain, PanelNorms,
 )
 from shoal.space.kernels.structs cimport CHEBYSHEV, EUCLIDEAN, MANHATTAN, SQEUCLIDEAN
 
@@ -13,9 +13,7 @@ from shoal.core.parallel import load_kernels
 from shoal.space.args import TILE_SIZE
 from shoal.space.panels import count_panels
 
-load_kernels(
-    "shoal.hierarchy.kernels", "condensed_distances", "dendrogram", "linkage", types=["f8"]
-)
+load_kernels("shoal.hierarchy.kernels", "condensed_distances", "linkage", types=["f8"])
 
 METHODS = {"complete": int(COMPLETE), "average": int(AVERAGE), "ward": int(WARD)}
 
@@ -115,42 +113,3 @@ cdef class NNChainArgs(Args):
         a.left = <int32_t *> address(left, "i4", m - 1, self.kept, True)
         a.right = <int32_t *> address(right, "i4", m - 1, self.kept, True)
         a.heights = <double *> address(heights, "f8", m - 1, self.kept, True)
-
-
-cdef class NodeNumbersArgs(Args):
-    cdef NodeNumbers struct
-
-    def __init__(self, n, left, right, parent, children, *, bint sorts_pairs):
-        cdef NodeNumbers *a = &self.struct
-        self.pointer = a
-        a.n = n
-        a.sorts_pairs = sorts_pairs
-        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
-        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
-        a.parent = <int32_t *> address(parent, "i4", 2 * n - 1, self.kept, True)
-        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
-
-
-cdef class LeafLabelsArgs(Args):
-    cdef LeafLabels struct
-
-    def __init__(self, n, children, labels):
-        cdef LeafLabels *a = &self.struct
-        self.pointer = a
-        a.n = n
-        a.children = <const int64_t *> address(children, "i8", 2 * (n - 1), self.kept)
-        a.labels = <int64_t *> address(labels, "i8", 2 * n - 1, self.kept, True)
-
-
-cdef class OrientationArgs(Args):
-    cdef Orientation struct
-
-    def __init__(self, n, left, right, children, first_leaf, entry):
-        cdef Orientation *a = &self.struct
-        self.pointer = a
-        a.n = n
-        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
-        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
-        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
-        a.first_leaf = <int32_t *> address(first_leaf, "i4", 2 * n - 1, self.kept, True)
-        a.entry = <int32_t *> address(entry, "i4", 2 * n - 1, self.kept, True)

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shoal.core import parallel
-from shoal.hierarchy.args import LeafLabelsArgs, NodeNumbersArgs
+from shoal.space.dendrogram import label_leaves, number_nodes
 
 
 class Merges(NamedTuple):
@@ -32,16 +31,6 @@ def build_dendrogram(merges: Merges, *, sorts_pairs: bool) -> tuple[np.ndarray, 
     return children.astype(np.intp, copy=False), merges.heights[order]
 
 
-def number_nodes(left: np.ndarray, right: np.ndarray, sorts_pairs: bool) -> np.ndarray:
-    """Children of merges in ascending order of height."""
-    n = len(left) + 1
-    children = np.empty((n - 1, 2), np.int64)
-    parent = np.arange(2 * n - 1, dtype=np.int32)
-    args = NodeNumbersArgs(n, left, right, parent, children, sorts_pairs=sorts_pairs)
-    parallel.run_kernel("number_nodes", "f8", args, n - 1, 2**20, in_order=True)
-    return children
-
-
 def cut_dendrogram(n_clusters: int, children: np.ndarray, n_leaves: int) -> np.ndarray:
     """Labels of the leaves when the dendrogram is cut into `n_clusters`.
 
@@ -61,6 +50,5 @@ def cut_dendrogram(n_clusters: int, children: np.ndarray, n_leaves: int) -> np.n
     labels = np.full(2 * n_leaves - 1, -1, np.int64)
     labels[-np.array(heap)] = np.arange(n_clusters)
     children = np.ascontiguousarray(children.astype(np.int64, copy=False))
-    args = LeafLabelsArgs(n_leaves, children, labels)
-    parallel.run_kernel("label_leaves", "f8", args, n_leaves - 1, 2**20, in_order=True)
+    label_leaves(children, labels)
     return labels[:n_leaves].astype(np.intp)

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from shoal.core import parallel
-from shoal.hierarchy.args import OrientationArgs
-from shoal.hierarchy.dendrogram import Merges, build_dendrogram, number_nodes
+from shoal.hierarchy.dendrogram import Merges, build_dendrogram
+from shoal.space.dendrogram import number_nodes, orient_children
 from shoal.space.spanning_tree import (
     MAX_PRIM_POINTS,
     boruvka,
@@ -39,12 +38,6 @@ def _orient_edges(
     left: np.ndarray, right: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Children in Prim's order, and heights, from the edges of a tree, the shortest first."""
-    n = len(left) + 1
     children = number_nodes(left, right, sorts_pairs=False)
-    first_leaf = np.ones(2 * n - 1, np.int32)
-    args = OrientationArgs(n, left, right, children, first_leaf, np.zeros(2 * n - 1, np.int32))
-    parallel.run_kernel("count_leaves", "f8", args, n - 1, 2**20, in_order=True)
-    first_leaf[-1] = 0
-    parallel.run_kernel("assign_leaf_ranges", "f8", args, n - 1, 2**20, in_order=True)
-    parallel.run_kernel("orient_children", "f8", args, n - 1, 2**20, in_order=True)
+    orient_children(left, right, children)
     return children.astype(np.intp, copy=False), lengths

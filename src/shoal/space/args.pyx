@@ -5,16 +5,20 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from shoal.core.args cimport Args, RowArgs, address
 from shoal.space.kernels.structs cimport (
     SPARE_CANDIDATES as _SPARE_CANDIDATES, TILE, BoruvkaStep, Centring, GraphPrim, InputRows,
-    KDTree, NearestSearch, PackedTiles, Prim, SquareDistances, TilePacking, TreeBuild,
+    KDTree, NearLinks, NearestSearch, PackedTiles, Prim, SquareDistances, TilePacking, TreeBuild,
     TreeNodes,
 )
+from shoal.space.kernels.merges cimport LeafLabels, NodeNumbers, Orientation
 
 import numpy as np
 
 from shoal.core.parallel import load_kernels
 
-load_kernels("shoal.space.kernels", "kd_tree", "nearest", "nodes", "pack_tiles", "square_distances")
-load_kernels("shoal.space.kernels", "spanning_tree", types=["f8"])
+load_kernels(
+    "shoal.space.kernels",
+    "kd_tree", "nearest", "nodes", "pack_tiles", "reachability", "square_distances",
+)
+load_kernels("shoal.space.kernels", "dendrogram", "spanning_tree", types=["f8"])
 
 TILE_SIZE = int(TILE)
 SPARE_CANDIDATES = int(_SPARE_CANDIDATES)
@@ -144,7 +148,8 @@ cdef class TreeNodesArgs(Args):
     """Nodes of a tree: their boxes, and components where these are given."""
 
     def __init__(self, KDTreeArgs tree, bint with_boxes=False, components=None,
-                 half_inverse_size=None, max_half_inverse_size=None, node_component=None):
+                 half_inverse_size=None, max_half_inverse_size=None, node_component=None,
+                 min_core=None):
         cdef TreeNodes *a = &self.struct
         cdef Py_ssize_t positions = tree.n_tiles * TILE, nodes = 2 * tree.struct.n_leaves - 1
         self.pointer = a
@@ -159,18 +164,21 @@ cdef class TreeNodesArgs(Args):
         a.max_half_inverse_size = <double *> address(max_half_inverse_size, "f8", nodes,
                                                      self.kept, True)
         a.node_component = <int32_t *> address(node_component, "i4", nodes, self.kept, True)
+        a.min_core = <double *> address(min_core, "f8", nodes, self.kept, True)
 
 
 cdef class NearestArgs(Args):
-    """The k nearest, or with k = 0 the nearest of another component."""
+    """The k nearest, those for core distances, or with k = 0 the nearest of another component."""
 
     cdef NearestSearch struct
 
     def __init__(self, KDTreeArgs queries, TreeNodesArgs nodes, query_rows, rows,
                  double box_scale, double box_margin, double max_squared_norm, *,
                  Py_ssize_t k=0, distances=None, neighbors=None, sizes=None, factors=None,
-                 active=None, component_bounds=None, distance=None, second_distance=None,
-                 neighbor=None, tie_counts=None, tie_starts=None, tied=None):
+                 active=None, cores=None, component_bounds=None, distance=None,
+                 second_distance=None, neighbor=None, tie_counts=None, tie_starts=None, tied=None,
+                 core_squares=None, weights=None, double min_weight=0, Py_ssize_t n_near=0,
+                 near=None, near_limits=None):
         cdef NearestSearch *a = &self.struct
         cdef KDTree *tree = &nodes.struct.tree
         cdef Py_ssize_t positions = queries.n_tiles * TILE
@@ -197,6 +205,16 @@ cdef class NearestArgs(Args):
         if k:
             if k > tree.n:
                 raise ValueError(f"{k} nearest of {tree.n} rows")
+            if core_squares is not None:
+                if tree.rows != a.queries.rows or (weights is None and not 1 <= min_weight <= k):
+                    raise ValueError("core distances are of the rows of one tree, among the k")
+                a.core_squares = <double *> address(core_squares, "f8", positions, self.kept, True)
+                a.weights = <const double *> address(weights, "f8", positions, self.kept)
+                a.min_weight = min_weight
+                a.n_near = n_near
+                a.near = <int32_t *> address(near, "i4", positions * n_near, self.kept, True)
+                a.near_limits = <double *> address(near_limits, "f8", positions, self.kept, True)
+                return
             a.distances = <double *> address(distances, "f8", a.queries.n * k, self.kept, True)
             a.neighbors = <int32_t *> address(neighbors, "i4", a.queries.n * k, self.kept, True)
             return
@@ -208,6 +226,10 @@ cdef class NearestArgs(Args):
             raise ValueError("clusters in centred tiles have factors")
         a.sizes = <const double *> address(sizes, "f8", positions, self.kept)
         a.active = <const uint8_t *> address(active, "u1", positions, self.kept)
+        a.cores = <const double *> address(cores, "f8", positions, self.kept)
+        a.node_min_core = nodes.struct.min_core
+        if cores is not None and a.node_min_core == NULL:
+            raise ValueError("nodes are to have least core distances too")
         n_components = 0 if component_bounds is None else len(component_bounds)
         a.component_bounds = <double *> address(component_bounds, "f8", n_components, self.kept,
                                                 True)
@@ -218,6 +240,29 @@ cdef class NearestArgs(Args):
         a.tie_starts = <const int64_t *> address(tie_starts, "i8", positions, self.kept)
         n_tied = 0 if tied is None else int(tie_starts[positions])
         a.tied = <int32_t *> address(tied, "i4", n_tied, self.kept, True)
+
+
+cdef class NearLinksArgs(Args):
+    cdef NearLinks struct
+
+    def __init__(self, KDTreeArgs tree, x, cores, Py_ssize_t k, near, near_limits, components,
+                 component_bounds, active, distance, neighbor):
+        cdef NearLinks *a = &self.struct
+        cdef Py_ssize_t n = tree.struct.n
+        self.pointer = a
+        self.kept.append(tree)
+        set_input_rows(&a.input, x, self.kept)
+        a.order = tree.struct.order
+        a.cores = <const double *> address(cores, "f8", n, self.kept)
+        a.k = k
+        a.n_near = near.shape[1]
+        a.near = <const int32_t *> address(near, "i4", n * a.n_near, self.kept)
+        a.near_limits = <const double *> address(near_limits, "f8", n, self.kept)
+        a.components = <const double *> address(components, "f8", n, self.kept)
+        a.component_bounds = <double *> address(component_bounds, "f8", n, self.kept, True)
+        a.active = <uint8_t *> address(active, "u1", n, self.kept, True)
+        a.distance = <double *> address(distance, "f8", n, self.kept, True)
+        a.neighbor = <int32_t *> address(neighbor, "i4", n, self.kept, True)
 
 
 cdef class BoruvkaStepArgs(Args):
@@ -295,3 +340,42 @@ cdef class PrimArgs(Args):
         a.current = <double *> address(current, "f8", d, self.kept, True)
         a.added = <int32_t *> address(added, "i4", len(lengths), self.kept, True)
         a.lengths = <double *> address(lengths, "f8", len(lengths), self.kept, True)
+
+
+cdef class NodeNumbersArgs(Args):
+    cdef NodeNumbers struct
+
+    def __init__(self, n, left, right, parent, children, *, bint sorts_pairs):
+        cdef NodeNumbers *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.sorts_pairs = sorts_pairs
+        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
+        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
+        a.parent = <int32_t *> address(parent, "i4", 2 * n - 1, self.kept, True)
+        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
+
+
+cdef class LeafLabelsArgs(Args):
+    cdef LeafLabels struct
+
+    def __init__(self, n, children, labels):
+        cdef LeafLabels *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.children = <const int64_t *> address(children, "i8", 2 * (n - 1), self.kept)
+        a.labels = <int64_t *> address(labels, "i8", 2 * n - 1, self.kept, True)
+
+
+cdef class OrientationArgs(Args):
+    cdef Orientation struct
+
+    def __init__(self, n, left, right, children, first_leaf, entry):
+        cdef Orientation *a = &self.struct
+        self.pointer = a
+        a.n = n
+        a.left = <const int32_t *> address(left, "i4", n - 1, self.kept)
+        a.right = <const int32_t *> address(right, "i4", n - 1, self.kept)
+        a.children = <int64_t *> address(children, "i8", 2 * (n - 1), self.kept, True)
+        a.first_leaf = <int32_t *> address(first_leaf, "i4", 2 * n - 1, self.kept, True)
+        a.entry = <int32_t *> address(entry, "i4", 2 * n - 1, self.kept, True)

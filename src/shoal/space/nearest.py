@@ -8,6 +8,7 @@ from shoal.space.kd_tree import (
     MAX_DIFFERENCE_FEATURES,
     MAX_ERROR,
     KDTree,
+    build_centred_tree,
     build_kd_tree,
     build_product_tree,
     centred_error,
@@ -60,7 +61,7 @@ def _is_accurate(tree: KDTree) -> bool:
     return not nearest.size or bool(error < MAX_ERROR * np.median(nearest))
 
 
-def _rounding(tree: KDTree) -> tuple[float, float, float]:
+def search_rounding(tree: KDTree) -> tuple[float, float, float]:
     """Scale and margin for boxes, largest squared norm: NearestSearch in kernels/structs.pxd."""
     if tree.squared_norms is None:
         return 1.0, 0.0, 0.0
@@ -69,8 +70,9 @@ def _rounding(tree: KDTree) -> tuple[float, float, float]:
     return 1 + relative, error, norm
 
 
-def _run(tree: KDTree, args: NearestArgs, size: int, k: int = 0) -> None:
-    scratch = 8 * TILE_SIZE * tree.d + 12 * TILE_SIZE * (k + SPARE_CANDIDATES)
+def run_search(tree: KDTree, args: NearestArgs, size: int, k: int = 0) -> None:
+    """Search for the queries of all leaves, so many a block, which keep k rows each."""
+    scratch = 8 * TILE_SIZE * tree.d + 12 * TILE_SIZE * (2 * k + SPARE_CANDIDATES)
     parallel.run_kernel("find_nearest", tree.type, args, tree.n_leaves, size, scratch)
 
 
@@ -89,6 +91,9 @@ class NearestOther:
         Points in each cluster, for Ward's criterion; None for squared distances.
     numbers : ndarray of shape (n,), int32, or None
         Numbers of the tree's rows, where these are some of X; ties go by them.
+    cores : ndarray of shape (n_positions,), float64, or None
+        Squared core distances, infinite beyond the last row: distances are max(|x - y|², c(x),
+        c(y)) then, and no second distances are found.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class NearestOther:
         X: np.ndarray,
         sizes: np.ndarray | None = None,
         numbers: np.ndarray | None = None,
+        cores: np.ndarray | None = None,
     ) -> None:
         n, n_positions = tree.n, tree.n_tiles * TILE_SIZE
         self.n, self.tree, self._X = n, tree, X
@@ -110,11 +116,16 @@ class NearestOther:
             self.half_inverse_size[:n] = 0.5 / self.sizes[:n]
         self.active = np.zeros(n_positions, np.uint8)
         self.active[:n] = 1
-        self.distance, self.second_distance = np.full((2, n_positions), np.inf)
+        self.distance = np.full(n_positions, np.inf)
+        self.second_distance = np.full(n_positions, np.inf) if cores is None else None
         self.neighbor = np.full(n_positions, -1, np.int32)
         n_nodes = 2 * tree.n_leaves - 1
         self.node_component = np.empty(n_nodes, np.int32)
         self.max_half_inverse_size = np.empty(n_nodes)
+        self.cores, self.min_core = cores, None
+        if cores is not None:
+            self.min_core = np.empty(n_nodes)
+            self.min_core[tree.leaf_node] = cores.reshape(-1, TILE_SIZE).min(axis=1)
         if numbers is not None:
             tree.order[:] = numbers[tree.order]
         if tree.order.max() >= len(X):
@@ -133,6 +144,7 @@ class NearestOther:
             self.half_inverse_size,
             self.max_half_inverse_size,
             self.node_component,
+            self.min_core,
         )
 
     def update_nodes(self, with_boxes: bool, leaves: bool = True) -> None:
@@ -167,10 +179,11 @@ class NearestOther:
             self._nodes(False),
             self._X,
             self._X,
-            *_rounding(tree),
+            *search_rounding(tree),
             sizes=self.sizes,
             factors=None if self.sizes is None else self.half_inverse_size.astype(tree.dtype),
             active=active,
+            cores=self.cores,
             distance=self.distance,
             second_distance=self.second_distance,
             neighbor=self.neighbor,
@@ -179,38 +192,85 @@ class NearestOther:
         # leaves of a block are near each other: they share bounds and caches; few active points
         # are not worth the start of threads
         few = np.count_nonzero(active) * tree.d < 2**11
-        _run(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
+        run_search(tree, args, tree.n_leaves if few else max(1, tree.n_leaves // 256))
 
 
-def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of each row, itself among them, and squared distances.
+class KNearest:
+    """Rows of which the k nearest to each row of others, or of their own, are searched.
 
     Parameters
     ----------
     X : ndarray of shape (n, d), float32 or float64
         With finite squared distances.
-    k : int
-        At most n.
-
-    Returns
-    -------
-    neighbors : ndarray of shape (n, k), int32
-        The nearest first; of rows at the same distance, those with the lowest numbers.
-    distances : ndarray of shape (n, k), float64
-        Squared, summed in float64 in the order of the features.
     """
-    n = len(X)
-    tree, X = build_search_tree(X)
-    neighbors, distances = np.empty((n, k), np.int32), np.empty((n, k))
-    args = NearestArgs(
-        tree.args,
-        TreeNodesArgs(tree.args),
-        X,
-        X,
-        *_rounding(tree),
-        k=k,
-        distances=distances,
-        neighbors=neighbors,
-    )
-    _run(tree, args, max(1, tree.n_leaves // 256), k)
-    return neighbors, distances
+
+    def __init__(self, X: np.ndarray) -> None:
+        self._tree, self._rows = build_search_tree(X)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type that queries are to have."""
+        return self._rows.dtype
+
+    def find(self, k: int, queries: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows, at most n, of each query, and squared distances.
+
+        Parameters
+        ----------
+        k : int
+            At most n.
+        queries : ndarray of shape (m, d), optional
+            With finite squared distances to the rows, in C order and of type `dtype`; None: the
+            rows themselves, each its own nearest.
+
+        Returns
+        -------
+        neighbors : ndarray of shape (m, k), int32
+            The nearest first; of rows at the same distance, those with the lowest numbers.
+        distances : ndarray of shape (m, k), float64
+            Squared, summed in float64 in the order of the features.
+        """
+        tree, rows = self._tree, self._rows
+        query_tree, query_rows, rounding = tree, rows, search_rounding(tree)
+        if queries is not None:
+            query_rows = queries
+            query_tree, rounding = _place_queries(queries, tree)
+            if query_tree is None:
+                tree, query_tree = build_kd_tree(rows, 1), build_kd_tree(queries, 1)
+        neighbors = np.empty((query_tree.n, k), np.int32)
+        distances = np.empty((query_tree.n, k))
+        args = NearestArgs(
+            query_tree.args,
+            TreeNodesArgs(tree.args),
+            query_rows,
+            rows,
+            *rounding,
+            k=k,
+            distances=distances,
+            neighbors=neighbors,
+        )
+        run_search(query_tree, args, max(1, query_tree.n_leaves // 256), k)
+        return neighbors, distances
+
+
+def _place_queries(
+    queries: np.ndarray, tree: KDTree
+) -> tuple[KDTree | None, tuple[float, float, float]]:
+    """Queries in tiles of a tree's kind, and what `search_rounding` gives for both.
+
+    None instead of tiles where a query is too far away for products.
+    """
+    if tree.centre is None:
+        return build_kd_tree(queries, 1), (1.0, 0.0, 0.0)
+    with np.errstate(all="ignore"):
+        placed = build_centred_tree(queries, tree.centre, tree.dtype, 1)
+        norm = max(tree.max_squared_norm(), placed.max_squared_norm())
+    error, relative = centred_error(tree.d, tree.dtype, norm)
+    if not np.isfinite(error):
+        return None, (1.0, 0.0, 0.0)
+    return placed, (1 + relative, error, norm)
+
+
+def find_k_nearest(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of each row, itself among them, and squared distances: see KNearest."""
+    return KNearest(X).find(k)

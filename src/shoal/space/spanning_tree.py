@@ -14,13 +14,20 @@ TIE_TOLERANCE = 1 + 2.0**-50  # of squares that may have the same root: see the 
 
 
 class Boruvka:
-    """The state of Borůvka's algorithm on rows with finite squared distances."""
+    """The state of Borůvka's algorithm on rows with finite squared distances.
 
-    def __init__(self, X: np.ndarray) -> None:
-        n = len(X)
-        tree, X = build_search_tree(X)
-        self.n, self.search = n, NearestOther(tree, X)
-        self.search.distance[:] = 0  # a lower bound
+    Parameters
+    ----------
+    search : NearestOther
+        The rows, each a component of its own.
+    lower_bounds : ndarray of shape (n_positions,), float64, or 0
+        What no distance of each position to another row is less than.
+    """
+
+    def __init__(self, search: NearestOther, lower_bounds: np.ndarray | float = 0) -> None:
+        n, tree = search.n, search.tree
+        self.n, self.search = n, search
+        self.search.distance[:] = lower_bounds
         self.component_bounds = np.full(n, np.inf)
         parent, roots = np.empty((2, n), np.int32)
         parent[:] = roots[:] = np.arange(n)
@@ -102,7 +109,7 @@ def boruvka(X: np.ndarray) -> SpanningEdges | None:
     X : ndarray of shape (n, d), float32 or float64, C order
         With finite squared distances.
     """
-    run = Boruvka(X)
+    run = Boruvka(NearestOther(*build_search_tree(X)))
     parts = []
     while not run.is_complete:
         run.find()
@@ -137,7 +144,7 @@ def prim_with_equal_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     These are added one after the other: once the first of them is in the tree, nothing is as
     near as the others.
     """
-    distinct, group = _distinct_rows(X)
+    distinct, group = distinct_rows(X)
     n = len(distinct)
     edges = boruvka(X[distinct]) if n > MAX_PRIM_POINTS else None
     if edges is not None:
@@ -156,7 +163,7 @@ def prim_with_equal_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order[1:].astype(np.int32), all_lengths[order[1:]]
 
 
-def _distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct_rows(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first of all equal rows, in ascending order, and for each row which of these it is."""
     X = X + X.dtype.type(0)  # a negative zero is one too
     rows = X.view(np.dtype((np.void, X.itemsize * X.shape[1]))).ravel()

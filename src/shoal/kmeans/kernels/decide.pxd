@@ -26,14 +26,7 @@ products underflow, each of the D + 5 steps errs by up to the smallest normal va
 besides (some libraries have subnormals flushed to zero): `underflow_error`.
 """
 
-from libc.math cimport sqrt
-from libc.stdint cimport int32_t
-
-from shoal.core.kernels.vec cimport (
-    DL, LANES, LANE_VECTORS, REAL_EPS, REAL_MAX, REAL_MIN, STRETCH, d_add, d_load, d_mul, d_set1,
-    d_store, d_sub, real, vdouble,
-)
-from shoal.kmeans.kernels.structs cimport Centers
+from shoal.core.kernels.vec cimport REAL_EPS, REAL_MAX, REAL_MIN, STRETCH, real
 
 
 cdef inline double tie_margin(Py_ssize_t d) noexcept nogil:
@@ -63,44 +56,3 @@ cdef inline bint is_near_tie(real best, real second, real x_squared_norm, real m
     return not (((second * one_minus_margin - best > five_margins * x_squared_norm + underflow)
                  | (second - best > half_margin * bound + underflow))
                 & (bound < <real> (REAL_MAX / 8)))
-
-
-cdef inline void elkan_distances(const real *x, const real *origin, Py_ssize_t d, const Centers *c,
-                                 Py_ssize_t first, double *values) noexcept nogil:
-    """values[j] = √Σ(x - c_j)² for LANES centers, four squares summed before they are added."""
-    cdef vdouble acc[LANE_VECTORS]
-    cdef vdouble t[4]
-    cdef vdouble e, four
-    cdef Py_ssize_t l = 0, m, width
-    cdef int j
-    cdef const double *feature = c.transposed + first
-    for j in range(LANE_VECTORS):
-        acc[j] = d_set1(0)
-    while l < d:
-        width = 4 if l + 4 <= d else 1
-        for m in range(width):
-            t[m] = d_set1(<double> x[l + m] - <double> origin[l + m])
-        for j in range(LANE_VECTORS):
-            e = d_sub(t[0], d_load(feature + j * DL))
-            four = d_mul(e, e)
-            for m in range(1, width):
-                e = d_sub(t[m], d_load(feature + m * c.padded_k + j * DL))
-                four = d_add(four, d_mul(e, e))
-            acc[j] = d_add(acc[j], four)
-        feature += width * c.padded_k
-        l += width
-    for j in range(LANE_VECTORS):
-        d_store(values + j * DL, acc[j])
-    for j in range(LANES):
-        values[j] = sqrt(values[j])
-
-
-cdef inline int32_t update_label(const double *values, Py_ssize_t first, Py_ssize_t m,
-                                 int32_t current, int32_t winner, double *best) noexcept nogil:
-    """The winner so far, updated with centers first .. first + m - 1."""
-    cdef Py_ssize_t j
-    for j in range(m):
-        if values[j] < best[0] or (values[j] == best[0] and first + j == current):
-            best[0] = values[j]
-            winner = <int32_t> (first + j)
-    return winner

@@ -3,6 +3,7 @@
 For a query point q, the least of
 
     |q - p|²      or      d(q, p) = |q - p|² · 2 s(q) s(p) / (s(q) + s(p))   (Ward)
+                  or      max(|q - p|², c(q), c(p))                (mutual reachability)
 
 over all points p, or over all of another component; for Ward's criterion that is a single
 cluster of s points. With a factor a(q) = 1 / (2 s(q)), or a(q) = 1 and a(p) = 0 for squared
@@ -35,13 +36,13 @@ from shoal.core.kernels.vec cimport (
     d_min, d_mul, d_select_less, d_set1, d_store, d_sub, lowest_bit, real, v_add, v_fma, v_load,
     v_mul, v_not_greater_mask, v_set1, v_store, v_sub, vdouble, vreal,
 )
-from shoal.space.kernels.boxes cimport (
-    min_box_distance, min_centred_box_distance, rows_near_centred_box,
-)
 from shoal.space.kernels.candidate_lists cimport (
     CandidateLists, add_candidate, measure_list, measure_lists, start_lists,
 )
 from shoal.space.kernels.input_rows cimport CHAINS, square_distances
+from shoal.space.kernels.node_tests cimport (
+    box_distance, is_own_component, queries_beyond_core, queries_near_box, queries_near_centred_box,
+)
 from shoal.space.kernels.products cimport (
     MAX_MICRO_PANELS, MICRO_PANEL_ROWS, Panel, Products, empty_panel, multiply_panel, pack_panel,
     product_error,
@@ -49,7 +50,7 @@ from shoal.space.kernels.products cimport (
 from shoal.space.kernels.records cimport (
     ROUNDING_MARGIN, QueryLeaf, finish_queries, max_of_lanes, record, start_queries, update_bounds,
 )
-from shoal.space.kernels.structs cimport NO_POINT, SQEUCLIDEAN, TILE, KDTree, NearestSearch
+from shoal.space.kernels.structs cimport TILE, KDTree, NearestSearch
 from shoal.space.kernels.traversal cimport (
     MAX_DEPTH, Node, Traversal, bounding_box, pop_node, push_node, valid_rows,
 )
@@ -88,9 +89,10 @@ cdef inline double min_of_lanes(const vdouble *sums) noexcept nogil:
     return -max_of_lanes(d_sub(d_set1(0), result))
 
 
-cdef inline void exclude_component(const NearestSearch *a, const QueryLeaf *q, int i,
-                                   Py_ssize_t position, vdouble *sums) noexcept nogil:
-    """Move points at `position` and on that are of query i's component, or none, to infinity."""
+cdef inline void raise_distances(const NearestSearch *a, const QueryLeaf *q, int i,
+                                 Py_ssize_t position, vdouble *sums) noexcept nogil:
+    """Raise squared distances of points at `position` and on to core distances, and those of
+    points of query i's component, or of none, to infinity."""
     cdef const double *components = a.nodes.components
     cdef double component
     cdef vdouble difference
@@ -98,6 +100,10 @@ cdef inline void exclude_component(const NearestSearch *a, const QueryLeaf *q, i
     if components == NULL:
         return
     component = components[q.leaf * TILE + i]
+    if a.cores != NULL:
+        for v in range(VECTORS):
+            sums[v] = d_max(d_max(sums[v], d_load(a.cores + position + v * DL)),
+                            d_set1(a.cores[q.leaf * TILE + i]))
     for v in range(VECTORS):
         difference = d_sub(d_load(components + position + v * DL), d_set1(component))
         difference = d_max(difference, d_sub(d_set1(0), difference))
@@ -149,7 +155,7 @@ cdef inline void compare_by_differences(const NearestSearch *a, QueryLeaf *q, co
             bits = mask_within_bound(q, row[r], factors, sums[r])
             if not bits:
                 continue
-            exclude_component(a, q, row[r], other * TILE + first, sums[r])
+            raise_distances(a, q, row[r], other * TILE + first, sums[r])
             for v in range(VECTORS):
                 d_store(values + v * DL, sums[r][v])
             if popcount(bits) > TIGHTEN_ABOVE and not a.ward and not a.k:
@@ -170,11 +176,12 @@ cdef inline void compare_by_differences(const NearestSearch *a, QueryLeaf *q, co
 
 cdef inline uint32_t points_of_others(const NearestSearch *a, const QueryLeaf *q, int i,
                                       Py_ssize_t other) noexcept nogil:
-    """A bit for each point of a leaf that is not of query i's component."""
+    """A bit for each point of a leaf that is not of query i's component, nor one whose core
+    distance is beyond its bound."""
     cdef const double *components = a.nodes.components
     cdef double component
     cdef vdouble difference
-    cdef uint32_t found = 0
+    cdef uint32_t found = 0, beyond = 0
     cdef int j = 0
     if components == NULL:
         return valid_rows(a.nodes.tree.n, other)
@@ -184,8 +191,11 @@ cdef inline uint32_t points_of_others(const NearestSearch *a, const QueryLeaf *q
         difference = d_sub(d_load(components + j), d_set1(component))
         difference = d_max(difference, d_sub(d_set1(0), difference))
         found |= <uint32_t> d_less_mask(d_set1(0.5), difference) << j
+        if a.cores != NULL:
+            beyond |= <uint32_t> d_less_mask(d_set1(q.bound[i]),
+                                             d_load(a.cores + other * TILE + j)) << j
         j += DL
-    return found
+    return found & ~beyond
 
 
 cdef inline unsigned mask_candidates(const NearestSearch *a, const QueryLeaf *q, int i,
@@ -325,42 +335,6 @@ cdef inline void compare_by_products(const NearestSearch *a, QueryLeaf *q, const
         at += TILE_VECTORS * VL
 
 
-cdef inline uint32_t queries_near_box(const NearestSearch *a, const QueryLeaf *q,
-                                      Py_ssize_t node) noexcept nogil:
-    """A bit for each query of a leaf whose bound the box of a plain leaf intersects."""
-    cdef Py_ssize_t d = a.queries.d, l
-    cdef const real *tile = <const real *> a.queries.rows + q.leaf * d * TILE
-    cdef const real *box = bounding_box(&a.nodes.tree, node)
-    cdef double max_factor = a.nodes.max_half_inverse_size[node] if a.ward else 0
-    cdef vdouble total, gap, x
-    cdef uint32_t beyond = 0
-    cdef int j = 0
-    while j < TILE:
-        total = d_set1(0)
-        for l in range(d):
-            x = d_load_widened(tile + l * TILE + j)
-            gap = d_max(d_max(d_sub(d_set1(box[l]), x), d_sub(x, d_set1(box[d + l]))), d_set1(0))
-            total = d_add(total, d_mul(gap, gap))
-        beyond |= <uint32_t> d_less_mask(
-            d_mul(d_load(q.bound + j), d_add(d_load(q.factor + j), d_set1(max_factor))),
-            total) << j
-        j += DL
-    return ~beyond & q.queries
-
-
-cdef inline uint32_t queries_near_centred_box(const NearestSearch *a, const QueryLeaf *q,
-                                              Py_ssize_t node) noexcept nogil:
-    """The same for centred tiles, which tell distances but for rounding."""
-    cdef const real *tile = <const real *> a.queries.rows + q.leaf * a.queries.d * TILE
-    cdef real cutoffs[TILE]
-    cdef double max_factor = a.nodes.max_half_inverse_size[node] if a.ward else 0
-    cdef int j
-    for j in range(TILE):
-        cutoffs[j] = <real> (q.bound[j] * (q.factor[j] + max_factor) * a.box_scale + a.box_margin)
-    return rows_near_centred_box(tile, bounding_box(&a.nodes.tree, node), a.queries.d,
-                                 cutoffs) & q.queries
-
-
 cdef inline void search_leaf(const NearestSearch *a, QueryLeaf *q, const Panel *panel,
                              CandidateLists *lists, Py_ssize_t node,
                              Py_ssize_t other) noexcept nogil:
@@ -370,10 +344,15 @@ cdef inline void search_leaf(const NearestSearch *a, QueryLeaf *q, const Panel *
     cdef uint32_t near
     if a.queries.squared_norms != NULL:
         near = queries_near_centred_box(a, q, node)
-        if near:
-            compare_by_products(a, q, panel, lists, near, other)
     else:
         near = queries_near_box(a, q, node)
+    if a.cores != NULL:
+        near &= ~queries_beyond_core(q, a.node_min_core[node])
+    if not near:
+        return
+    if a.queries.squared_norms != NULL:
+        compare_by_products(a, q, panel, lists, near, other)
+    else:
         while near:
             rows[count] = lowest_bit(near)
             near &= near - 1
@@ -383,29 +362,6 @@ cdef inline void search_leaf(const NearestSearch *a, QueryLeaf *q, const Panel *
             j += ROWS
     if q.has_new_neighbor:
         update_bounds(a, q)
-
-
-cdef inline double box_distance(const NearestSearch *a, const real *box, Py_ssize_t node,
-                                double cutoff) noexcept nogil:
-    """Squared distance of a box to that of a node; a partial sum once that is beyond `cutoff`."""
-    cdef const real *other = bounding_box(&a.nodes.tree, node)
-    if a.queries.squared_norms != NULL:
-        return min_centred_box_distance(box, other, a.queries.d)
-    if a.queries.d == 2:  # constants, for the compiler to unroll
-        return min_box_distance(box, other, 2, SQEUCLIDEAN, cutoff)
-    if a.queries.d == 3:
-        return min_box_distance(box, other, 3, SQEUCLIDEAN, cutoff)
-    return min_box_distance(box, other, a.queries.d, SQEUCLIDEAN, cutoff)
-
-
-cdef inline bint is_own_component(const NearestSearch *a, const QueryLeaf *q,
-                                  Py_ssize_t node) noexcept nogil:
-    """Whether a node has only points of the component that all queries are of, or none."""
-    cdef int32_t component
-    if a.nodes.components == NULL:
-        return False
-    component = a.nodes.node_component[node]
-    return component == NO_POINT or (q.component >= 0 and component == q.component)
 
 
 cdef inline void search_tree(const NearestSearch *a, QueryLeaf *q, const Panel *panel,
@@ -424,7 +380,11 @@ cdef inline void search_tree(const NearestSearch *a, QueryLeaf *q, const Panel *
     push_node(&w, 0, 0, t.n_leaves)
     while w.depth:
         node = pop_node(&w)
+        if q.max_bound < 0:
+            return
         if is_own_component(a, q, node.index):
+            continue
+        if a.cores != NULL and a.node_min_core[node.index] > q.max_bound:
             continue
         cutoff = q.max_scaled_bound
         if a.ward:
@@ -458,7 +418,8 @@ cdef void find_nearest(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
                        void *scratch) noexcept nogil:
     """The nearest rows for the queries of leaves start .. stop - 1.
 
-    Scratch: a tile, and room for lists of candidates. Which points have no neighbour within the
+    Scratch: lists of what is kept where core distances are searched, a tile, and room for lists
+    of candidates. Which points have no neighbour within the
     bounds of their components may depend on the order of threads, but not which pair of points
     is a component's nearest.
     """
@@ -467,7 +428,13 @@ cdef void find_nearest(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef QueryLeaf q
     cdef Panel panel
     cdef CandidateLists lists
-    empty_panel(&panel, scratch)
+    cdef char *memory = <char *> scratch
+    q.distances, q.neighbors = a.distances, a.neighbors
+    if a.core_squares != NULL:
+        q.distances = <double *> memory
+        q.neighbors = <int32_t *> (memory + TILE * a.k * sizeof(double))
+        memory += TILE * a.k * (sizeof(double) + sizeof(int32_t))
+    empty_panel(&panel, memory)
     lists.in_use = 0
     for leaf in range(start, stop):
         if not start_queries(a, leaf, &q):

@@ -99,6 +99,8 @@ cdef inline void summarize_children(TreeNodes *a, Py_ssize_t node, Py_ssize_t le
             box[l] = min(x[l], y[l])
         for l in range(d, 2 * d):
             box[l] = max(x[l], y[l])
+    if a.min_core != NULL:
+        a.min_core[node] = min(a.min_core[left], a.min_core[right])
     if a.components != NULL:
         a.max_half_inverse_size[node] = max(a.max_half_inverse_size[left],
                                             a.max_half_inverse_size[right])

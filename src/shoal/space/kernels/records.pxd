@@ -45,6 +45,8 @@ ctypedef struct QueryLeaf:
     double max_scaled_bound
     int32_t component          # of all points of the leaf; SEVERAL
     bint has_new_neighbor      # found since update_bounds
+    double *distances          # lists of the k nearest: of all queries, or of this leaf's
+    int32_t *neighbors
 
 
 cdef inline double max_of_lanes(vdouble a) noexcept nogil:
@@ -58,11 +60,19 @@ cdef inline double max_of_lanes(vdouble a) noexcept nogil:
     return result
 
 
+cdef inline Py_ssize_t list_start(const NearestSearch *a, const QueryLeaf *q, int i) noexcept nogil:
+    """Where query i's list of the k nearest begins."""
+    return a.k * (i if a.core_squares != NULL else <Py_ssize_t> a.queries.order[q.leaf * TILE + i])
+
+
 cdef inline double farthest_kept(const NearestSearch *a, const QueryLeaf *q, int i) noexcept nogil:
     """Distance of the farthest row that query i of a leaf keeps; infinite while some are free."""
     cdef Py_ssize_t query = q.leaf * TILE + i
+    cdef double last
     if a.k:
-        return a.distances[a.queries.order[query] * a.k + a.k - 1]
+        last = q.distances[list_start(a, q, i) + a.k - 1]
+        # of equal rows, which may be many, any k will do
+        return -1 if a.core_squares != NULL and last == 0 else last
     if a.tie_counts != NULL:
         return a.distance[query] * TIE_MARGIN + SMALLEST
     return min(a.distance[query], q.component_bound[i])
@@ -70,7 +80,7 @@ cdef inline double farthest_kept(const NearestSearch *a, const QueryLeaf *q, int
 
 cdef inline void update_bounds(const NearestSearch *a, QueryLeaf *q) noexcept nogil:
     """Lower bounds to what is known of the components, and find the largest."""
-    cdef vdouble bound, max_bound = d_set1(0), max_scaled = d_set1(0)
+    cdef vdouble bound, max_bound = d_set1(-1), max_scaled = d_set1(-1)
     cdef uint32_t rows = 0 if a.k else q.queries
     cdef int i, j = 0
     while rows:
@@ -109,29 +119,38 @@ cdef inline void record_other(const NearestSearch *a, Py_ssize_t query, Py_ssize
         query_size = a.sizes[query]
         size = a.sizes[p]
         value = square * (2 * (query_size * size) / (query_size + size))
+    elif a.cores != NULL:
+        value = max(square, max(a.cores[query], a.cores[p]))
     if is_nearer(a, p, value, query):
-        a.second_distance[query] = a.distance[query]
+        if a.second_distance != NULL:
+            a.second_distance[query] = a.distance[query]
         a.distance[query] = value
         a.neighbor[query] = <int32_t> p
         if a.component_bounds != NULL:
             # the edge leads out of both components
             relaxed_min_double(a.component_bounds + <Py_ssize_t> components[query], value)
             relaxed_min_double(a.component_bounds + <Py_ssize_t> components[p], value)
-    elif value < a.second_distance[query]:
+    elif a.second_distance != NULL and value < a.second_distance[query]:
         a.second_distance[query] = value
 
 
-cdef inline void record_k(const NearestSearch *a, Py_ssize_t query, Py_ssize_t p,
+cdef inline void record_k(const NearestSearch *a, QueryLeaf *q, int i, Py_ssize_t p,
                           double square) noexcept nogil:
-    """Insert the row at position p among the k nearest of a query, if it is one."""
-    cdef double *distances = a.distances + a.queries.order[query] * a.k
-    cdef int32_t *neighbors = a.neighbors + a.queries.order[query] * a.k
-    cdef int32_t number = a.nodes.tree.order[p]
+    """Insert the row at position p among the k nearest of query i, if it is one.
+
+    For core distances, rows are kept by their positions, and which of equally near ones are
+    kept does not matter: it depends on the order of the search, which is always the same.
+    """
+    cdef bint has_cores = a.core_squares != NULL
+    cdef double *distances = q.distances + list_start(a, q, i)
+    cdef int32_t *neighbors = q.neighbors + list_start(a, q, i)
+    cdef int32_t number = <int32_t> p if has_cores else a.nodes.tree.order[p]
     cdef Py_ssize_t j = a.k - 1
-    if square > distances[j] or (square == distances[j] and number > neighbors[j] >= 0):
+    if square > distances[j] or (square == distances[j] and (
+            has_cores or number > neighbors[j] >= 0)):
         return
-    while j > 0 and (square < distances[j - 1]
-                     or (square == distances[j - 1] and number < neighbors[j - 1])):
+    while j > 0 and (square < distances[j - 1] or (
+            square == distances[j - 1] and not has_cores and number < neighbors[j - 1])):
         distances[j] = distances[j - 1]
         neighbors[j] = neighbors[j - 1]
         j -= 1
@@ -153,7 +172,7 @@ cdef inline void record(const NearestSearch *a, QueryLeaf *q, int i, Py_ssize_t 
                         double square) noexcept nogil:
     """Keep the row at position p, at a squared distance, for query i of the leaf if it counts."""
     if a.k:
-        record_k(a, q.leaf * TILE + i, p, square)
+        record_k(a, q, i, p, square)
     elif a.tie_counts != NULL:
         record_tie(a, q.leaf * TILE + i, p, square)
     else:
@@ -185,9 +204,9 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
             if query >= t.n:
                 continue
             q.bound[i] = REAL_INF
-            for j in range(t.order[query] * a.k, (t.order[query] + 1) * a.k):
-                a.distances[j] = REAL_INF
-                a.neighbors[j] = -1
+            for j in range(list_start(a, q, i), list_start(a, q, i) + a.k):
+                q.distances[j] = REAL_INF
+                q.neighbors[j] = -1
         elif not a.active[query]:
             continue
         elif a.tie_counts == NULL:
@@ -198,7 +217,8 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
                     continue
                 q.component_bound[i] = BOUND_SLACK * limit
             a.distance[query] = q.component_bound[i] * TIE_MARGIN + SMALLEST
-            a.second_distance[query] = REAL_INF
+            if a.second_distance != NULL:
+                a.second_distance[query] = REAL_INF
             a.neighbor[query] = -1
         q.queries |= 1u << i
     if not a.k:
@@ -206,11 +226,38 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
     return q.queries != 0
 
 
+cdef inline void write_core(const NearestSearch *a, const QueryLeaf *q, int i) noexcept nogil:
+    """Core distance of query i, and its nearest rows but itself, from the list of the k nearest."""
+    cdef const double *distances = q.distances + list_start(a, q, i)
+    cdef const int32_t *neighbors = q.neighbors + list_start(a, q, i)
+    cdef Py_ssize_t query = q.leaf * TILE + i, j = 0, count = 0
+    cdef double weight = 0
+    if a.weights == NULL:
+        a.core_squares[query] = distances[<Py_ssize_t> a.min_weight - 1]
+    else:
+        while j < a.k and weight < a.min_weight:
+            weight += a.weights[neighbors[j]]
+            j += 1
+        a.core_squares[query] = distances[j - 1] if weight >= a.min_weight else REAL_INF
+    for j in range(a.k):
+        if neighbors[j] != query and count < a.n_near:
+            a.near[query * a.n_near + count] = neighbors[j]
+            if a.near_limits != NULL:
+                a.near_limits[query] = distances[j]
+            count += 1
+    for j in range(count, a.n_near):
+        a.near[query * a.n_near + j] = -1
+
+
 cdef inline void finish_queries(const NearestSearch *a, const QueryLeaf *q) noexcept nogil:
     """A query without a neighbour gets no position, and as distance the bound of its search."""
     cdef uint32_t rows = 0 if a.k or a.tie_counts != NULL else q.queries
     cdef Py_ssize_t query
     cdef int i
+    if a.core_squares != NULL:
+        for i in range(TILE):
+            if q.queries >> i & 1:
+                write_core(a, q, i)
     while rows:
         i = lowest_bit(rows)
         rows &= rows - 1

@@ -70,7 +70,7 @@ cdef inline void update_shortest_edge(BoruvkaStep *a, Py_ssize_t component,
     """Choose the edge of position i for a component if it is the shortest; count ties with it."""
     if a.distance[i] > a.component_bounds[component] * TIE_TOLERANCE:
         return
-    if a.takes_ties and sqrt(a.distance[i]) != sqrt(a.component_bounds[component]):
+    if a.takes_ties and a.distance[i] != a.component_bounds[component]:
         return
     if a.shortest_edge[component] < 0:
         a.shortest_edge[component] = <int32_t> i
@@ -99,6 +99,8 @@ cdef inline void add_shortest_edge(BoruvkaStep *a, Py_ssize_t component) noexcep
     """Add the shortest edge of a component to the tree."""
     cdef Py_ssize_t s = a.shortest_edge[component]
     cdef int32_t root, other_root
+    if s < 0:  # not searched yet
+        return
     root = find_root(a.parent, <int32_t> a.components[s])
     other_root = find_root(a.parent, <int32_t> a.components[a.neighbor[s]])
     if root != other_root:

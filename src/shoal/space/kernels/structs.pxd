@@ -94,6 +94,7 @@ ctypedef struct TreeNodes:
     const double *half_inverse_size  # [n_tiles · TILE]: 1 / (2 size) for Ward's criterion, else 0
     double *max_half_inverse_size    # [2·n_leaves - 1]: the largest one within each node
     int32_t *node_component    # [2·n_leaves - 1]: of all points within; SEVERAL, NO_POINT
+    double *min_core           # [2·n_leaves - 1]: least core distance; that of leaves is given
 
 
 cdef enum:                     # what node_component may be besides a component
@@ -116,19 +117,45 @@ ctypedef struct NearestSearch:
     Py_ssize_t k
     double *distances          # [queries.n, k]: squared, ascending, by the query's number
     int32_t *neighbors         # [queries.n, k]: numbers of rows
+    # core distances, where given: that of the k-th nearest row, or of the first up to which
+    # weights add up to min_weight, for positions of the tree itself; lists are in scratch then
+    double *core_squares       # [n_tiles · TILE]; infinite where k rows do not weigh so much
+    const double *weights      # [n_tiles · TILE]; NULL: the k-th
+    double min_weight
+    Py_ssize_t n_near
+    int32_t *near              # [n_tiles · TILE, n_near]: positions of the nearest others, then -1
+    double *near_limits        # [n_tiles · TILE]: no other row is within this square; or NULL
     # the nearest of another component, for positions of the tree itself that are active
     bint ward                  # distances by Ward's criterion, else squared ones
     const double *sizes        # [n_tiles · TILE]
     const void *factors        # real[n_tiles · TILE]: half_inverse_size; for centred tiles
     const uint8_t *active      # [n_tiles · TILE]
+    const double *cores        # [n_tiles · TILE]: distances are max(|q - p|², cores[q], cores[p]);
+    const double *node_min_core  # [2·n_leaves - 1]: the least within each node; NULL: |q - p|²
     double *component_bounds   # [components]: search limit, lowered to what is found; NULL: none
     double *distance           # [n_tiles · TILE]; with bounds, at the start a lower bound of it
-    double *second_distance    # [n_tiles · TILE]
+    double *second_distance    # [n_tiles · TILE]; NULL: not wanted
     int32_t *neighbor          # [n_tiles · TILE]: position of the nearest point; -1: none
     # all that are as near as `distance`, by its square root, where tie_counts is given
     int32_t *tie_counts        # [n_tiles · TILE]: zero at the start
     const int64_t *tie_starts  # [n_tiles · TILE]: where those of a position begin; NULL: count
     int32_t *tied              # positions
+
+
+ctypedef struct NearLinks:
+    # Shortest edges under mutual reachability, as far as lists of near rows tell.
+    InputRows input            # by their numbers in `order`
+    const int32_t *order       # [n]
+    const double *cores        # [n]: squared
+    Py_ssize_t k               # of core distances: the first k - 1 near rows are within them
+    Py_ssize_t n_near
+    const int32_t *near        # [n, n_near]: as in NearestSearch
+    const double *near_limits  # [n]; NULL: within core distances
+    const double *components   # [n]
+    double *component_bounds   # [n]: lowered to what is found
+    uint8_t *active            # [n]: zero where the shortest edge is known now
+    double *distance           # [n]: a lower bound of it, raised
+    int32_t *neighbor          # [n]: where it leads
 
 
 cdef enum:                     # what BoruvkaStep.counts holds
@@ -146,7 +173,7 @@ ctypedef struct BoruvkaStep:
     const int32_t *leaf_node   # [n_leaves]
     double *components         # [n_leaves · TILE]
     const double *distance     # [n_leaves · TILE]
-    const double *second_distance  # [n_leaves · TILE]
+    const double *second_distance  # [n_leaves · TILE]; with takes_ties not read
     int32_t *neighbor          # [n_leaves · TILE]; -1 again where its component is now the same
     uint8_t *active            # [n_leaves · TILE]
     int32_t *node_component    # [2·n_leaves - 1]: that of leaves is written

@@ -15,7 +15,7 @@ Cost: a few operations a merge, next to constant time for a find (Tarjan 1975).
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t
 
-from shoal.hierarchy.kernels.structs cimport LeafLabels, NodeNumbers, Orientation
+from shoal.space.kernels.merges cimport LeafLabels, NodeNumbers, Orientation
 
 
 cdef inline Py_ssize_t find_root(int32_t *parent, Py_ssize_t i) noexcept nogil:

@@ -1,0 +1,1 @@
+"""Kernels of the hierarchy of HDBSCAN; they compute in float64."""

@@ -1,0 +1,210 @@
+"""Which way finds the spanning tree under mutual reachability, for each metric.
+
+scikit-learn's two ways differ in more than time: 'brute' divides distances by `alpha` before it
+takes core distances from them, its trees divide only the distances of pairs.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
+from sklearn.metrics import DistanceMetric, pairwise_distances
+from sklearn.metrics.pairwise import _precompute_metric_params
+from sklearn.neighbors import BallTree, KDTree, NearestNeighbors
+from sklearn.preprocessing import normalize
+
+from shoal.hdbscan.precomputed import span_precomputed
+from shoal.hdbscan.prim import (
+    NAN_DISTANCES,
+    ROUNDING,
+    ComputedDistances,
+    MatrixDistances,
+    SpanningTree,
+    euclidean_by_scale,
+    find_cores,
+    prim,
+    sparse_distances,
+)
+from shoal.space.mutual_reachability import mutual_reachability_tree
+from shoal.space.nearest import has_finite_squares
+
+MAX_MATRIX_ROWS = 2048  # up to which a matrix of distances is made
+EUCLIDEAN = ("euclidean", "l2")
+
+
+def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -> SpanningTree:
+    """The tree of checked, finite rows or distances, by the estimator's parameters."""
+    params = dict(estimator.metric_params or {})
+    is_brute = is_brute_force(estimator, X)
+    if estimator.metric == "precomputed":
+        max_distance = params.get("max_distance", 0.0)
+        return span_precomputed(X, min_samples, weights, estimator.alpha, max_distance)
+    if X.shape[0] == 1:  # of some weight
+        nothing = np.empty(0, np.int32)
+        return SpanningTree(nothing, nothing, np.empty(0), np.zeros(1))
+    if not sp.issparse(X):
+        X = np.require(X, None, ["C", "ALIGNED"])
+        measure = euclidean_measure(estimator.metric, params)
+        if measure is not None:
+            rows = as_euclidean_rows(X, estimator.metric)
+            if rows is not None:
+                return _span_by_tree(rows, measure, min_samples, weights, estimator.alpha, is_brute)
+    if is_brute:
+        return _span_by_pairs(estimator, X, params, min_samples, weights)
+    return _span_by_distance_metric(estimator, X, params, min_samples, weights)
+
+
+def is_brute_force(estimator: Any, X: Any) -> bool:
+    """Whether scikit-learn compares all pairs; raises its errors for metrics of its trees."""
+    algorithm, metric = estimator.algorithm, estimator.metric
+    for name, tree in (("kd_tree", KDTree), ("ball_tree", BallTree)):
+        if algorithm == name and metric not in tree.valid_metrics:
+            raise ValueError(
+                f"{metric} is not a valid metric for a {tree.__name__}-based algorithm."
+                " Please select a different metric."
+            )
+    if algorithm == "auto":
+        return sp.issparse(X) or metric not in FAST_METRICS
+    if algorithm != "brute" and sp.issparse(X):
+        raise ValueError("Sparse data matrices only support algorithm `brute`.")
+    return algorithm == "brute"
+
+
+def euclidean_measure(metric: Any, params: dict) -> Callable | None:
+    """The function that makes distances of squared Euclidean ones; None for other metrics."""
+    if metric in ("minkowski", "p"):
+        return np.sqrt if params == {"p": 2} else None
+    if params or not isinstance(metric, str):
+        return None
+    return {
+        "euclidean": np.sqrt,
+        "l2": np.sqrt,
+        "sqeuclidean": np.array,
+        "cosine": lambda squares: 0.5 * squares,  # 1 - x·y of rows of norm 1
+    }.get(metric)
+
+
+def as_euclidean_rows(X: np.ndarray, metric: str) -> np.ndarray | None:
+    """Rows whose Euclidean distances tell those of the metric; None where there are none."""
+    if metric != "cosine":
+        return X if has_finite_squares(X) else None
+    with np.errstate(all="ignore"):
+        rows = normalize(X.astype(np.float64, copy=False))
+        squared_norms = np.einsum("ij,ij->i", rows, rows)
+    # rows of zeros have no angle
+    return rows if (np.abs(squared_norms - 1) < 1e-3).all() else None
+
+
+def _span_by_tree(
+    rows: np.ndarray,
+    measure: Callable,
+    min_samples: int,
+    weights: np.ndarray | None,
+    alpha: float,
+    is_brute: bool,
+) -> SpanningTree:
+    """The tree of squared Euclidean distances, found by the tree over rows."""
+    least = min_samples if weights is None else min_samples * (1 - ROUNDING)
+    if is_brute or alpha == 1:
+        tree = mutual_reachability_tree(rows, least, weights)
+        heights, cores = measure(tree.squares), measure(tree.core_squares)
+        if alpha != 1:
+            heights, cores = heights / alpha, cores / alpha
+        return SpanningTree(tree.left, tree.right, heights, cores)
+
+    def pair_length(squares: np.ndarray) -> np.ndarray:
+        return measure(squares) / alpha
+
+    tree = mutual_reachability_tree(
+        rows,
+        least,
+        weights,
+        lambda squares: _largest_within(pair_length, measure(squares), alpha * alpha * squares),
+    )
+    cores = measure(tree.core_squares)
+    heights = np.maximum(pair_length(tree.squares), np.maximum(cores[tree.left], cores[tree.right]))
+    return SpanningTree(tree.left, tree.right, heights, cores)
+
+
+def _largest_within(function: Callable, limits: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """For each limit the largest number whose image under an increasing function is within it.
+
+    So comparing numbers with these is comparing their images with the limits, to the last bit.
+    The guess is off by a few roundings.
+    """
+    found = np.minimum(guess, np.finfo(np.float64).max)
+    while True:
+        is_beyond = function(found) > limits
+        if not is_beyond.any():
+            break
+        found = np.where(is_beyond, np.nextafter(found, 0), found)
+    while True:
+        following = np.nextafter(found, np.inf)
+        with np.errstate(over="ignore"):
+            is_within = np.isfinite(following) & (function(following) <= limits)
+        if not is_within.any():
+            return found
+        found = np.where(is_within, following, found)
+
+
+def _span_by_pairs(
+    estimator: Any, X: Any, params: dict, min_samples: int, weights: np.ndarray | None
+) -> SpanningTree:
+    """The tree of distances as scikit-learn's `pairwise_distances` gives them."""
+    metric, alpha = estimator.metric, estimator.alpha
+    if not sp.issparse(X) and metric in EUCLIDEAN and not params:
+        # squares overflow
+        distances = ComputedDistances(X, euclidean_by_scale, alpha, True)
+    elif euclidean_measure(metric, params) is not None and (sp.issparse(X) or metric == "cosine"):
+        # rows of zeros, too; matrix products of arrays round as the order of rows will have it
+        distances = sparse_distances(X, metric, alpha)
+    elif X.shape[0] <= MAX_MATRIX_ROWS:
+        X = X.astype(np.float64, copy=False)
+        matrix = pairwise_distances(X, metric=metric, n_jobs=estimator.n_jobs, **params)
+        if np.isnan(matrix).any():
+            raise ValueError(NAN_DISTANCES)
+        distances = MatrixDistances(matrix, alpha)
+    else:
+        X = X.astype(np.float64, copy=False)
+        params = {**_precompute_metric_params(X, None, metric=metric, **params), **params}
+
+        def compute(x: Any, y: Any) -> np.ndarray:
+            return pairwise_distances(x, y, metric=metric, n_jobs=estimator.n_jobs, **params)
+
+        distances = ComputedDistances(X, compute, alpha, isinstance(metric, str))
+    return prim(distances, find_cores(distances, min_samples, weights))
+
+
+def _span_by_distance_metric(
+    estimator: Any, X: np.ndarray, params: dict, min_samples: int, weights: np.ndarray | None
+) -> SpanningTree:
+    """The tree of distances as scikit-learn's trees over rows compute them."""
+    metric = estimator.metric
+    if metric in EUCLIDEAN and not params:  # squares overflow
+        distances = ComputedDistances(X, euclidean_by_scale, 1.0, True)
+        cores = find_cores(distances, min_samples, weights)
+    else:
+        X = X.astype(np.float64, copy=False)
+        algorithm = estimator.algorithm
+        if algorithm == "auto":
+            algorithm = "kd_tree" if metric in KDTree.valid_metrics else "ball_tree"
+        neighbors = NearestNeighbors(
+            n_neighbors=min(min_samples, len(X)),
+            algorithm=algorithm,
+            leaf_size=estimator.leaf_size,
+            metric=metric,
+            metric_params=estimator.metric_params,
+            n_jobs=estimator.n_jobs,
+            p=None,
+        ).fit(X)
+        distances = ComputedDistances(
+            X, DistanceMetric.get_metric(metric, **params).pairwise, 1.0, True
+        )
+        if weights is None:
+            cores = np.ascontiguousarray(neighbors.kneighbors(X)[0][:, -1])
+        else:
+            cores = find_cores(distances, min_samples, weights)
+    distances.alpha = estimator.alpha
+    return prim(distances, cores)
