@@ -52,12 +52,15 @@ from ._hdbscan import (
     weigh_merges,
 )
 from ._labels import (
+    apply_labels,
     assign,
     assign_bounded,
     assign_filtered,
+    assign_ordered,
     assign_sparse,
     project_centers,
     quantize_centers,
+    sort_centers,
     update_bounds,
 )
 from ._measures import inertia, moments, transform
@@ -125,7 +128,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "search_cumulative", "pack_candidates", "compare_candidates", "accept_candidate",
     "set_prune_radius", "pack_features",
     "assign", "assign_bounded", "assign_filtered", "assign_sparse", "quantize_centers",
-    "project_centers",
+    "project_centers", "assign_ordered", "apply_labels", "sort_centers",
     "update_bounds",
     "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "move_rows", "move_rows_in_order",
     "average_centers", "pack_centers", "transpose_centers",

@@ -1,5 +1,5 @@
-"""Twins of assign.pyx, filter.pyx, filter_centers.pyx, candidates.pyx, bounds.pyx, drift.pyx and
-sparse.pyx."""
+"""Twins of assign.pyx, filter.pyx, filter_centers.pyx, ordered.pyx, candidates.pyx, bounds.pyx,
+drift.pyx and sparse.pyx."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -27,6 +27,23 @@ def assign(x, weights, centers, elkan=False, current=None):
 def assign_filtered(x, weights, centers, elkan=False, current=None):
     """What assign gives."""
     return assign(x, weights, centers, elkan, current)
+
+
+def assign_ordered(x, weights, centers, elkan=False, current=None):
+    """What assign gives, whichever the order."""
+    return assign(x, weights, centers, elkan, current)
+
+
+def apply_labels(x, weights, labels, k):
+    """The sums of a block by its labels."""
+    return sum_clusters(x, weights, labels, k)
+
+
+def sort_centers(values, order, dtype):
+    """Coordinates of centers at their places; infinite where there is none."""
+    places = np.full((len(order), values.shape[1]), np.inf, dtype)
+    places[order >= 0] = values[order[order >= 0]].astype(dtype)
+    return places.T
 
 
 def quantize_centers(values, scales, codes):

@@ -1,6 +1,6 @@
 from shoal.kmeans.kernels.structs cimport (
     BUCKETS, Assignment, Batch, BoundUpdate, CenterUpdate, Centers, FeaturePacking, FilterPacking,
-    Measure, Packing, Reduction, Search, Seeding,
+    Measure, OrderedSearch, Packing, Reduction, Search, Seeding,
 )
 
 

@@ -4,17 +4,21 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, RowArgs, address
-from shoal.kmeans.kernels.structs cimport N_COUNTS, decide_near_ties_t
+from shoal.kmeans.kernels.structs cimport (
+    GROUP, MAX_ORDERED_FEATURES, N_COUNTS, decide_near_ties_t,
+)
 
 from shoal.core.parallel import function, load_kernels
 
 load_kernels(
     "shoal.kmeans.kernels",
     "assign", "bounds", "candidates", "drift", "filter", "filter_centers", "measure",
-    "minibatch", "seeding", "sparse", "update",
+    "minibatch", "ordered", "seeding", "sparse", "update",
 )
 
 N_BUCKETS = BUCKETS
+GROUP_SIZE = int(GROUP)
+MAX_FEATURES_IN_ORDER = int(MAX_ORDERED_FEATURES)
 
 
 cdef class CenterArgs:
@@ -129,6 +133,29 @@ cdef class AssignmentArgs(Args):
     def drop_sums(self):
         """Let the passes from now on compute no sums."""
         self.struct.sums = NULL
+
+
+cdef class OrderedSearchArgs(Args):
+    """An assignment of rows in another order, and of centers in groups."""
+
+    cdef OrderedSearch struct
+
+    def __init__(self, AssignmentArgs assignment, str type, Py_ssize_t padded_groups, *, order,
+                 new_labels, center_order, coordinates, group_boxes):
+        cdef OrderedSearch *s = &self.struct
+        cdef Assignment *a = &assignment.struct
+        cdef Py_ssize_t n = a.rows.n, d = a.rows.d, places = padded_groups * GROUP
+        if padded_groups % 32 or places < a.centers.k or d > MAX_ORDERED_FEATURES:
+            raise ValueError(f"{a.centers.k} centers of {d} features in {padded_groups} groups")
+        self.pointer = s
+        self.kept.append(assignment)
+        s.assignment = a
+        s.padded_groups = padded_groups
+        s.order = <const int32_t *> address(order, "i4", n, self.kept)
+        s.new_labels = <int32_t *> address(new_labels, "i4", n, self.kept, True)
+        s.center_order = <const int32_t *> address(center_order, "i4", places, self.kept)
+        s.coordinates = address(coordinates, type, d * places, self.kept, True)
+        s.group_boxes = address(group_boxes, type, 2 * d * padded_groups, self.kept, True)
 
 
 cdef class FeaturePackingArgs(Args):

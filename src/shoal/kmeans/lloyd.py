@@ -23,6 +23,7 @@ from shoal.kmeans.centers import (
     scratch_for,
 )
 from shoal.kmeans.filters import choose_filter
+from shoal.kmeans.ordered import PASS_COST, OrderedRows, ordering_pays
 
 N_GROUPS = 2  # more of them cost as much as they save
 # Of an open row, in float32 products. True: its upper bound is tightened first.
@@ -117,6 +118,9 @@ class Lloyd:
         self._filter = None
         if self.plan.kernel == "assign_bounded":
             self._filter = choose_filter(rows, centers)
+        self._ordered = None
+        if self.plan.kernel == "assign_bounded" and ordering_pays(rows, k):
+            self._ordered = OrderedRows(rows, k)
         self._scratch_bytes = scratch_for(rows, self._filter is not None, k)
         self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
         self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
@@ -172,6 +176,8 @@ class Lloyd:
             sums=self._sums,
             **({"dirty": self._dirty} | bounds),
         )
+        if self._ordered and centers.n_groups == 1:
+            self._ordered.use(self._assignment, centers.values)
         self._center_update = CenterUpdateArgs(
             k, d, self._totals, centers.values, self.center_shift
         )
@@ -209,19 +215,26 @@ class Lloyd:
             kernel = "assign_filtered" if self.centers.is_filtered else "assign"
         elif not self._is_grouped:
             self._group_centers()
-        parallel.run_kernel(
-            kernel,
-            self.rows.type,
-            self._assignment,
-            self.rows.n,
-            self.plan.block_size,
-            self._scratch_bytes,
-        )
+        if kernel == "assign" and self._ordered:
+            kernel = "assign_ordered"
+            self._ordered.assign(self.plan.block_size)
+        else:
+            parallel.run_kernel(
+                kernel,
+                self.rows.type,
+                self._assignment,
+                self.rows.n,
+                self.plan.block_size,
+                self._scratch_bytes,
+            )
         self._assignment.is_first_pass = False
         changed = self._n_changed = int(self._counts[:, 0].sum())
-        if kernel == "assign_filtered" and 2 * self._counts[:, 4].sum() > self.rows.n:
-            self._filter = None  # it leaves too many rows
-            self.centers.drop_filter()
+        if 2 * self._counts[:, 4].sum() > self.rows.n:  # too many rows were left, or read
+            if kernel == "assign_filtered":
+                self._filter = None
+                self.centers.drop_filter()
+            elif kernel == "assign_ordered":
+                self._ordered = None
         self._reduction.all_clusters |= not (self._uses_bounds or self.rows.sparse)
         if self._bound_arrays is not None:
             self._choose_next_pass(changed)
@@ -245,7 +258,9 @@ class Lloyd:
         search_cost = k * d * self.rows.dtype.itemsize / 4
         update_cost = UPDATE_COST * k * self._update_operations / n
         overhead = SEARCH_OVERHEAD[self.plan.tightens]
-        pass_cost = search_cost * (self._filter.pass_cost if self._filter else 1)
+        pass_cost = search_cost
+        if self._filter or self._ordered:
+            pass_cost *= self._filter.pass_cost if self._filter else PASS_COST
         break_even = n * (pass_cost - update_cost) / (search_cost + overhead)
         if not self._uses_bounds:
             few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)

@@ -78,6 +78,22 @@ ctypedef struct Assignment:
     # (the last two are counted where there are no bounds)
 
 
+cdef enum:
+    GROUP = 16  # centers that follow one another in space: see ordered.pyx
+    MAX_ORDERED_FEATURES = 8
+
+
+ctypedef struct OrderedSearch:
+    # A pass over rows in an order in which near ones follow one another: see ordered.pyx.
+    Assignment *assignment
+    const int32_t *order       # [n]: the row at each position
+    int32_t *new_labels        # [n]
+    Py_ssize_t padded_groups   # a multiple of 32
+    const int32_t *center_order       # [padded_groups, GROUP]: -1: none
+    void *coordinates          # real[d, padded_groups, GROUP]: of centers in that order
+    void *group_boxes          # real[2, d, padded_groups]: least and largest value of a feature
+
+
 ctypedef struct BoundUpdate:
     # From a step of the centers to the drift of the bounds: see drift.pyx.
     Centers centers
