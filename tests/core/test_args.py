@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from shoal.core.args import MomentsArgs, RowArgs
 from shoal.kmeans.args import (
+    GROUP_SIZE,
     N_BUCKETS,
     AssignmentArgs,
     BoundUpdateArgs,
     CenterArgs,
     CenterUpdateArgs,
     MeasureArgs,
+    OrderedSearchArgs,
     ReductionArgs,
     SearchArgs,
     SeedingArgs,
@@ -82,6 +84,13 @@ SEEDING_OUT = {
     "candidate_closest": f8(2, N),
 }
 
+
+def make_assignment():
+    return AssignmentArgs(
+        ROWS.args, CENTERS.args, BLOCKS, elkan=False, labels=i4(N), counts=i8(BLOCKS, 5)
+    )
+
+
 # How each structure is made from arrays that fit; those written to by kernels come last.
 MAKERS = {
     "rows": (
@@ -115,6 +124,15 @@ MAKERS = {
             "dirty": u1(BLOCKS, K),
             "recompute_sums": u1(BLOCKS),
             "n_moved": i8(BLOCKS),
+        },
+    ),
+    "ordered search": (
+        lambda **a: OrderedSearchArgs(make_assignment(), "f8", 32, **a),
+        {"order": i4(N), "center_order": i4(32 * GROUP_SIZE)},
+        {
+            "new_labels": i4(N),
+            "coordinates": f8(D, 32 * GROUP_SIZE),
+            "group_boxes": f8(2, D, 32),
         },
     ),
     "bound update": (
