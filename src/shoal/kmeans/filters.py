@@ -10,7 +10,7 @@ from shoal.kmeans.args import CenterArgs, FilterPackingArgs
 
 # From which clusters and products (clusters times features) on a pass by 8-bit products is
 # faster, for a few candidates a row, and features whose rounding filters allow for.
-FEATURES = range(32, 2**14 + 1)
+FEATURES = {"f4": range(32, 2**14 + 1), "f8": range(16, 2**14 + 1)}
 MIN_CLUSTERS = 64
 MIN_PRODUCTS = {"f4": 14_000, "f8": 5_000}
 MIN_ROWS = 1024  # below which centers in another form cost more than they save
@@ -45,7 +45,7 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
     """
     k, d = values.shape
     type = rows.type
-    if rows.sparse or rows.n < MIN_ROWS or d not in FEATURES or k < MIN_CLUSTERS:
+    if rows.sparse or rows.n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
         return None
     if k * d < MIN_PRODUCTS[type]:
         return None
