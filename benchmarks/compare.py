@@ -180,7 +180,7 @@ def save(options, about, groups, results):
     if path is None and options.only == "*" and not options.quick:
         path = RESULTS / (re.sub(r"\W+", "-", about["processor"]).lower().strip("-") + ".json")
     if path:
-        settings = {k: v for k, v in vars(options).items() if k not in ("json", "plot")}
+        settings = {k: v for k, v in vars(options).items() if k not in ("json", "plot", "data")}
         date = datetime.now(UTC).date().isoformat()
         whole = {"date": date, "machine": about, "settings": settings, "results": results}
         RESULTS.mkdir(exist_ok=True)
