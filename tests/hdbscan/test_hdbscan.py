@@ -139,7 +139,8 @@ def test_all_ways_give_the_same(metric, algorithm, monkeypatch):
     """Of rows on a lattice, whose distances have no rounding that matters."""
     X = np.random.default_rng(0).integers(0, 12, (240, 2)).astype(float)
     expected = HDBSCAN(algorithm=algorithm).fit(X)
-    monkeypatch.setattr("shoal.hdbscan.spanning.MAX_MATRIX_ROWS", 100)
+    for module in ("prim", "spanning"):
+        monkeypatch.setattr(f"shoal.hdbscan.{module}.MAX_MATRIX_ROWS", 100)
     if metric == "euclidean":  # by products
         monkeypatch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0)
         monkeypatch.setattr(mutual_reachability, "MAX_DIFFERENCE_FEATURES", 0)
