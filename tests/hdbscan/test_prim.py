@@ -18,6 +18,7 @@ from shoal.hdbscan.prim import (
     find_cores,
     is_symmetric,
     prim,
+    select_kth,
     sparse_distances,
 )
 
@@ -54,13 +55,17 @@ def test_prim(x, alpha, min_samples, computes, name):
         np.testing.assert_array_equal(tree.right, right)
 
 
-@given(st.lists(st.lists(st.sampled_from([0.0, 1, 2, np.inf, 0.3]), max_size=20), min_size=1),
-       st.integers(1, 9))  # fmt: skip
-def test_select_kth(runs, k):
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 1, 2, np.inf, 0.3]), max_size=20), min_size=1),
+    st.integers(1, 9),
+    levels,
+)
+def test_select_kth(runs, k, name):
     starts = np.cumsum([0, *map(len, runs)])
-    expected = [sorted(run)[k - 1] if len(run) >= k else np.inf for run in runs]
-    found = module.select_kth(np.array(sum(runs, []), float), starts, k)
-    np.testing.assert_array_equal(found, expected)
+    values = np.concatenate(runs, dtype=np.float64)
+    with level(name):
+        found = select_kth(values, starts, k)
+    np.testing.assert_array_equal(found, reference.select_kth(values, starts, k))
 
 
 def test_weights():

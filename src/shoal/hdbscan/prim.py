@@ -1,7 +1,8 @@
 """Spanning trees under mutual reachability by Prim's algorithm, over any distances.
 
-O(n²) distances. Where a matrix of them is small, or given, each is computed once; else each when it
-is needed, in O(n) memory but for the distances of a block of rows. Euclidean distances of rows have a faster way (space/mutual_reachability.py).
+O(n²) distances. Where a matrix of them is small, or given, each is computed once; else when it is
+needed, in O(n) memory but for the distances of a block of rows. Euclidean distances of rows have a
+faster way (space/mutual_reachability.py).
 """
 
 from collections.abc import Callable, Iterator
