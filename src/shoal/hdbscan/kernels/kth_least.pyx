@@ -1,29 +1,13 @@
 """The k-th least of each of many runs of values: core distances, of what is stored of each row.
 
-A heap holds the k least values seen, the largest at its root: most values are only compared with
-that. Values in random order cost one comparison each and k·log(k)·(1 + log(n / k)) for those
-that enter the heap, in any order n·log(k) (Knuth, The Art of Computer Programming 3, 5.2.3).
+A heap holds the k least values seen: most values are only compared with its root (heap.pxd).
 """
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY
 
 from shoal.hdbscan.kernels.structs cimport KthLeast
-
-
-cdef inline void sift_down(double *heap, Py_ssize_t root, Py_ssize_t k,
-                           double value) noexcept nogil:
-    """Put a value where the root of a heap of size k was, and let it sink."""
-    cdef Py_ssize_t child = 2 * root + 1
-    while child < k:
-        if child + 1 < k and heap[child + 1] > heap[child]:
-            child += 1
-        if heap[child] <= value:
-            break
-        heap[root] = heap[child]
-        root = child
-        child = 2 * root + 1
-    heap[root] = value
+from shoal.space.kernels.heap cimport sift_down
 
 
 cdef inline double find_kth(const double *values, Py_ssize_t n, Py_ssize_t k,
@@ -34,10 +18,10 @@ cdef inline double find_kth(const double *values, Py_ssize_t n, Py_ssize_t k,
     for i in range(k):
         heap[i] = values[i]
     for i in range(k // 2 - 1, -1, -1):
-        sift_down(heap, i, k, heap[i])
+        sift_down(heap, NULL, i, k, heap[i], 0)
     for i in range(k, n):
         if values[i] < heap[0]:
-            sift_down(heap, 0, k, values[i])
+            sift_down(heap, NULL, 0, k, values[i], 0)
     return heap[0]
 
 
