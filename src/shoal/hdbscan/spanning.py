@@ -4,6 +4,7 @@ scikit-learn's two ways differ in more than time: 'brute' divides distances by `
 takes core distances from them, its trees divide only the distances of pairs.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import DistanceMetric, pairwise_distances
 from sklearn.metrics.pairwise import (
     PAIRWISE_BOOLEAN_FUNCTIONS,
@@ -175,6 +177,13 @@ def _span_by_pairs(
         distances = MatrixDistances(matrix, alpha)
     else:
         X = X.astype(np.float64, copy=False)
+        if metric in PAIRWISE_BOOLEAN_FUNCTIONS:
+            warnings.warn(
+                f"Data was converted to boolean for metric {metric}",
+                DataConversionWarning,
+                stacklevel=4,
+            )
+            X = X.astype(bool)
         params = {**_precompute_metric_params(X, X, metric=metric, **params), **params}
         compute = _distances_without_checks(metric, params)
         if compute is None:
@@ -184,12 +193,11 @@ def _span_by_pairs(
 
 
 def _distances_without_checks(metric: Any, params: dict) -> Callable | None:
-    """What `pairwise_distances` calls for arrays of float64 once it has checked them, which takes
-    longer than a row's distances; None where that is more than a function of SciPy."""
+    """What `pairwise_distances` calls once it has checked and converted arrays, which takes longer
+    than a row's distances; None where that is more than a function of SciPy."""
     if metric in MANHATTAN and not params:
         return partial(cdist, metric="cityblock")
-    is_other = callable(metric) or metric in PAIRWISE_DISTANCE_FUNCTIONS
-    if is_other or metric in PAIRWISE_BOOLEAN_FUNCTIONS:
+    if callable(metric) or metric in PAIRWISE_DISTANCE_FUNCTIONS:
         return None
     return partial(cdist, metric=metric, **params)
 
