@@ -40,11 +40,11 @@ class MatrixDistances:
     the order in which rows are added does not; core distances are those of each row.
     """
 
-    def __init__(self, matrix: np.ndarray, alpha: float) -> None:
+    def __init__(self, matrix: np.ndarray, alpha: float, *, known_symmetric: bool = False) -> None:
         self._matrix, self.alpha = np.require(matrix, np.float64, ["C", "ALIGNED"]), alpha
         self.n = len(matrix)
         self.pairs = self._matrix
-        if not is_symmetric(self._matrix):
+        if not (known_symmetric or is_symmetric(self._matrix)):
             self.pairs = np.empty_like(self._matrix)
             for block, mirrored in mirrored_blocks(self.n):
                 least = np.minimum(self._matrix[block], self._matrix[mirrored].T)
@@ -148,7 +148,7 @@ def sparse_distances(X: Any, metric: str, alpha: float) -> Any:
     for start in range(0, distances.n, size):
         stop = min(distances.n, start + size)
         matrix[start:stop] = distances.of_block(start, stop)
-    return MatrixDistances(matrix, alpha)
+    return MatrixDistances(matrix, alpha, known_symmetric=True)
 
 
 def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> np.ndarray:
