@@ -139,7 +139,8 @@ def test_all_ways_give_the_same(metric, algorithm, monkeypatch):
     """Of rows on a lattice, whose distances have no rounding that matters."""
     X = np.random.default_rng(0).integers(0, 12, (240, 2)).astype(float)
     expected = HDBSCAN(algorithm=algorithm).fit(X)
-    monkeypatch.setattr("shoal.hdbscan.spanning.MAX_MATRIX_ROWS", 100)
+    for module in ("prim", "spanning"):
+        monkeypatch.setattr(f"shoal.hdbscan.{module}.MAX_MATRIX_ROWS", 100)
     if metric == "euclidean":  # by products
         monkeypatch.setattr(nearest, "MAX_DIFFERENCE_FEATURES", 0)
         monkeypatch.setattr(mutual_reachability, "MAX_DIFFERENCE_FEATURES", 0)
@@ -155,6 +156,21 @@ def test_all_ways_give_the_same(metric, algorithm, monkeypatch):
             distances = sp.csr_array((distances.ravel(), (rows, columns)), distances.shape)
         found = HDBSCAN(metric="precomputed", algorithm=algorithm).fit(distances)
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    "metric", ["manhattan", "seuclidean", "mahalanobis", "correlation", "jaccard", "nan_euclidean"]
+)
+@pytest.mark.filterwarnings("ignore:Data was converted to boolean")
+def test_brute_force_with_and_without_a_matrix(metric, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(90, 5))
+    params = {"metric": metric, "algorithm": "brute", "min_samples": 3}
+    expected = HDBSCAN(**params).fit(X)
+    monkeypatch.setattr("shoal.hdbscan.spanning.MAX_MATRIX_ROWS", 50)
+    found = HDBSCAN(**params).fit(X)
+    heights = expected._single_linkage_tree_["value"]
+    np.testing.assert_allclose(found._single_linkage_tree_["value"], heights, rtol=1e-12)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
 
 
 def test_cosine_and_squares():

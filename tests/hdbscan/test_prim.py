@@ -18,6 +18,7 @@ from shoal.hdbscan.prim import (
     find_cores,
     is_symmetric,
     prim,
+    select_kth,
     sparse_distances,
 )
 
@@ -54,6 +55,19 @@ def test_prim(x, alpha, min_samples, computes, name):
         np.testing.assert_array_equal(tree.right, right)
 
 
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 1, 2, np.inf, 0.3]), max_size=20), min_size=1),
+    st.integers(1, 9),
+    levels,
+)
+def test_select_kth(runs, k, name):
+    starts = np.cumsum([0, *map(len, runs)])
+    values = np.concatenate(runs, dtype=np.float64)
+    with level(name):
+        found = select_kth(values, starts, k)
+    np.testing.assert_array_equal(found, reference.select_kth(values, starts, k))
+
+
 def test_weights():
     distances = MatrixDistances(np.array([[0, 1, 2.0], [1, 0, 3], [2, 3, 0]]), 1.0)
     cores = find_cores(distances, 4, np.array([1.0, 3, 2]))
@@ -61,12 +75,15 @@ def test_weights():
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean"])
-def test_sparse_distances(metric):
+def test_sparse_distances(metric, monkeypatch):
     rng = np.random.default_rng(0)
     x = np.where(rng.random((50, 9)) < 0.6, rng.standard_normal((50, 9)), 0)
+    matrix = sparse_distances(sp.csr_array(x), metric, 2.0)
+    monkeypatch.setattr(module, "MAX_MATRIX_ROWS", 49)
     distances = sparse_distances(sp.csr_array(x), metric, 2.0)
+    np.testing.assert_array_equal(matrix.pairs, distances.of_block(0, 50))
     expected = pairwise_distances(x, metric=metric)
-    np.testing.assert_allclose(distances.of_block(0, 50), expected / 2, atol=1e-12)
+    np.testing.assert_allclose(distances.of_block(0, 50), expected, atol=1e-12)
     rest = np.array([4, 2, 49], np.int32)
     np.testing.assert_allclose(distances.to_rest(3, rest), expected[3, rest], atol=1e-12)
     assert is_symmetric(distances.of_block(0, 50))

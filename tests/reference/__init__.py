@@ -48,6 +48,7 @@ from ._hdbscan import (
     place_selected,
     prim_by_distances,
     select_by_mass,
+    select_kth,
     unite_below_cut,
     weigh_merges,
 )
@@ -156,6 +157,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "climb_to_epsilon", "find_last_deaths", "unite_below_cut",
     "count_selected", "place_selected", "find_separations", "find_group_squares",
     "prim_by_distances",
+    "select_kth",
     "e_step_low", "e_step_full", "e_step_tied", "e_step_diag", "m_step", "precisions_cholesky",
     "exponentials", "logarithms",
 ]  # fmt: skip

@@ -1,9 +1,11 @@
-"""Twins of HDBSCAN's hierarchy: condense.pyx, select.pyx, memberships.pyx; of prim.pyx.
+"""Twins of HDBSCAN's hierarchy: condense.pyx, select.pyx, memberships.pyx; of prim.pyx and
+kth_least.pyx.
 
 `split_tree` and `condense` build splits with any number of parts from sets of rows, height by
 height, as the definition says; the kernels' own twins work on binary merges.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -326,3 +328,9 @@ def prim_by_distances(distances, cores):
         edges.append((tree[i], int(rest[j]), reach[tree[i], rest[j]]))
         tree.append(int(rest[j]))
     return edges
+
+
+def select_kth(values, starts, k):
+    """The k-th least of each run of values; infinite where there are fewer."""
+    runs = [np.sort(values[a:b]) for a, b in itertools.pairwise(starts)]
+    return np.array([run[k - 1] if len(run) >= k else math.inf for run in runs])

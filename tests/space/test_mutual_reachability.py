@@ -94,19 +94,38 @@ def test_link_near_points(x, k, n_components, products, seed, name):
         )  # fmt: skip
         parallel.run_kernel("link_near_points", found.tree.type, args, n, 7)
     square = reference.squares(x[order])
-    near = [row[row >= 0] if before[i] else [] for i, row in enumerate(found.near[:n])]
+    near = [row[row >= 0] for row in found.near[:n]]
     cores = found.squares[:n]
     lengths, ends, expected = reference.link_near_points(
         square, cores, near, cores if found.near_limits is None else found.near_limits, components
     )
     np.testing.assert_array_equal(bounds, expected)
-    is_known = (ends >= 0) & (before > 0)
+    is_known = ends >= 0
     np.testing.assert_array_equal(active, before & ~is_known)
     np.testing.assert_array_equal(neighbor, np.where(is_known, ends, -1))
     np.testing.assert_array_equal(distance[is_known], lengths[is_known])
     reach = np.maximum(square, np.maximum(cores, cores[:, None]))
     reach[components == components[:, None]] = np.inf
     assert (distance <= np.maximum(reach.min(axis=1), cores)).all()
+
+
+@pytest.mark.parametrize("n_features", [3, 40])
+@pytest.mark.parametrize("k", [65, 200, 300])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_samples(n_features, k, weighted):
+    """Of so many nearest rows, heaps are kept."""
+    rng = np.random.default_rng(k)
+    x = rng.standard_normal((300, n_features))
+    weights = rng.integers(1, 3, 300).astype(float) if weighted else None
+    found = find_core_distances(x, k, weights)
+    order = found.tree.order
+    square = reference.squares(x[order])
+    by_distance = np.argsort(square, axis=1)
+    totals = np.cumsum(np.ones((300, 300)) if weights is None else weights[order][by_distance], 1)
+    rank = np.argmax(totals >= k, axis=1)
+    np.testing.assert_array_equal(found.squares[:300], np.sort(square)[np.arange(300), rank])
+    n_near = found.near.shape[1]
+    np.testing.assert_array_equal(found.near[:300], by_distance[:, 1 : n_near + 1])
 
 
 @given(

@@ -4,15 +4,16 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
 from shoal.hdbscan.kernels.structs cimport (
-    HAS_NAN, PLACE, ClusterTree, Condensation, Cut, DistancePrim, GroupSquares, MergeWeights,
-    Separations,
+    HAS_NAN, PLACE, ClusterTree, Condensation, Cut, DistancePrim, GroupSquares, KthLeast,
+    MergeWeights, Separations,
 )
 
 from shoal.core.parallel import load_kernels
 from shoal.space.args import TILE_SIZE
 from shoal.space.panels import count_panels
 
-load_kernels("shoal.hdbscan.kernels", "condense", "memberships", "prim", "select", types=["f8"])
+load_kernels("shoal.hdbscan.kernels", "condense", "kth_least", "memberships", "prim", "select",
+             types=["f8"])
 
 
 cdef class MergeWeightsArgs(Args):
@@ -153,6 +154,23 @@ cdef class GroupSquaresArgs(Args):
         a.points = <const double *> address(points, "f8", len(points) * a.d, self.kept)
         a.starts = <const int64_t *> address(starts, "i8", a.n_groups + 1, self.kept)
         a.squares = <double *> address(squares, "f8", a.n * a.n_groups, self.kept, True)
+
+
+cdef class KthLeastArgs(Args):
+    """Runs of values; scratch: k values."""
+
+    cdef KthLeast struct
+
+    def __init__(self, values, starts, Py_ssize_t k, least):
+        cdef KthLeast *a = &self.struct
+        cdef Py_ssize_t n_runs = len(least)
+        if k < 1:
+            raise ValueError("ranks begin with 1")
+        self.pointer = a
+        a.k = k
+        a.values = <const double *> address(values, "f8", starts[n_runs], self.kept)
+        a.starts = <const int64_t *> address(starts, "i8", n_runs + 1, self.kept)
+        a.least = <double *> address(least, "f8", n_runs, self.kept, True)
 
 
 cdef class DistancePrimArgs(Args):

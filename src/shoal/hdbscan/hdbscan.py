@@ -43,7 +43,8 @@ class HDBSCAN(HierarchyViews, ClusterMixin, BaseEstimator):
         A metric of :func:`sklearn.metrics.pairwise_distances` or of scikit-learn's trees, or
         'precomputed': X is a matrix of distances, of which a sparse one stores those that are
         known. Kernels of this package compute 'euclidean', 'l2', 'sqeuclidean', 'cosine' and
-        'minkowski' with ``p=2`` for arrays; the others take time for all pairs of rows.
+        'minkowski' with ``p=2`` for arrays; the others take time for all pairs of rows, and up to
+        8192 rows a matrix of 8 bytes a pair where scikit-learn holds one.
     metric_params : dict, default=None
         Keyword arguments of the metric.
     alpha : float, default=1.0

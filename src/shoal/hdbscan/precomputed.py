@@ -13,8 +13,9 @@ from shoal.hdbscan.prim import (
     MatrixDistances,
     SpanningTree,
     find_cores,
-    is_symmetric,
+    is_nearly_symmetric,
     prim,
+    select_kth,
 )
 
 LEAST = np.nextafter(0.0, 1.0)
@@ -31,7 +32,7 @@ def span_precomputed(
             " distance matrix was constructed correctly."
         )
     is_dense = not sp.issparse(X)
-    if not (is_dense and is_symmetric(X)) and not _allclose_dense_sparse(X, X.T):
+    if not (is_nearly_symmetric(X) if is_dense else _allclose_dense_sparse(X, X.T)):
         raise ValueError(
             "The precomputed distance matrix is expected to be symmetric, however"
             " its values appear to be asymmetric. Please verify that the distance"
@@ -58,15 +59,13 @@ def _graph_cores(
     graph: sp.csr_matrix, lengths: np.ndarray, min_samples: int, weights: np.ndarray | None
 ) -> np.ndarray:
     """Core distances of what each row stores; infinite where that is too little."""
+    if weights is None:
+        return select_kth(lengths, graph.indptr, min_samples)
     n = graph.shape[0]
     cores = np.full(n, np.inf)
     for i in range(n):
         start, stop = graph.indptr[i : i + 2]
         row = lengths[start:stop]
-        if weights is None:
-            if len(row) >= min_samples:
-                cores[i] = np.partition(row, min_samples - 1)[min_samples - 1]
-            continue
         order = np.argsort(row, kind="stable")
         totals = np.cumsum(weights[graph.indices[start:stop][order]])
         reached = int(np.searchsorted(totals, min_samples * (1 - ROUNDING)))
@@ -96,14 +95,14 @@ def _span_graph(
         )
     # SciPy drops edges of length zero
     graph = sp.csr_matrix((np.maximum(lengths, LEAST), graph.indices, graph.indptr), graph.shape)
-    n_components = csgraph.connected_components(graph, directed=False, return_labels=False)
+    tree = csgraph.minimum_spanning_tree(graph).tocoo()
+    n_components = n - tree.nnz
     if n_components > 1:
         raise ValueError(
             f"Sparse mutual reachability matrix has {n_components} connected"
             " components. HDBSCAN cannot be performed on a disconnected graph. Ensure"
             " that the sparse distance matrix has only one connected component."
         )
-    tree = csgraph.minimum_spanning_tree(graph).tocoo()
     return SpanningTree(
         tree.row.astype(np.int32),
         tree.col.astype(np.int32),

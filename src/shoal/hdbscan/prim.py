@@ -1,20 +1,23 @@
 """Spanning trees under mutual reachability by Prim's algorithm, over any distances.
 
-O(n²) distances, each computed when it is needed, and O(n) memory but for the distances of a block
-of rows. Euclidean distances of rows have a faster way (space/mutual_reachability.py).
+O(n²) distances. Where a matrix of them is small, or given, each is computed once; else when it is
+needed, in O(n) memory but for the distances of a block of rows. Euclidean distances of rows have a
+faster way (space/mutual_reachability.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
+from sklearn.utils.validation import _allclose_dense_sparse
 
 from shoal.core import parallel
-from shoal.hdbscan.args import DistancePrimArgs
+from shoal.hdbscan.args import DistancePrimArgs, KthLeastArgs
 
 BLOCK_VALUES = 2**20  # distances that are held at once
+MAX_MATRIX_ROWS = 8192  # up to which a matrix of distances is made: half a gigabyte
 SIDE = 256  # of the square blocks of a matrix that are compared at once
 NAN_DISTANCES = "The metric gives NaN for the distances of some rows."
 ROUNDING = 2.0**-40  # of sums of weights, relative to the least that they must reach
@@ -37,24 +40,39 @@ class MatrixDistances:
     the order in which rows are added does not; core distances are those of each row.
     """
 
-    def __init__(self, matrix: np.ndarray, alpha: float) -> None:
+    def __init__(self, matrix: np.ndarray, alpha: float, *, known_symmetric: bool = False) -> None:
         self._matrix, self.alpha = np.require(matrix, np.float64, ["C", "ALIGNED"]), alpha
         self.n = len(matrix)
         self.pairs = self._matrix
-        if not is_symmetric(self._matrix):
-            self.pairs = np.minimum(self._matrix, self._matrix.T)
+        if not (known_symmetric or is_symmetric(self._matrix)):
+            self.pairs = np.empty_like(self._matrix)
+            for block, mirrored in mirrored_blocks(self.n):
+                least = np.minimum(self._matrix[block], self._matrix[mirrored].T)
+                self.pairs[block], self.pairs[mirrored] = least, least.T
 
     def of_block(self, start: int, stop: int) -> np.ndarray:
-        """Distances of rows start .. stop - 1 to all rows, themselves too."""
-        return self._matrix[start:stop] / self.alpha
+        """Distances of rows start .. stop - 1 to all rows, themselves too, not yet divided."""
+        return self._matrix[start:stop]
+
+
+def mirrored_blocks(n: int) -> Iterator[tuple]:
+    """Indices of square blocks that cover a square array, each with that of its mirror image."""
+    places = [slice(i, i + SIDE) for i in range(0, n, SIDE)]
+    return (((a, b), (b, a)) for i, a in enumerate(places) for b in places[: i + 1])
 
 
 def is_symmetric(matrix: np.ndarray) -> bool:
     """Whether a square array is its own transpose."""
-    return all(
-        np.array_equal(matrix[i : i + SIDE, j : j + SIDE], matrix[j : j + SIDE, i : i + SIDE].T)
-        for i in range(0, len(matrix), SIDE)
-        for j in range(0, i + 1, SIDE)
+    blocks = mirrored_blocks(len(matrix))
+    return all(np.array_equal(matrix[block], matrix[mirrored].T) for block, mirrored in blocks)
+
+
+def is_nearly_symmetric(matrix: np.ndarray) -> bool:
+    """Whether a square array is close to its own transpose, by scikit-learn's rule."""
+    return is_symmetric(matrix) or all(
+        _allclose_dense_sparse(matrix[block], matrix[mirrored].T)
+        and _allclose_dense_sparse(matrix[mirrored].T, matrix[block])
+        for block, mirrored in mirrored_blocks(len(matrix))
     )
 
 
@@ -80,13 +98,13 @@ class ComputedDistances:
         self._rest = None if sp.issparse(X) else X[1:].copy()
 
     def of_block(self, start: int, stop: int) -> np.ndarray:
-        """Distances of rows start .. stop - 1 to all rows, themselves too."""
+        """Distances of rows start .. stop - 1 to all rows, themselves too, not yet divided."""
         found = np.asarray(self._compute(self.X[start:stop], self.X), dtype=np.float64)
         if np.isnan(found).any():
             raise ValueError(NAN_DISTANCES)
         if self.has_zeros:
             found[np.arange(stop - start), np.arange(start, stop)] = 0
-        return found / self.alpha
+        return found
 
     def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
         """Distances of row i to rows that were not removed, not yet divided."""
@@ -101,7 +119,7 @@ class ComputedDistances:
             self._rest[place] = self._rest[last]
 
 
-def sparse_distances(X: Any, metric: str, alpha: float) -> ComputedDistances:
+def sparse_distances(X: Any, metric: str, alpha: float) -> Any:
     """Cosine, Euclidean or squared distances of CSR rows, by products as scikit-learn has them.
 
     A product is the same both ways, as terms are added in the order of the features.
@@ -114,17 +132,30 @@ def sparse_distances(X: Any, metric: str, alpha: float) -> ComputedDistances:
     squares = X.multiply(X).sum(axis=1)
 
     def compute(rows: sp.csr_array, _: Any) -> np.ndarray:
-        products = (rows @ columns).toarray()
+        found = (rows @ columns).toarray()
         if metric == "cosine":
-            return np.clip(1 - products, 0, 2)
-        found = np.maximum(rows.multiply(rows).sum(axis=1)[:, None] + squares - 2 * products, 0)
-        return found if metric == "sqeuclidean" else np.sqrt(found)
+            return np.clip(np.subtract(1, found, out=found), 0, 2, out=found)
+        found *= 2
+        np.subtract(rows.multiply(rows).sum(axis=1)[:, None] + squares, found, out=found)
+        np.maximum(found, 0, out=found)
+        return found if metric == "sqeuclidean" else np.sqrt(found, out=found)
 
-    return ComputedDistances(X, compute, alpha, True)
+    distances = ComputedDistances(X, compute, alpha, True)
+    if distances.n > MAX_MATRIX_ROWS:
+        return distances
+    matrix = np.empty((distances.n, distances.n))
+    size = max(1, BLOCK_VALUES // distances.n)
+    for start in range(0, distances.n, size):
+        stop = min(distances.n, start + size)
+        matrix[start:stop] = distances.of_block(start, stop)
+    return MatrixDistances(matrix, alpha, known_symmetric=True)
 
 
 def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> np.ndarray:
-    """Core distances: of each row's `min_samples`-th nearest, or by weight."""
+    """Core distances: of each row's `min_samples`-th nearest, or by weight.
+
+    Dividing keeps the order, so it is done last.
+    """
     n = distances.n
     size = max(1, BLOCK_VALUES // n)
     cores = np.empty(n)
@@ -132,13 +163,29 @@ def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> 
         stop = min(n, start + size)
         block = distances.of_block(start, stop)
         if weights is None:
-            cores[start:stop] = np.partition(block, min_samples - 1, axis=1)[:, min_samples - 1]
+            starts = n * np.arange(stop - start + 1)
+            cores[start:stop] = select_kth(block, starts, min_samples)
             continue
         order = np.argsort(block, axis=1, kind="stable")
         reached = np.cumsum(weights[order], axis=1) >= min_samples * (1 - ROUNDING)
         place = order[np.arange(stop - start), reached.argmax(axis=1)]
         cores[start:stop] = block[np.arange(stop - start), place]
-    return cores
+    return cores / distances.alpha
+
+
+def select_kth(values: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
+    """The k-th least of each run of values; infinite where that is too few.
+
+    values : ndarray of float64 in C order, of any shape
+    starts : ndarray of shape (n_runs + 1,), integers
+        Run i is from starts[i] up to starts[i + 1].
+    """
+    n_runs = len(starts) - 1
+    least = np.empty(n_runs)
+    args = KthLeastArgs(np.ascontiguousarray(values), starts.astype(np.int64), k, least)
+    _, size = parallel.cut_blocks(n_runs, 1 + 2.0 * values.size / n_runs)
+    parallel.run_kernel("select_kth", "f8", args, n_runs, size, 8 * k)
+    return least
 
 
 def prim(distances: Any, cores: np.ndarray) -> SpanningTree:

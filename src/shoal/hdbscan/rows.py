@@ -17,7 +17,7 @@ class TakenRows(NamedTuple):
 
     n: int
     indices: np.ndarray | None  # ascending
-    labels: np.ndarray  # int64 of shape (n,); of rows that take part NOISE
+    labels: np.ndarray  # int8 of shape (n,); of rows that take part NOISE
 
     def take(self, values: Any, *, is_square: bool = False) -> Any:
         """Rows of an array or matrix, and its columns where they are the rows again."""
@@ -43,7 +43,7 @@ class TakenRows(NamedTuple):
         """Labels of all rows from those of rows that take part."""
         if self.indices is None:
             return labels
-        result = self.labels.copy()
+        result = self.labels.astype(np.int64)
         result[self.indices] = labels
         return result
 
@@ -74,7 +74,7 @@ def find_taken_rows(X: Any, weights: np.ndarray | None, is_precomputed: bool) ->
     that is infinite.
     """
     n = X.shape[0]
-    labels = np.full(n, NOISE, np.int64)
+    labels = np.full(n, NOISE, np.int8)
     is_taken = np.ones(n, bool) if weights is None else weights > 0
     with np.errstate(all="ignore"):
         if not is_precomputed and not _is_finite(X):

@@ -9,6 +9,7 @@ from shoal.hdbscan.args import ClusterTreeArgs
 from shoal.hdbscan.condense import Condensed
 
 BLOCK = 2**20  # clusters between two checks for Ctrl-C
+LABEL_BLOCK = 2**16  # rows: what is computed of them stays in cache
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,18 @@ def _climb(tree: Condensed, selected: np.ndarray, allows_root: bool, epsilon: fl
 
 def label_rows(tree: Condensed, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
     """Labels, int64, and probabilities, float64, of all rows; noise is -1 and 0."""
-    labels = selection.owner[tree.row_cluster].astype(np.int64)
-    if len(selection.clusters) and selection.clusters[0] == 0:
-        labels[(labels == 0) & ~(tree.row_lambda >= selection.root_lambda)] = -1
-    probabilities = np.zeros(tree.n_rows)
-    members = np.flatnonzero(labels >= 0)
-    death = tree.death[selection.clusters][labels[members]]
-    row_lambda = tree.row_lambda[members]
-    with np.errstate(invalid="ignore"):
-        ratio = np.minimum(row_lambda, death) / death
-    probabilities[members] = np.where((death == 0) | np.isinf(row_lambda), 1.0, ratio)
+    labels, probabilities = np.empty(tree.n_rows, np.int64), np.empty(tree.n_rows)
+    death = tree.death[selection.clusters]
+    for start in range(0, tree.n_rows, LABEL_BLOCK):
+        rows = slice(start, start + LABEL_BLOCK)
+        label, row_lambda = selection.owner[tree.row_cluster[rows]], tree.row_lambda[rows]
+        if len(selection.clusters) and selection.clusters[0] == 0:
+            label[(label == 0) & ~(row_lambda >= selection.root_lambda)] = -1
+        labels[rows] = label
+        members = np.flatnonzero(label >= 0)
+        last, row_lambda = death[label[members]], row_lambda[members]
+        with np.errstate(invalid="ignore"):
+            ratio = np.minimum(row_lambda, last) / last
+        probabilities[rows] = 0
+        probabilities[rows][members] = np.where((last == 0) | np.isinf(row_lambda), 1.0, ratio)
     return labels, probabilities

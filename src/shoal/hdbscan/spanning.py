@@ -4,19 +4,28 @@ scikit-learn's two ways differ in more than time: 'brute' divides distances by `
 takes core distances from them, its trees divide only the distances of pairs.
 """
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial.distance import cdist
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import DistanceMetric, pairwise_distances
-from sklearn.metrics.pairwise import _precompute_metric_params
+from sklearn.metrics.pairwise import (
+    PAIRWISE_BOOLEAN_FUNCTIONS,
+    PAIRWISE_DISTANCE_FUNCTIONS,
+    _precompute_metric_params,
+)
 from sklearn.neighbors import BallTree, KDTree, NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from shoal.hdbscan.precomputed import span_precomputed
 from shoal.hdbscan.prim import (
+    MAX_MATRIX_ROWS,
     NAN_DISTANCES,
     ROUNDING,
     ComputedDistances,
@@ -30,8 +39,8 @@ from shoal.hdbscan.prim import (
 from shoal.space.mutual_reachability import mutual_reachability_tree
 from shoal.space.nearest import has_finite_squares
 
-MAX_MATRIX_ROWS = 2048  # up to which a matrix of distances is made
 EUCLIDEAN = ("euclidean", "l2")
+MANHATTAN = ("manhattan", "cityblock", "l1")
 
 
 def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -> SpanningTree:
@@ -168,13 +177,29 @@ def _span_by_pairs(
         distances = MatrixDistances(matrix, alpha)
     else:
         X = X.astype(np.float64, copy=False)
-        params = {**_precompute_metric_params(X, None, metric=metric, **params), **params}
-
-        def compute(x: Any, y: Any) -> np.ndarray:
-            return pairwise_distances(x, y, metric=metric, n_jobs=estimator.n_jobs, **params)
-
+        if metric in PAIRWISE_BOOLEAN_FUNCTIONS:
+            warnings.warn(
+                f"Data was converted to boolean for metric {metric}",
+                DataConversionWarning,
+                stacklevel=4,
+            )
+            X = X.astype(bool)
+        params = {**_precompute_metric_params(X, X, metric=metric, **params), **params}
+        compute = _distances_without_checks(metric, params)
+        if compute is None:
+            compute = partial(pairwise_distances, metric=metric, n_jobs=estimator.n_jobs, **params)
         distances = ComputedDistances(X, compute, alpha, isinstance(metric, str))
     return prim(distances, find_cores(distances, min_samples, weights))
+
+
+def _distances_without_checks(metric: Any, params: dict) -> Callable | None:
+    """What `pairwise_distances` calls once it has checked and converted arrays, which takes longer
+    than a row's distances; None where that is more than a function of SciPy."""
+    if metric in MANHATTAN and not params:
+        return partial(cdist, metric="cityblock")
+    if callable(metric) or metric in PAIRWISE_DISTANCE_FUNCTIONS:
+        return None
+    return partial(cdist, metric=metric, **params)
 
 
 def _span_by_distance_metric(
@@ -199,9 +224,10 @@ def _span_by_distance_metric(
             n_jobs=estimator.n_jobs,
             p=None,
         ).fit(X)
-        distances = ComputedDistances(
-            X, DistanceMetric.get_metric(metric, **params).pairwise, 1.0, True
-        )
+        measure = DistanceMetric.get_metric(metric, **params)
+        # its checks take longer than a row's distances
+        compute = getattr(measure, "_pairwise_dense_dense", measure.pairwise)
+        distances = ComputedDistances(X, compute, 1.0, True)
         if weights is None:
             cores = np.ascontiguousarray(neighbors.kneighbors(X)[0][:, -1])
         else:

@@ -105,6 +105,14 @@ ctypedef struct GroupSquares:
     double *squares            # [n, n_groups]
 
 
+ctypedef struct KthLeast:
+    # The k-th least value of each run of values, of which one follows the other.
+    Py_ssize_t k
+    const double *values       # [starts[n_runs]]
+    const int64_t *starts      # [n_runs + 1]
+    double *least              # [n_runs]; infinite where a run has fewer
+
+
 ctypedef struct DistancePrim:
     # Prim's algorithm under mutual reachability from row 0. Step k adds the nearest of the n - 1 -
     # k rows that are left: the first ones of `rest`.

@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, uint32_t
 from shoal.core.kernels.vec cimport REAL_MIN, lowest_bit, real
 from shoal.space.kernels.input_rows cimport CHAINS, square_distances
 from shoal.space.kernels.products cimport product_error
-from shoal.space.kernels.records cimport QueryLeaf, record
+from shoal.space.kernels.records cimport QueryLeaf, keeps_heaps, record
 from shoal.space.kernels.structs cimport SPARE_CANDIDATES, TILE, NearestSearch
 
 
@@ -29,7 +29,7 @@ cdef inline void start_lists(const NearestSearch *a, const QueryLeaf *q, void *m
     """Empty lists for the queries of a leaf of centred rows, if the k nearest are searched."""
     cdef const real *norms = <const real *> a.queries.squared_norms + q.leaf * TILE
     cdef int i
-    lists.in_use = q.queries if a.k else 0
+    lists.in_use = q.queries if a.k and not keeps_heaps(a) else 0
     lists.capacity = a.k + SPARE_CANDIDATES
     lists.values = <real *> memory
     lists.positions = <int32_t *> (lists.values + TILE * lists.capacity)

@@ -66,12 +66,15 @@ cdef inline void link_point(NearLinks *a, Py_ssize_t i) noexcept nogil:
 
 cdef void link_near_points(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                            void *scratch) noexcept nogil:
-    """Link points start .. stop - 1 that are active. Reads n_near · 8 bytes of each, or more."""
+    """Link points start .. stop - 1. Reads n_near · 8 bytes of each, or more.
+
+    Of points that are not active too: which of these there are depends on the order of threads,
+    and a search may find another edge of the same length.
+    """
     cdef NearLinks *a = <NearLinks *> args
     cdef Py_ssize_t i
     for i in range(start, stop):
-        if a.active[i]:
-            link_point(a, i)
+        link_point(a, i)
 
 
 # What core/parallel.pyx hands to threads: name -> address.

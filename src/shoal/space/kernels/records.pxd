@@ -19,7 +19,11 @@ from shoal.core.kernels.atomic cimport relaxed_load_double, relaxed_min_double
 from shoal.core.kernels.vec cimport (
     DL, REAL_INF, d_load, d_max, d_min, d_mul, d_set1, d_store, lowest_bit, vdouble,
 )
+from shoal.space.kernels.heap cimport sift_down, sort_heap
 from shoal.space.kernels.structs cimport SEVERAL, TILE, KDTree, NearestSearch
+
+cdef enum:
+    MAX_LIST = 64  # of the k nearest that are kept in order: below, moving them is faster
 
 cdef extern from *:
     """
@@ -65,12 +69,18 @@ cdef inline Py_ssize_t list_start(const NearestSearch *a, const QueryLeaf *q, in
     return a.k * (i if a.core_squares != NULL else <Py_ssize_t> a.queries.order[q.leaf * TILE + i])
 
 
+cdef inline bint keeps_heaps(const NearestSearch *a) noexcept nogil:
+    """Whether the k nearest are in a heap, to be sorted at the end: where k is large, and of
+    equally near rows any will do."""
+    return a.core_squares != NULL and a.k > MAX_LIST
+
+
 cdef inline double farthest_kept(const NearestSearch *a, const QueryLeaf *q, int i) noexcept nogil:
     """Distance of the farthest row that query i of a leaf keeps; infinite while some are free."""
     cdef Py_ssize_t query = q.leaf * TILE + i
     cdef double last
     if a.k:
-        last = q.distances[list_start(a, q, i) + a.k - 1]
+        last = q.distances[list_start(a, q, i) + (0 if keeps_heaps(a) else a.k - 1)]
         # of equal rows, which may be many, any k will do
         return -1 if a.core_squares != NULL and last == 0 else last
     if a.tie_counts != NULL:
@@ -146,6 +156,10 @@ cdef inline void record_k(const NearestSearch *a, QueryLeaf *q, int i, Py_ssize_
     cdef int32_t *neighbors = q.neighbors + list_start(a, q, i)
     cdef int32_t number = <int32_t> p if has_cores else a.nodes.tree.order[p]
     cdef Py_ssize_t j = a.k - 1
+    if keeps_heaps(a):
+        if square < distances[0]:
+            sift_down(distances, neighbors, 0, a.k, square, number)
+        return
     if square > distances[j] or (square == distances[j] and (
             has_cores or number > neighbors[j] >= 0)):
         return
@@ -228,10 +242,12 @@ cdef inline bint start_queries(const NearestSearch *a, Py_ssize_t leaf,
 
 cdef inline void write_core(const NearestSearch *a, const QueryLeaf *q, int i) noexcept nogil:
     """Core distance of query i, and its nearest rows but itself, from the list of the k nearest."""
-    cdef const double *distances = q.distances + list_start(a, q, i)
-    cdef const int32_t *neighbors = q.neighbors + list_start(a, q, i)
+    cdef double *distances = q.distances + list_start(a, q, i)
+    cdef int32_t *neighbors = q.neighbors + list_start(a, q, i)
     cdef Py_ssize_t query = q.leaf * TILE + i, j = 0, count = 0
     cdef double weight = 0
+    if keeps_heaps(a):
+        sort_heap(distances, neighbors, a.k)
     if a.weights == NULL:
         a.core_squares[query] = distances[<Py_ssize_t> a.min_weight - 1]
     else:

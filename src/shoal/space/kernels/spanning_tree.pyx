@@ -61,6 +61,17 @@ cdef inline bint has_outgoing_edge(const BoruvkaStep *a, Py_ssize_t i) noexcept 
     return a.neighbor[i] >= 0 and a.components[a.neighbor[i]] != a.components[i]
 
 
+cdef inline bint is_settled(const BoruvkaStep *a, Py_ssize_t i) noexcept nogil:
+    """Whether the edge of position i may be taken where edges tie.
+
+    What a search finds beyond the bound of its own component, and so whether it finds it, depends
+    on the order of threads. The other component has an edge as short that its own search found,
+    except in the first step, whose edges need no search.
+    """
+    return (not a.takes_ties or a.counts[N_EDGES] == 0
+            or a.distance[i] <= a.component_bounds[<Py_ssize_t> a.components[i]])
+
+
 cdef inline bint is_same_edge(const BoruvkaStep *a, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
     return i == j or (a.neighbor[i] == j and a.neighbor[j] == i)
 
@@ -159,7 +170,7 @@ cdef void boruvka_step(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_
     cdef Py_ssize_t leaf, i, k
     a.counts[N_TIES] = 0
     for i in range(a.n):
-        if has_outgoing_edge(a, i):
+        if has_outgoing_edge(a, i) and is_settled(a, i):
             update_shortest_edge(a, <Py_ssize_t> a.components[i], i)
             update_shortest_edge(a, <Py_ssize_t> a.components[a.neighbor[i]], i)
     if not a.takes_ties and has_ties(a):
