@@ -314,6 +314,25 @@ def test_rows_without_an_angle(eps, min_samples, metric, n):
         assert_same_fit(sp.csr_array(X), **params)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("n", [200, 2300])
+def test_rows_without_an_angle_in_fortran_order(metric, n):
+    """scikit-learn copies them, and does not know them for the same rows any more."""
+    X = np.asfortranarray(problem(n, 4))
+    X[::17] = 0
+    for min_samples in (1, 5):
+        assert_same_fit(X, metric=metric, eps=0.3, min_samples=min_samples)
+
+
+@pytest.mark.parametrize("eps", [1e-17, 2.0**-53, 1e-15])
+def test_correlation_below_rounding(eps):
+    """Rows may be farther from themselves by what rounding makes of the distance."""
+    X = problem(100, 5)
+    X[50:] = X[:50]
+    for min_samples in (1, 2, 3):
+        assert_same_fit(X, metric="correlation", eps=eps, min_samples=min_samples)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("d", [2, 3, 8, 33, 40])
 @pytest.mark.parametrize("quantile", [0.01, 0.1, 0.4, 1])

@@ -59,6 +59,40 @@ def _euclidean(a, b):
     return np.sqrt(((a - b) ** 2).sum())
 
 
+@pytest.mark.parametrize(
+    ("metric", "algorithm", "params"),
+    [
+        ("infinity", "auto", None),
+        ("p", "auto", {"p": 3}),
+        ("canberra", "ball_tree", None),
+        ("canberra", "brute", None),
+        ("seuclidean", "brute", None),
+        ("mahalanobis", "brute", None),
+        ("correlation", "auto", None),
+    ],
+)
+def test_predictions_by_other_metrics(metric, algorithm, params):
+    """By the distances of the fit, whether pairwise_distances or a tree knows the metric, with
+    what the metric takes from the rows of the fit."""
+    rows = make_blobs(150, 4, random_state=2)[0]
+    model = HDBSCAN(metric=metric, algorithm=algorithm, metric_params=params, store_centers=None)
+    model.fit(rows)
+    for queries in (rows, rows[:20]):
+        np.testing.assert_array_equal(model.predict(queries), model.labels_[: len(queries)])
+        assert np.isfinite(model.membership_vector(queries)).all()
+    memberships = model.all_points_membership_vectors()
+    assert memberships.shape == (150, model.labels_.max() + 1)
+    strong = model.probabilities_ == 1
+    np.testing.assert_array_equal(memberships.argmax(axis=1)[strong], model.labels_[strong])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "chebyshev"])
+def test_missing_queries_alone(metric):
+    model = HDBSCAN(metric=metric).fit(X + 3)
+    assert model.predict([[np.nan, 1]]).tolist() == [-3]
+    assert np.isnan(model.membership_vector([[np.nan, 1]])).all()
+
+
 def test_queries_that_are_far_or_not_finite():
     model = HDBSCAN(**PARAMS).fit(X)
     queries = np.array([[1e200, 0], [np.inf, 1], [np.nan, 1], X[0]])

@@ -9,10 +9,8 @@ The rules are those of the hdbscan package (McInnes, Healy & Astels 2017), but t
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from sklearn.metrics import DistanceMetric
 
 from shoal.core import parallel
 from shoal.hdbscan.args import GroupSquaresArgs, SeparationsArgs
@@ -152,32 +150,32 @@ def exemplar_distances(
     rows: np.ndarray,
     X: np.ndarray,
     exemplars: list[np.ndarray],
-    metric: str = "euclidean",
-    **metric_params: Any,
+    metric: str | Callable = "euclidean",
 ) -> np.ndarray:
-    """Distances from rows to the nearest exemplar of each label, of shape (n_rows, n_labels)."""
+    """Distances from rows to the nearest exemplar of each label, of shape (n_rows, n_labels).
+
+    `metric` is 'euclidean', 'sqeuclidean', or a function of two arrays of rows.
+    """
     counts = np.array([len(some) for some in exemplars], np.int64)
     if not counts.all():  # a cluster nested in another may have none
         distances = np.full((len(rows), len(exemplars)), np.inf)
         some = [numbers for numbers in exemplars if len(numbers)]
-        distances[:, counts > 0] = exemplar_distances(rows, X, some, metric, **metric_params)
+        distances[:, counts > 0] = exemplar_distances(rows, X, some, metric)
         return distances
     distances = np.empty((len(rows), len(exemplars)))
     if not distances.size:
         return distances
     points = np.ascontiguousarray(X[np.concatenate(exemplars)], np.float64)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    is_euclidean = metric in ("euclidean", "l2", "sqeuclidean") and not metric_params
-    measure = None if is_euclidean else DistanceMetric.get_metric(metric, **metric_params)
-    step = max(1, CHUNK // (X.shape[1] if is_euclidean else len(points)))
+    step = max(1, CHUNK // (len(points) if callable(metric) else X.shape[1]))
     for first in range(0, len(rows), step):
         found = distances[first : first + step]
         block = np.ascontiguousarray(rows[first : first + step], np.float64)
-        if is_euclidean:
-            _square_to_groups(block, points, starts, found)
+        if callable(metric):
+            np.minimum.reduceat(metric(block, points), starts[:-1], axis=1, out=found)
         else:
-            np.minimum.reduceat(measure.pairwise(block, points), starts[:-1], axis=1, out=found)
-    if is_euclidean and metric != "sqeuclidean":
+            _square_to_groups(block, points, starts, found)
+    if metric == "euclidean":
         np.sqrt(distances, out=distances)
     return distances
 

@@ -82,10 +82,10 @@ class ComputedDistances:
     def of_block(self, start: int, stop: int) -> np.ndarray:
         """Distances of rows start .. stop - 1 to all rows, themselves too."""
         found = np.asarray(self._compute(self.X[start:stop], self.X), dtype=np.float64)
-        if np.isnan(found).any():
-            raise ValueError(NAN_DISTANCES)
         if self.has_zeros:
             found[np.arange(stop - start), np.arange(start, stop)] = 0
+        if np.isnan(found).any():
+            raise ValueError(NAN_DISTANCES)
         return found / self.alpha
 
     def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:

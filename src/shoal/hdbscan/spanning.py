@@ -168,13 +168,23 @@ def _span_by_pairs(
         distances = MatrixDistances(matrix, alpha)
     else:
         X = X.astype(np.float64, copy=False)
-        params = {**_precompute_metric_params(X, None, metric=metric, **params), **params}
-
-        def compute(x: Any, y: Any) -> np.ndarray:
-            return pairwise_distances(x, y, metric=metric, n_jobs=estimator.n_jobs, **params)
-
+        compute = row_distances(estimator, X)
         distances = ComputedDistances(X, compute, alpha, isinstance(metric, str))
     return prim(distances, find_cores(distances, min_samples, weights))
+
+
+def row_distances(estimator: Any, X: Any) -> Callable:
+    """Distances of two arrays of rows, as a fit to X has them."""
+    metric, params = estimator.metric, dict(estimator.metric_params or {})
+    if is_brute_force(estimator, X):
+        if not sp.issparse(X):  # what the metric takes from all rows of a fit
+            X = X.astype(np.float64, copy=False)
+            params |= _precompute_metric_params(X, X, metric=metric, **params)
+        return lambda x, y: pairwise_distances(
+            x, y, metric=metric, n_jobs=estimator.n_jobs, **params
+        )
+    pairwise = DistanceMetric.get_metric(metric, **params).pairwise
+    return lambda x, y: pairwise(*(np.require(rows, np.float64, ["C"]) for rows in (x, y)))
 
 
 def _span_by_distance_metric(
@@ -199,9 +209,7 @@ def _span_by_distance_metric(
             n_jobs=estimator.n_jobs,
             p=None,
         ).fit(X)
-        distances = ComputedDistances(
-            X, DistanceMetric.get_metric(metric, **params).pairwise, 1.0, True
-        )
+        distances = ComputedDistances(X, row_distances(estimator, X), 1.0, True)
         if weights is None:
             cores = np.ascontiguousarray(neighbors.kneighbors(X)[0][:, -1])
         else:
