@@ -86,6 +86,23 @@ def test_predictions_by_other_metrics(metric, algorithm, params):
     np.testing.assert_array_equal(memberships.argmax(axis=1)[strong], model.labels_[strong])
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+def test_predictions_of_sparse_rows(metric):
+    rows = sp.csr_array(np.maximum(X, 0.1) - 0.1)
+    model = HDBSCAN(**PARAMS, metric=metric).fit(rows)
+    members = np.flatnonzero(model.labels_ >= 0)
+    for chosen in (members, members[:3]):
+        np.testing.assert_array_equal(model.predict(rows[chosen]), model.labels_[chosen])
+
+
+def test_queries_without_a_distance():
+    """A constant row has no correlation with others."""
+    model = HDBSCAN(metric="correlation").fit(make_blobs(90, 4, random_state=1)[0])
+    for method in (model.predict, model.membership_vector):
+        with pytest.raises(ValueError, match="NaN for the distances of some rows"):
+            method(np.ones((3, 4)))
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "chebyshev"])
 def test_missing_queries_alone(metric):
     model = HDBSCAN(metric=metric).fit(X + 3)

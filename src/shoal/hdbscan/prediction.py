@@ -9,6 +9,7 @@ The rules are those of the hdbscan package (McInnes, Healy & Astels 2017), but t
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ MAX_CLOSENESS = 1e8  # of a new row to the cluster that it joins at its end
 
 def find_reachable(
     search: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
-    queries: np.ndarray,
+    queries: Any,
     core_distances: np.ndarray,
     min_samples: float,
     *,
@@ -38,7 +39,7 @@ def find_reachable(
     search : callable
         search(queries, k) gives distances, ascending, and numbers of the k nearest rows, as
         arrays of shape (n_queries, k).
-    queries : ndarray of shape (n_queries, d)
+    queries : ndarray or CSR matrix of shape (n_queries, d)
     core_distances : ndarray of shape (n,)
         Core distances of the rows.
     min_samples : float
@@ -55,7 +56,7 @@ def find_reachable(
         Of rows that are equally near, the one at the least distance.
     distances : ndarray of shape (n_queries,), float64
     """
-    n, n_queries = len(core_distances), len(queries)
+    n, n_queries = len(core_distances), queries.shape[0]
     neighbors, reach = np.zeros(n_queries, np.int64), np.zeros(n_queries)
     open_queries, k = np.arange(n_queries), min(n, 2 * int(np.ceil(min_samples)))
     while len(open_queries):

@@ -102,14 +102,15 @@ class ComputedDistances:
 
 
 def sparse_distances(X: Any, metric: str, alpha: float) -> ComputedDistances:
-    """Cosine, Euclidean or squared distances of CSR rows, by products as scikit-learn has them.
+    """Cosine, Euclidean or squared distances of rows, by products as scikit-learn has them.
 
     A product is the same both ways, as terms are added in the order of the features.
     """
+    if metric == "cosine":  # which leaves tiny rows of arrays as they are
+        X = normalize(X.astype(np.float64, copy=False))
     X = sp.csr_array(X, dtype=np.float64)
-    X.sort_indices()
-    if metric == "cosine":
-        X = sp.csr_array(normalize(X))
+    if not X.has_sorted_indices:
+        X = X.sorted_indices()  # a copy
     columns = X.T.tocsr()
     squares = X.multiply(X).sum(axis=1)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from shoal.hdbscan.prim import BLOCK_VALUES, euclidean_by_scale
+from shoal.hdbscan.prim import BLOCK_VALUES, NAN_DISTANCES, euclidean_by_scale
 from shoal.hdbscan.spanning import (
     EUCLIDEAN,
     as_euclidean_rows,
@@ -64,6 +64,8 @@ class RowSearch:
             distances = euclidean_by_scale(queries, self._rows)
         else:
             distances = self._compute(queries, self._rows)
+            if np.isnan(distances).any():
+                raise ValueError(NAN_DISTANCES)
         distances = distances / self._scale
         numbers = np.argsort(distances, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(distances, numbers, axis=1), numbers
