@@ -8,6 +8,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
 
 from shoal import HDBSCAN
+from shoal.hdbscan.prediction import find_reachable
+from shoal.hdbscan.scores import relative_validity
 from shoal.hdbscan.search import RowSearch
 
 X = make_moons(500, noise=0.07, random_state=0)[0]
@@ -93,6 +95,26 @@ def test_predictions_of_sparse_rows(metric):
     members = np.flatnonzero(model.labels_ >= 0)
     for chosen in (members, members[:3]):
         np.testing.assert_array_equal(model.predict(rows[chosen]), model.labels_[chosen])
+
+
+def test_predictions_with_far_neighbours():
+    """alpha makes rows that are far away candidates: no more are searched than can matter."""
+    rows = np.random.default_rng(0).standard_normal((300, 20))
+    model = HDBSCAN(**PARAMS, alpha=2.0, allow_single_cluster=True).fit(rows)
+    search, asked = RowSearch(model, rows, np.float64), []
+
+    def find(queries, k):
+        asked.append(k * len(queries))
+        return search.find(queries, k)
+
+    cores = model._edges.core_distances
+    queries = rows + 0.01
+    found = find_reachable(find, queries, cores, 4, alpha=2.0)
+    distances = pairwise_distances(queries, rows)
+    own = np.sort(distances, axis=1)[:, 3]
+    reach = np.maximum(np.maximum(distances / 2, cores), own[:, None])
+    np.testing.assert_allclose(found[1], reach.min(axis=1), rtol=1e-7)
+    assert sum(asked) < 300 * 300 / 4
 
 
 def test_queries_without_a_distance():
@@ -191,3 +213,10 @@ def test_many_clusters():
     data = make_blobs(3000, 5, centers=40, cluster_std=0.3, random_state=0)[0]
     model = HDBSCAN().fit(data)
     np.testing.assert_array_equal(model.predict(data) >= 0, model.labels_ >= 0)
+
+
+def test_validity_of_infinite_distances():
+    """Where edges are infinitely long, the limit of long ones."""
+    left, right, labels = np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0, 0, 1, 1])
+    for heights, expected in (([1, np.inf, 2], 1), ([np.inf] * 3, 0), ([np.inf, 1, np.inf], -1)):
+        assert relative_validity(left, right, np.array(heights, float), labels) == expected

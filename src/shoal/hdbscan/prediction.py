@@ -70,8 +70,10 @@ def find_reachable(
             nearest = np.maximum(reachable, cores[:, None], out=reachable).argmin(axis=1)
             at = np.arange(len(chosen)), nearest
             neighbors[chosen], reach[chosen] = rows[at], reachable[at]
-            if k < n:  # rows beyond the last one are not nearer than its distance
-                still_open.append(chosen[~(reachable[at] <= distances[:, -1] / alpha)])
+            if k < n:  # rows beyond the last one are not nearer than its distance, or the core's
+                is_closed = (reachable[at] == cores) & np.isfinite(cores)
+                is_closed |= reachable[at] <= distances[:, -1] / alpha
+                still_open.append(chosen[~is_closed])
         open_queries = np.concatenate(still_open) if still_open else np.zeros(0, np.int64)
         k = min(n, 2 * k)
     return neighbors, reach

@@ -7,7 +7,6 @@ import scipy.sparse as sp
 
 from shoal.hdbscan.prim import BLOCK_VALUES, NAN_DISTANCES, euclidean_by_scale
 from shoal.hdbscan.spanning import (
-    EUCLIDEAN,
     as_euclidean_rows,
     euclidean_measure,
     is_brute_force,
@@ -60,7 +59,7 @@ class RowSearch:
         return np.concatenate(distances), np.concatenate(numbers)
 
     def _find_in_block(self, queries: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._metric in EUCLIDEAN and not self._params and not sp.issparse(self._rows):
+        if self._measure is np.sqrt and not sp.issparse(self._rows):
             distances = euclidean_by_scale(queries, self._rows)
         else:
             distances = self._compute(queries, self._rows)
