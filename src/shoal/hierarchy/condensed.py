@@ -92,11 +92,10 @@ def _excess_exponent(values: np.ndarray, n: int, method: str) -> int:
     """
     if method == "complete":
         return 0
-    largest = max(float(values.max()), -float(values.min()))
     limit = 1023 - n.bit_length()
     if method == "ward":
         limit = (limit - 2) // 2
-    return max(0, math.frexp(largest)[1] - limit)
+    return max(0, math.frexp(values.max())[1] - limit)
 
 
 def _rounding_margin(n: int, method: str) -> float:
