@@ -15,7 +15,7 @@ from shoal.hdbscan.prediction import (
     find_reachable,
     membership_vectors,
 )
-from shoal.hdbscan.rows import TakenRows, find_taken_rows
+from shoal.hdbscan.rows import TakenRows, find_taken_rows, with_short_indices
 from shoal.hdbscan.scores import relative_validity, score_outliers, score_persistence
 from shoal.hdbscan.search import RowSearch
 from shoal.hdbscan.spanning import euclidean_measure, row_distances
@@ -175,6 +175,7 @@ class HierarchyViews:
             order="C",
             reset=False,
         )
+        X = with_short_indices(X)
         taken = find_taken_rows(X, None, False)
         return taken.take(X), taken
 
