@@ -314,9 +314,18 @@ def test_rows_without_an_angle(eps, min_samples, metric, n):
         assert_same_fit(sp.csr_array(X), **params)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("n", [200, 2300])
+def test_rows_without_an_angle_in_fortran_order(metric, n):
+    """scikit-learn copies them, and does not know them for the same rows any more."""
+    X = np.asfortranarray(problem(n, 4))
+    X[::17] = 0
+    assert_same_fit(X, metric=metric, eps=0.3, min_samples=1)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("d", [2, 3, 8, 33, 40])
-@pytest.mark.parametrize("quantile", [0.01, 0.1, 0.4, 1])
+@pytest.mark.parametrize("quantile", [0, 0.01, 0.1, 0.4, 1])
 def test_correlation_at_eps(quantile, d, dtype):
     """Pairs of lattice points at distance eps, which the last bit of SciPy's distance decides."""
     rng = np.random.default_rng(d)
@@ -324,7 +333,7 @@ def test_correlation_at_eps(quantile, d, dtype):
     X[0] = 1  # has no angle
     distances = pdist(X.astype(float), "correlation")
     distances = np.sort(distances[np.isfinite(distances)])
-    eps = float(distances[int(quantile * (len(distances) - 1))]) or 1e-9
+    eps = float(distances[int(quantile * (len(distances) - 1))]) or 2.0**-53
     for factor in (1 - 2.0**-53, 1, 1 + 2.0**-52):
         assert_same_fit(X, metric="correlation", eps=eps * factor, min_samples=4)
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn.cluster
+from sklearn.base import clone
 
 from helpers.outcomes import outcome
 from shoal import HDBSCAN
+from shoal.hdbscan import spanning
 from shoal.hdbscan.prim import euclidean_by_scale
 
 ROWS = np.random.default_rng(0).standard_normal((40, 2))
@@ -60,6 +62,45 @@ def test_failed_fits_change_nothing():
         model.set_params(min_samples=50).fit(ROWS)
     model.set_params(min_samples=None)
     assert vars(model) == before
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "cosine"])
+def test_sparse_rows_are_not_overwritten(metric):
+    """Features of a row may be in any order, in arrays that cannot be written."""
+    X = sp.csr_array(np.maximum(SQUARE - 0.5, 0))
+    descending = np.lexsort((-X.indices, np.repeat(np.arange(40), np.diff(X.indptr))))
+    parts = (X.data[descending], X.indices[descending], X.indptr)
+    for part in parts:
+        part.flags.writeable = False
+    model = HDBSCAN(metric=metric)
+    labels = model.fit(sp.csr_array(parts, X.shape)).labels_
+    np.testing.assert_array_equal(labels, model.fit(X).labels_)
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_cosine_of_tiny_rows(is_mixed):
+    """scikit-learn takes rows of norms below 2e-15 as they are."""
+    X = 1e-17 * ROWS
+    if is_mixed:
+        X[::2] *= 1e20
+    ours, theirs = (
+        np.sort(model(metric="cosine", copy=True).fit(X)._single_linkage_tree_["value"])
+        for model in (HDBSCAN, sklearn.cluster.HDBSCAN)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["braycurtis", "seuclidean", "mahalanobis"])
+def test_more_rows_than_a_matrix_is_made_of(metric, monkeypatch):
+    """A row of zeros has no distance to itself under 'braycurtis'; the others take parameters
+    from all rows."""
+    X = np.abs(ROWS)
+    X[7] = 0
+    model = HDBSCAN(metric=metric, algorithm="brute", allow_single_cluster=True)
+    expected = clone(model).fit(X)._single_linkage_tree_
+    monkeypatch.setattr(spanning, "MAX_MATRIX_ROWS", 10)
+    found = model.fit(X)._single_linkage_tree_
+    np.testing.assert_allclose(found["value"], expected["value"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.metrics import pairwise_distances
+from sklearn.metrics.pairwise import manhattan_distances
 
 from helpers.tree_cases import distinct_heights, make_edges
 from shoal.hdbscan import prediction
@@ -170,7 +171,9 @@ def test_exemplar_distances(fitted, queries, monkeypatch):
     monkeypatch.setattr(prediction, "CHUNK", 100)
     found = fitted.distances(queries)
     D = pairwise_distances(queries, fitted.X, "manhattan")
-    by_blocks = prediction.exemplar_distances(queries, fitted.X, fitted.exemplars, "manhattan")
+    by_blocks = prediction.exemplar_distances(
+        queries, fitted.X, fitted.exemplars, manhattan_distances
+    )
     for label, rows in enumerate(fitted.exemplars):
         np.testing.assert_allclose(by_blocks[:, label], D[:, rows].min(axis=1))
         expected = np.sqrt(((queries[:, None] - fitted.X[rows]) ** 2).sum(axis=2)).min(axis=1)

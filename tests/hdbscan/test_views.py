@@ -8,6 +8,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import pairwise_distances
 
 from shoal import HDBSCAN
+from shoal.hdbscan.prediction import find_reachable
+from shoal.hdbscan.scores import relative_validity
 from shoal.hdbscan.search import RowSearch
 
 X = make_moons(500, noise=0.07, random_state=0)[0]
@@ -57,6 +59,77 @@ def test_search(metric):
 
 def _euclidean(a, b):
     return np.sqrt(((a - b) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("metric", "algorithm", "params"),
+    [
+        ("infinity", "auto", None),
+        ("p", "auto", {"p": 3}),
+        ("canberra", "ball_tree", None),
+        ("canberra", "brute", None),
+        ("seuclidean", "brute", None),
+        ("mahalanobis", "brute", None),
+        ("correlation", "auto", None),
+    ],
+)
+def test_predictions_by_other_metrics(metric, algorithm, params):
+    """By the distances of the fit, whether pairwise_distances or a tree knows the metric, with
+    what the metric takes from the rows of the fit."""
+    rows = make_blobs(150, 4, random_state=2)[0]
+    model = HDBSCAN(metric=metric, algorithm=algorithm, metric_params=params, store_centers=None)
+    model.fit(rows)
+    for queries in (rows, rows[:20]):
+        np.testing.assert_array_equal(model.predict(queries), model.labels_[: len(queries)])
+        assert np.isfinite(model.membership_vector(queries)).all()
+    memberships = model.all_points_membership_vectors()
+    assert memberships.shape == (150, model.labels_.max() + 1)
+    strong = model.probabilities_ == 1
+    np.testing.assert_array_equal(memberships.argmax(axis=1)[strong], model.labels_[strong])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+def test_predictions_of_sparse_rows(metric):
+    rows = sp.csr_array(np.maximum(X, 0.1) - 0.1)
+    model = HDBSCAN(**PARAMS, metric=metric).fit(rows)
+    members = np.flatnonzero(model.labels_ >= 0)
+    for chosen in (members, members[:3]):
+        np.testing.assert_array_equal(model.predict(rows[chosen]), model.labels_[chosen])
+
+
+def test_predictions_with_far_neighbours():
+    """alpha makes rows that are far away candidates: no more are searched than can matter."""
+    rows = np.random.default_rng(0).standard_normal((300, 20))
+    model = HDBSCAN(**PARAMS, alpha=2.0, allow_single_cluster=True).fit(rows)
+    search, asked = RowSearch(model, rows, np.float64), []
+
+    def find(queries, k):
+        asked.append(k * len(queries))
+        return search.find(queries, k)
+
+    cores = model._edges.core_distances
+    queries = rows + 0.01
+    found = find_reachable(find, queries, cores, 4, alpha=2.0)
+    distances = pairwise_distances(queries, rows)
+    own = np.sort(distances, axis=1)[:, 3]
+    reach = np.maximum(np.maximum(distances / 2, cores), own[:, None])
+    np.testing.assert_allclose(found[1], reach.min(axis=1), rtol=1e-7)
+    assert sum(asked) < 300 * 300 / 4
+
+
+def test_queries_without_a_distance():
+    """A constant row has no correlation with others."""
+    model = HDBSCAN(metric="correlation").fit(make_blobs(90, 4, random_state=1)[0])
+    for method in (model.predict, model.membership_vector):
+        with pytest.raises(ValueError, match="NaN for the distances of some rows"):
+            method(np.ones((3, 4)))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "chebyshev"])
+def test_missing_queries_alone(metric):
+    model = HDBSCAN(metric=metric).fit(X + 3)
+    assert model.predict([[np.nan, 1]]).tolist() == [-3]
+    assert np.isnan(model.membership_vector([[np.nan, 1]])).all()
 
 
 def test_queries_that_are_far_or_not_finite():
@@ -140,3 +213,10 @@ def test_many_clusters():
     data = make_blobs(3000, 5, centers=40, cluster_std=0.3, random_state=0)[0]
     model = HDBSCAN().fit(data)
     np.testing.assert_array_equal(model.predict(data) >= 0, model.labels_ >= 0)
+
+
+def test_validity_of_infinite_distances():
+    """Where edges are infinitely long, the limit of long ones."""
+    left, right, labels = np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0, 0, 1, 1])
+    for heights, expected in (([1, np.inf, 2], 1), ([np.inf] * 3, 0), ([np.inf, 1, np.inf], -1)):
+        assert relative_validity(left, right, np.array(heights, float), labels) == expected

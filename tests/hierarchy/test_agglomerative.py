@@ -243,6 +243,37 @@ def test_bad_input(name):
         np.testing.assert_array_equal(ours.value.children_, theirs.value.children_)
 
 
+@pytest.mark.parametrize("linkage", ["average", "complete"])
+@pytest.mark.parametrize("n", [20, 70])
+def test_row_of_zeros_under_braycurtis(n, linkage):
+    """It has no distance to itself, which SciPy does not ask for."""
+    X = np.abs(np.random.default_rng(0).standard_normal((n, 5)))
+    X[7] = 0
+    params = {"linkage": linkage, "metric": "braycurtis", "compute_distances": True}
+    ours = shoal.AgglomerativeClustering(**params).fit(X)
+    theirs = sklearn.cluster.AgglomerativeClustering(**params).fit(X)
+    np.testing.assert_array_equal(ours.children_, theirs.children_)
+    np.testing.assert_array_equal(ours.distances_, theirs.distances_)
+
+
+@pytest.mark.parametrize("n", [5, 40, 1200])
+@pytest.mark.parametrize(("linkage", "exponent"), [("average", 1022), ("ward", 509)])
+def test_sums_of_huge_distances(n, linkage, exponent):
+    """They overflow in SciPy, whose search then finds no neighbour. Scaling is exact here."""
+    X = np.random.default_rng(n).uniform(1, 2, (n, 3))
+    metric = "euclidean" if linkage == "ward" else "precomputed"
+    D = X if linkage == "ward" else 1 + pairwise_distances(X) / 2
+    models = [
+        shoal.AgglomerativeClustering(linkage=linkage, metric=metric, compute_distances=True)
+        for _ in range(2)
+    ]
+    model, huge = (
+        model.fit(np.ldexp(D, shift)) for model, shift in zip(models, (0, exponent), strict=True)
+    )
+    np.testing.assert_array_equal(huge.children_, model.children_)
+    np.testing.assert_array_equal(huge.distances_, np.ldexp(model.distances_, exponent))
+
+
 def test_single_linkage_of_what_is_too_large():
     """scikit-learn's fit never ends."""
     with pytest.raises(ValueError, match="must contain only finite values"):

@@ -187,7 +187,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
         metric = make_metric(self, as_float_rows(X), name, params) if name else None
         found = None
         if metric is None and (name == "correlation" or (name == "cosine" and self.eps < 1)):
-            found = self._cluster_angles(as_float_rows(X), name, weights, task)
+            found = self._cluster_angles(X, name, weights, task)
         if metric is None and found is None:
             return cluster_by_search(self, X, weights, task)
         for warning in caught:
@@ -200,15 +200,16 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
         """Labels and core samples where some rows have no angle: under 'cosine', zeros are at
         distance 1 from all, and under 'correlation' constant rows at none, so that none but the
         row itself can be a neighbor."""
-        has_angle = rows_with_angle(X, name)
-        metric = make_metric(self, X[has_angle], name, {}) if has_angle.any() else None
+        rows = as_float_rows(X)
+        has_angle = rows_with_angle(rows, name)
+        metric = make_metric(self, rows[has_angle], name, {}) if has_angle.any() else None
         if metric is None:
             return None
         chosen = None if weights is None else weights[has_angle]
         found = cluster_by_tree(metric, self.min_samples, chosen, task)
         own_weight = np.ones(len(X)) if weights is None else weights
         is_alone = ~has_angle & (own_weight >= self.min_samples)
-        if not is_own_neighbor(self, len(X)):
+        if not is_own_neighbor(self, X):
             is_alone[:] = False
         return add_lone_rows(*found, np.flatnonzero(has_angle), np.flatnonzero(is_alone), len(X))
 

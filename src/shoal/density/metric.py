@@ -123,15 +123,18 @@ def correlation(X: np.ndarray, eps: float) -> Metric | None:
     None: constant rows have no angle, and squares of others may under- or overflow. With e the
     unit roundoff, rounding changes a row of norm 1 by up to (d / 2 + 3)·e, so |u - v|² <= 4 by
     (4·d + 24)·e; its sum by (4·d + 8)·e; and SciPy's distance, whose double this is compared with,
-    by (4·d + 12)·e.
+    by (4·d + 12)·e. None, too, where eps is so small that a row may be farther than that from
+    itself by SciPy's sums, which count or not by how scikit-learn calls them.
     """
+    margin = (16 * X.shape[1] + 128) * 2.0**-53
+    if eps < margin:
+        return None
     input_rows = centred(X)
     with np.errstate(all="ignore"):
         squared_norms = np.einsum("ij,ij->i", input_rows, input_rows)
     if not ((squared_norms > 1e-280) & (squared_norms < 1e280)).all():
         return None
     rows = input_rows / np.sqrt(squared_norms)[:, None]
-    margin = (16 * X.shape[1] + 128) * 2.0**-53
     return Metric(rows, input_rows, "sqeuclidean", "angle", 2 * eps - margin, 2 * eps + margin, eps)
 
 

@@ -119,7 +119,7 @@ def cluster_by_search(
     X = with_int32_indices(X)
     model = fit_sklearn_neighbors(estimator, X)
     n, step = X.shape[0], max(1, BLOCK_DISTANCES // X.shape[0])
-    add_own = step < n and not sp.issparse(X) and is_own_neighbor(estimator, n)
+    add_own = step < n and not sp.issparse(X) and is_own_neighbor(estimator, X)
 
     def find_neighbors(rows: Any) -> list:
         # some metrics differ where queries are X itself, which scikit-learn tells by identity
@@ -166,12 +166,13 @@ def cluster_by_search(
     return labels, np.flatnonzero(core)
 
 
-def is_own_neighbor(estimator: Any, n: int) -> bool:
+def is_own_neighbor(estimator: Any, X: np.ndarray) -> bool:
     """Whether scikit-learn puts zeros on the diagonal, even of dense rows without an angle.
 
-    It does where it computes all distances at once, in one thread.
+    It does where it computes all distances at once, in one thread, of rows that it need not
+    copy.
     """
-    at_once = n * n * 8 <= get_config()["working_memory"] * 2**20
+    at_once = X.flags.c_contiguous and len(X) ** 2 * 8 <= get_config()["working_memory"] * 2**20
     angles = estimator.metric in ("cosine", "correlation")
     return angles and at_once and effective_n_jobs(estimator.n_jobs) == 1
 

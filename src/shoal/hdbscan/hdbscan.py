@@ -16,7 +16,7 @@ from shoal.core.checks import all_or_nothing
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import condense
 from shoal.hdbscan.linkage import build_single_linkage, label_cut, linkage_to_structured
-from shoal.hdbscan.rows import find_taken_rows
+from shoal.hdbscan.rows import find_taken_rows, with_short_indices
 from shoal.hdbscan.selection import label_rows, select_clusters
 from shoal.hdbscan.spanning import span
 from shoal.hdbscan.views import HierarchyViews
@@ -254,11 +254,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, BaseEstimator):
         )
         if is_precomputed and not sp.issparse(X) and np.isnan(X).any():
             raise ValueError("np.nan values found in precomputed-dense")
-        if sp.issparse(X) and X.indices.dtype != np.int32 and X.nnz <= np.iinfo(np.int32).max:
-            # some of scikit-learn's metrics know no other indices
-            indices, indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
-            X = sp.csr_array((X.data, indices, indptr), X.shape)
-        return X
+        return with_short_indices(X)
 
     def _check_size(self, rows: Any, weights: np.ndarray | None) -> None:
         n = rows.shape[0] if weights is None else weights.sum()

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import DistanceMetric
 
 from shoal.core import parallel
 from shoal.hdbscan.args import GroupSquaresArgs, SeparationsArgs
@@ -26,7 +25,7 @@ MAX_CLOSENESS = 1e8  # of a new row to the cluster that it joins at its end
 
 def find_reachable(
     search: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
-    queries: np.ndarray,
+    queries: Any,
     core_distances: np.ndarray,
     min_samples: float,
     *,
@@ -40,7 +39,7 @@ def find_reachable(
     search : callable
         search(queries, k) gives distances, ascending, and numbers of the k nearest rows, as
         arrays of shape (n_queries, k).
-    queries : ndarray of shape (n_queries, d)
+    queries : ndarray or CSR matrix of shape (n_queries, d)
     core_distances : ndarray of shape (n,)
         Core distances of the rows.
     min_samples : float
@@ -57,7 +56,7 @@ def find_reachable(
         Of rows that are equally near, the one at the least distance.
     distances : ndarray of shape (n_queries,), float64
     """
-    n, n_queries = len(core_distances), len(queries)
+    n, n_queries = len(core_distances), queries.shape[0]
     neighbors, reach = np.zeros(n_queries, np.int64), np.zeros(n_queries)
     open_queries, k = np.arange(n_queries), min(n, 2 * int(np.ceil(min_samples)))
     while len(open_queries):
@@ -71,8 +70,10 @@ def find_reachable(
             nearest = np.maximum(reachable, cores[:, None], out=reachable).argmin(axis=1)
             at = np.arange(len(chosen)), nearest
             neighbors[chosen], reach[chosen] = rows[at], reachable[at]
-            if k < n:  # rows beyond the last one are not nearer than its distance
-                still_open.append(chosen[~(reachable[at] <= distances[:, -1] / alpha)])
+            if k < n:  # rows beyond the last one are not nearer than its distance, or the core's
+                is_closed = (reachable[at] == cores) & np.isfinite(cores)
+                is_closed |= reachable[at] <= distances[:, -1] / alpha
+                still_open.append(chosen[~is_closed])
         open_queries = np.concatenate(still_open) if still_open else np.zeros(0, np.int64)
         k = min(n, 2 * k)
     return neighbors, reach
@@ -152,32 +153,32 @@ def exemplar_distances(
     rows: np.ndarray,
     X: np.ndarray,
     exemplars: list[np.ndarray],
-    metric: str = "euclidean",
-    **metric_params: Any,
+    metric: str | Callable = "euclidean",
 ) -> np.ndarray:
-    """Distances from rows to the nearest exemplar of each label, of shape (n_rows, n_labels)."""
+    """Distances from rows to the nearest exemplar of each label, of shape (n_rows, n_labels).
+
+    `metric` is 'euclidean', 'sqeuclidean', or a function of two arrays of rows.
+    """
     counts = np.array([len(some) for some in exemplars], np.int64)
     if not counts.all():  # a cluster nested in another may have none
         distances = np.full((len(rows), len(exemplars)), np.inf)
         some = [numbers for numbers in exemplars if len(numbers)]
-        distances[:, counts > 0] = exemplar_distances(rows, X, some, metric, **metric_params)
+        distances[:, counts > 0] = exemplar_distances(rows, X, some, metric)
         return distances
     distances = np.empty((len(rows), len(exemplars)))
     if not distances.size:
         return distances
     points = np.ascontiguousarray(X[np.concatenate(exemplars)], np.float64)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    is_euclidean = metric in ("euclidean", "l2", "sqeuclidean") and not metric_params
-    measure = None if is_euclidean else DistanceMetric.get_metric(metric, **metric_params)
-    step = max(1, CHUNK // (X.shape[1] if is_euclidean else len(points)))
+    step = max(1, CHUNK // (len(points) if callable(metric) else X.shape[1]))
     for first in range(0, len(rows), step):
         found = distances[first : first + step]
         block = np.ascontiguousarray(rows[first : first + step], np.float64)
-        if is_euclidean:
-            _square_to_groups(block, points, starts, found)
+        if callable(metric):
+            np.minimum.reduceat(metric(block, points), starts[:-1], axis=1, out=found)
         else:
-            np.minimum.reduceat(measure.pairwise(block, points), starts[:-1], axis=1, out=found)
-    if is_euclidean and metric != "sqeuclidean":
+            _square_to_groups(block, points, starts, found)
+    if metric == "euclidean":
         np.sqrt(distances, out=distances)
     return distances
 

@@ -100,10 +100,10 @@ class ComputedDistances:
     def of_block(self, start: int, stop: int) -> np.ndarray:
         """Distances of rows start .. stop - 1 to all rows, themselves too, not yet divided."""
         found = np.asarray(self._compute(self.X[start:stop], self.X), dtype=np.float64)
-        if np.isnan(found).any():
-            raise ValueError(NAN_DISTANCES)
         if self.has_zeros:
             found[np.arange(stop - start), np.arange(start, stop)] = 0
+        if np.isnan(found).any():
+            raise ValueError(NAN_DISTANCES)
         return found
 
     def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
@@ -124,10 +124,11 @@ def sparse_distances(X: Any, metric: str, alpha: float) -> Any:
 
     A product is the same both ways, as terms are added in the order of the features.
     """
+    if metric == "cosine":  # which leaves tiny rows of arrays as they are
+        X = normalize(X.astype(np.float64, copy=False))
     X = sp.csr_array(X, dtype=np.float64)
-    X.sort_indices()
-    if metric == "cosine":
-        X = sp.csr_array(normalize(X))
+    if not X.has_sorted_indices:
+        X = X.sorted_indices()  # a copy
     columns = X.T.tocsr()
     squares = X.multiply(X).sum(axis=1)
 

@@ -85,6 +85,14 @@ def find_taken_rows(X: Any, weights: np.ndarray | None, is_precomputed: bool) ->
     return TakenRows(n, None if is_taken.all() else np.flatnonzero(is_taken), labels)
 
 
+def with_short_indices(X: Any) -> Any:
+    """CSR rows with indices of 32 bits; some of scikit-learn's metrics know no others."""
+    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
+        return X
+    indices, indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return sp.csr_array((X.data, indices, indptr), X.shape)
+
+
 def _is_finite(X: Any) -> bool:
     values = X.data if sp.issparse(X) else X
     # a finite sum is quick, and nearly always there

@@ -74,5 +74,9 @@ def relative_validity(
     separation[np.isinf(separation)] = 2 * fallback
     larger = np.maximum(separation, sparseness)
     validity = np.zeros(n_labels)
-    np.divide(separation - sparseness, larger, out=validity, where=larger > 0)
+    is_finite = np.isfinite(larger)
+    with np.errstate(invalid="ignore"):
+        np.divide(separation - sparseness, larger, out=validity, where=is_finite & (larger > 0))
+    is_larger = (separation > sparseness).astype(float) - (separation < sparseness)
+    validity[~is_finite] = is_larger[~is_finite]
     return float(np.sum(sizes[1:] * validity / sizes.sum()))

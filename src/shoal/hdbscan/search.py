@@ -4,14 +4,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.metrics import pairwise_distances
 
-from shoal.hdbscan.prim import BLOCK_VALUES, euclidean_by_scale
+from shoal.hdbscan.prim import BLOCK_VALUES, NAN_DISTANCES, euclidean_by_scale
 from shoal.hdbscan.spanning import (
-    EUCLIDEAN,
     as_euclidean_rows,
     euclidean_measure,
     is_brute_force,
+    row_distances,
 )
 from shoal.space.nearest import KNearest, has_finite_squares
 
@@ -31,7 +30,7 @@ class RowSearch:
     def __init__(self, estimator: Any, rows: Any, dtype: Any) -> None:
         self._rows, self._metric = rows, estimator.metric
         self._params = dict(estimator.metric_params or {})
-        self._n_jobs = estimator.n_jobs
+        self._compute = row_distances(estimator, rows)
         is_brute = is_brute_force(estimator, rows)
         # brute force divides all distances, else those of pairs alone are divided
         self._scale, self.alpha = (estimator.alpha, 1.0) if is_brute else (1.0, estimator.alpha)
@@ -60,12 +59,12 @@ class RowSearch:
         return np.concatenate(distances), np.concatenate(numbers)
 
     def _find_in_block(self, queries: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._metric in EUCLIDEAN and not self._params and not sp.issparse(self._rows):
+        if self._measure is np.sqrt and not sp.issparse(self._rows):
             distances = euclidean_by_scale(queries, self._rows)
         else:
-            distances = pairwise_distances(
-                queries, self._rows, metric=self._metric, n_jobs=self._n_jobs, **self._params
-            )
+            distances = self._compute(queries, self._rows)
+            if np.isnan(distances).any():
+                raise ValueError(NAN_DISTANCES)
         distances = distances / self._scale
         numbers = np.argsort(distances, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(distances, numbers, axis=1), numbers

@@ -184,17 +184,35 @@ def _span_by_pairs(
                 stacklevel=4,
             )
             X = X.astype(bool)
-        params = {**_precompute_metric_params(X, X, metric=metric, **params), **params}
-        compute = _distances_without_checks(metric, params)
-        if compute is None:
-            compute = partial(pairwise_distances, metric=metric, n_jobs=estimator.n_jobs, **params)
+        compute = row_distances(estimator, X, are_checked=True)
         distances = ComputedDistances(X, compute, alpha, isinstance(metric, str))
     return prim(distances, find_cores(distances, min_samples, weights))
 
 
+def row_distances(estimator: Any, X: Any, are_checked: bool = False) -> Callable:
+    """Distances of two arrays of rows, as a fit to X has them.
+
+    Rows that `are_checked` are those of the fit, in the type that the metric takes: checks take
+    longer than a row's distances.
+    """
+    metric, params = estimator.metric, dict(estimator.metric_params or {})
+    if is_brute_force(estimator, X):
+        if not sp.issparse(X):  # what the metric takes from all rows of a fit
+            rows = X.astype(np.float64, copy=False)
+            params |= _precompute_metric_params(rows, rows, metric=metric, **params)
+        compute = _distances_without_checks(metric, params) if are_checked else None
+        return compute or partial(
+            pairwise_distances, metric=metric, n_jobs=estimator.n_jobs, **params
+        )
+    measure = DistanceMetric.get_metric(metric, **params)
+    if are_checked:
+        return getattr(measure, "_pairwise_dense_dense", measure.pairwise)
+    return lambda x, y: measure.pairwise(*(np.require(rows, np.float64, ["C"]) for rows in (x, y)))
+
+
 def _distances_without_checks(metric: Any, params: dict) -> Callable | None:
-    """What `pairwise_distances` calls once it has checked and converted arrays, which takes longer
-    than a row's distances; None where that is more than a function of SciPy."""
+    """What `pairwise_distances` calls once it has checked and converted arrays; None where that
+    is more than a function of SciPy."""
     if metric in MANHATTAN and not params:
         return partial(cdist, metric="cityblock")
     if callable(metric) or metric in PAIRWISE_DISTANCE_FUNCTIONS:
@@ -224,9 +242,7 @@ def _span_by_distance_metric(
             n_jobs=estimator.n_jobs,
             p=None,
         ).fit(X)
-        measure = DistanceMetric.get_metric(metric, **params)
-        # its checks take longer than a row's distances
-        compute = getattr(measure, "_pairwise_dense_dense", measure.pairwise)
+        compute = row_distances(estimator, X, are_checked=True)
         distances = ComputedDistances(X, compute, 1.0, True)
         if weights is None:
             cores = np.ascontiguousarray(neighbors.kneighbors(X)[0][:, -1])

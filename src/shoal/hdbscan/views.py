@@ -15,10 +15,10 @@ from shoal.hdbscan.prediction import (
     find_reachable,
     membership_vectors,
 )
-from shoal.hdbscan.rows import TakenRows, find_taken_rows
+from shoal.hdbscan.rows import TakenRows, find_taken_rows, with_short_indices
 from shoal.hdbscan.scores import relative_validity, score_outliers, score_persistence
 from shoal.hdbscan.search import RowSearch
-from shoal.hdbscan.spanning import euclidean_measure
+from shoal.hdbscan.spanning import euclidean_measure, row_distances
 from shoal.hdbscan.trees import CondensedTree, MinimumSpanningTree, SingleLinkageTree
 
 
@@ -175,6 +175,7 @@ class HierarchyViews:
             order="C",
             reset=False,
         )
+        X = with_short_indices(X)
         taken = find_taken_rows(X, None, False)
         return taken.take(X), taken
 
@@ -194,7 +195,7 @@ class HierarchyViews:
         exemplars = find_exemplars(self._tree, self._selection)
         measure = euclidean_measure(self.metric, params)
         if measure is None:
-            return exemplar_distances(X, rows, exemplars, self.metric, **params)
+            return exemplar_distances(X, rows, exemplars, row_distances(self, rows))
         if self.metric == "cosine":
-            X, rows = normalize(X), normalize(rows)
+            X, rows = (normalize(some) if len(some) else some for some in (X, rows))
         return measure(exemplar_distances(X, rows, exemplars, "sqeuclidean"))

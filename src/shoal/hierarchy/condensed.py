@@ -1,5 +1,6 @@
 """Complete, average and (for few rows) Ward's linkage on a condensed distance matrix."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -63,8 +64,15 @@ def linkage(compute_distances: Callable[[], np.ndarray], n: int, method: str) ->
     that of SciPy's nearest-neighbour chain. Without ties any order of merges gives the same
     dendrogram, so all mutual nearest neighbours can be merged at once; after the first tie
     the chain starts anew, from distances computed again.
+
+    Where sums of SciPy's overflow, distances are scaled by a power of two, which is exact.
     """
     values = compute_distances()
+    exponent = _excess_exponent(values, n, method)
+    if exponent:
+        del values
+        merges = linkage(lambda: np.ldexp(compute_distances(), -exponent), n, method)
+        return merges._replace(heights=np.ldexp(merges.heights, exponent))
     if n > MAX_CHAIN_CLUSTERS and method != "ward":
         merges, overwritten = _merge_in_rounds(values, n, method)
         if merges is not None:
@@ -74,6 +82,20 @@ def linkage(compute_distances: Callable[[], np.ndarray], n: int, method: str) ->
             values = compute_distances()
     parts, _ = _nn_chain(values, np.arange(n, dtype=np.int32), np.ones(n), method, 0.0)
     return concatenate_merges(parts)
+
+
+def _excess_exponent(values: np.ndarray, n: int, method: str) -> int:
+    """The least power of two to divide by so that no sum of a linkage overflows.
+
+    An average adds distances of up to n points, Ward's criterion their squares: four times as
+    much at most.
+    """
+    if method == "complete":
+        return 0
+    limit = 1023 - n.bit_length()
+    if method == "ward":
+        limit = (limit - 2) // 2
+    return max(0, math.frexp(values.max())[1] - limit)
 
 
 def _rounding_margin(n: int, method: str) -> float:

@@ -218,12 +218,14 @@ cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t s
     cdef real *values = <real *> a.values
     cdef real out[TILE * TILE]
     cdef real work[TILE * TILE]
+    cdef bint checks_rows
     for p in range(start, stop):
         a.is_finite[p] = True
         for other in range(p, n_panels):
             compute_panel_distances(a, p, other, out, work)
             count = min(<Py_ssize_t> TILE, n - other * TILE)
-            if count == TILE and not is_finite_panel(out):
+            checks_rows = other == p or count < TILE  # what is not written may not be finite
+            if not checks_rows and not is_finite_panel(out):
                 a.is_finite[p] = False
             for q in range(min(<Py_ssize_t> TILE, n - p * TILE)):
                 i = p * TILE + q
@@ -233,7 +235,7 @@ cdef void compute_condensed_distances(void *args, Py_ssize_t block, Py_ssize_t s
                     continue
                 memcpy(values + condensed_index(n, i, j), out + q * TILE + k,
                        (count - k) * sizeof(real))
-                if count < TILE:
+                if checks_rows:
                     for k in range(k, count):
                         if out[q * TILE + k] - out[q * TILE + k] != 0:
                             a.is_finite[p] = False
