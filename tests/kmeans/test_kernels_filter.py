@@ -207,6 +207,25 @@ def test_project_centers(problem, name, kind):
     assert (bound <= v).all()
 
 
+@pytest.mark.parametrize("kind", KINDS_OF_FILTER)
+def test_largest_norm_of_centers_that_are_compared(kind, dtype, monkeypatch):
+    """Hidden centers have none, whatever their memory held before."""
+
+    def filled(shape, dtype=float):
+        return np.full(shape, np.nan, dtype) if np.dtype(dtype).kind == "f" else empty(shape, dtype)
+
+    empty = np.empty
+    monkeypatch.setattr(np, "empty", filled)
+    problem = make_problem("blobs", 50, 40, 64, dtype)
+    problem.centers[40:] = problem.centers[:24]
+    filter = CODES if kind in PRODUCTS and CODE_LEVELS else Filter(axes_of("one axis", problem))
+    with settings_of(LEVELS[-1], kind):
+        centers = Centers(problem.centers, problem.rows, filter=filter, hides_equal=True)
+    shift = centers.filtered.arrays["filter_shift"][:-1]
+    expected = np.square(problem.centers - shift).sum(axis=1).max()
+    np.testing.assert_allclose(centers.filtered.arrays["max_row_norm"], expected, rtol=1e-6)
+
+
 def test_axes_must_be_orthonormal(dtype):
     """Bounds rest on that."""
     rows = Rows(np.ones((5, 64), dtype))

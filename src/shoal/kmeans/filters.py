@@ -216,7 +216,7 @@ class FilteredCenters:
             "filter_origin": origin,
             "filter_shift": shift,
             "rows": empty_aligned((k, d), like.dtype),
-            "row_norms": np.empty(k, like.dtype),
+            "row_norms": np.zeros(k, like.dtype),  # those of hidden centers are not computed
             "max_row_norm": self._max_row_norm,
         }
         args.set_filter(d, max_candidates=max_candidates(k, d), **self.arrays)
