@@ -315,6 +315,12 @@ def test_principal_axes():
         axes = filters.principal_axes(rows, 12)
         assert axes.shape == (80, 12)
         np.testing.assert_allclose(axes.T @ axes, np.eye(12), atol=1e-12)
+    for n_varying in range(20, 250, 10):  # qr leaves an error of up to 5e-14
+        rows = np.full((48, 255), 7.25, np.float32)
+        rows[:, :n_varying] = rng.standard_normal((48, n_varying))
+        axes = filters.principal_axes(rows, 48)
+        assert np.linalg.norm(axes.T @ axes - np.eye(48)) < 2e-14
+        Centers(rows, Rows(rows.astype(float)), filter=Filter(axes))
     spread = np.square(c @ filters.principal_axes(c, 5).astype(np.float32)).sum()
     assert spread >= 0.999 * np.square(c).sum()
     assert filters.principal_axes(c * np.float32(1e20), 12) is None
