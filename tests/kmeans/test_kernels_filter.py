@@ -207,6 +207,25 @@ def test_project_centers(problem, name, kind):
     assert (bound <= v).all()
 
 
+@pytest.mark.parametrize("kind", KINDS_OF_FILTER)
+def test_largest_norm_of_centers_that_are_compared(kind, dtype, monkeypatch):
+    """Hidden centers have none, whatever their memory held before."""
+
+    def filled(shape, dtype=float):
+        return np.full(shape, np.nan, dtype) if np.dtype(dtype).kind == "f" else empty(shape, dtype)
+
+    empty = np.empty
+    monkeypatch.setattr(np, "empty", filled)
+    problem = make_problem("blobs", 50, 40, 64, dtype)
+    problem.centers[40:] = problem.centers[:24]
+    filter = CODES if kind in PRODUCTS and CODE_LEVELS else Filter(axes_of("one axis", problem))
+    with settings_of(LEVELS[-1], kind):
+        centers = Centers(problem.centers, problem.rows, filter=filter, hides_equal=True)
+    shift = centers.filtered.arrays["filter_shift"][:-1]
+    expected = np.square(problem.centers - shift).sum(axis=1).max()
+    np.testing.assert_allclose(centers.filtered.arrays["max_row_norm"], expected, rtol=1e-6)
+
+
 def test_axes_must_be_orthonormal(dtype):
     """Bounds rest on that."""
     rows = Rows(np.ones((5, 64), dtype))
@@ -297,6 +316,12 @@ def test_principal_axes():
         axes = filters.principal_axes(rows, 12)
         assert axes.shape == (80, 12)
         np.testing.assert_allclose(axes.T @ axes, np.eye(12), atol=1e-12)
+    for n_varying in range(20, 250, 10):  # qr leaves an error of up to 5e-14
+        rows = np.full((48, 255), 7.25, np.float32)
+        rows[:, :n_varying] = rng.standard_normal((48, n_varying))
+        axes = filters.principal_axes(rows, 48)
+        assert np.linalg.norm(axes.T @ axes - np.eye(48)) < 2e-14
+        Centers(rows, Rows(rows.astype(float)), filter=Filter(axes))
     spread = np.square(c @ filters.principal_axes(c, 5).astype(np.float32)).sum()
     assert spread >= 0.999 * np.square(c).sum()
     assert filters.principal_axes(c * np.float32(1e20), 12) is None

@@ -14,6 +14,7 @@ import reference
 import shoal
 from helpers.kernel_cases import KINDS, level, levels, make_problem, problems, run_assign
 from shoal.core import parallel
+from shoal.core.rows import Rows
 from shoal.kmeans import minibatch
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.sparse_batches import SparseUpdater
@@ -149,6 +150,20 @@ def test_sums_that_overflow_and_cancel():
     problem.centers = np.array([[0.0, 0, -1], [1e15, -1e15, 1e16]])
     expected, _, _ = reference.assign_sparse(X, problem.w, problem.centers)
     assert run_assign("assign_sparse", problem)[0] == expected
+
+
+@pytest.mark.parametrize("elkan", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_features_stored_twice(elkan, again, dtype):
+    """Elkan's rule takes negative sums for 0, so that many centers may tie."""
+    problem = make_problem("normal", 200, 3, 40, dtype)
+    X = problem.csr.X
+    X.indices[:] = problem.rng.integers(3, size=X.nnz)
+    current = problem.rng.integers(40, size=200) if again else None
+    with mock.patch.object(type(problem), "csr", Rows(X)):
+        labels = run_assign("assign_sparse", problem, elkan=elkan, current=current)[0]
+    expected = reference.assign_sparse(X, problem.w, problem.centers, elkan, current)[0]
+    np.testing.assert_array_equal(labels, expected)
 
 
 @settings(max_examples=100)

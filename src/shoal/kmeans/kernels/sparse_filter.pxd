@@ -18,9 +18,11 @@ in these constants for Lloyd's rule, which has the same terms with 2^-53 for u. 
 
     (m + 8) 2^-48 ((Σ|x_l|)² + |c_j|² + m max_l c_jl²)
 
-which is added. Center j is a candidate where computed_j - e_j <= min_i (computed_i + e_i). What
-is not a number compares as if it were, and e_j is none where a sum of |x_l f_jl| could overflow,
-if 1 / s_j is at most 2^36 (2^40 Σ|x_l| max_l |c_jl| does): so such centers are candidates.
+which is added. Center j is a candidate where computed_j - e_j <= min_i (computed_i + e_i). By
+Elkan's rule so is one where that is at most -Σ x_l², which only a feature stored twice brings
+about: the rule takes negative sums for 0, so all such centers tie. What is not a number compares
+as if it were, and e_j is none where a sum of |x_l f_jl| could overflow, if 1 / s_j is at most 2^36
+(2^40 Σ|x_l| max_l |c_jl| does): so such centers are candidates.
 
 Cost a row: 2·nnz·k flops of float32, reading nnz·k floats.
 """
@@ -125,6 +127,15 @@ cdef inline void compute_errors(const Row *row, bint elkan, float *slope, float 
         constant[0] = <float> INFINITY
 
 
+cdef inline float zero_threshold(const Row *row) noexcept nogil:
+    """-Σ x_l² rounded up: Elkan's rule may give 0 where |c|² - 2 x·c is at most that."""
+    cdef double squares = 0
+    cdef Py_ssize_t l
+    for l in range(row.m):
+        squares += <double> row.x[l] * <double> row.x[l]
+    return <float> (-squares * (1 - 2.0 ** -20))
+
+
 cdef inline Py_ssize_t find_candidates(const Row *row, const Filter *c, bint elkan, float *scores,
                                        int32_t *candidates) noexcept nogil:
     """The candidates in ascending order, and how many; both have room for padded_k values."""
@@ -167,6 +178,8 @@ cdef inline Py_ssize_t find_candidates(const Row *row, const Filter *c, bint elk
     for r in range(FL):
         if not lanes[r] >= least:
             least = lanes[r]
+    if elkan:
+        least = max(least, zero_threshold(row))
     threshold = f_set1(least)
     first = 0
     while first < c.k:
