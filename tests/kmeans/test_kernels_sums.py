@@ -277,11 +277,11 @@ def test_transform(problem, sparse, name):
     rows = problem.csr if sparse else problem.rows
     n, k = len(problem.X), len(problem.centers)
     out = np.full((n, k), np.nan, problem.X.dtype)
-    centers = Centers(problem.centers, rows)
-    centers.transpose()
-    args = MeasureArgs(rows.args, centers.args, out=out)
-    scratch = centers_module.scratch_for(rows) + parallel.tile_size(rows.type)[0] * k * 8
     with level(name):
+        centers = Centers(problem.centers, rows)
+        centers.transpose()
+        args = MeasureArgs(rows.args, centers.args, out=out)
+        scratch = centers_module.scratch_for(rows) + parallel.tile_size(rows.type)[0] * k * 8
         parallel.run_kernel("transform", rows.type, args, n, problem.size, scratch)
     squared = reference.transform(problem.x, problem.centers) ** 2
     rounding, last = tolerance(problem)

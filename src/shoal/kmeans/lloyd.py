@@ -229,16 +229,18 @@ class Lloyd:
             )
         self._assignment.is_first_pass = False
         changed = self._n_changed = int(self._counts[:, 0].sum())
-        if 2 * self._counts[:, 4].sum() > self.rows.n:  # too many rows were left, or read
-            if kernel == "assign_filtered":
-                self._filter = None
-                self.centers.drop_filter()
-            elif kernel == "assign_ordered":
-                self._ordered = None
+        if kernel in ("assign_filtered", "assign_ordered"):
+            self._give_up_filter()
         self._reduction.all_clusters |= not (self._uses_bounds or self.rows.sparse)
         if self._bound_arrays is not None:
             self._choose_next_pass(changed)
         return changed
+
+    def _give_up_filter(self) -> None:
+        """Use the tile from now on where it had to examine most rows, or as many centers."""
+        if 2 * self._counts[:, 4].sum() > self.rows.n:
+            self._filter = self._ordered = None
+            self.centers.drop_filter()
 
     def _group_centers(self) -> None:
         is_first_pass, values = self._assignment.is_first_pass, self.centers.values
