@@ -69,7 +69,7 @@ def check(problem, elkan=False, again=False, hides_equal=False):
         np.testing.assert_array_equal(sums[b], partial)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(few_features, st.booleans(), st.booleans(), st.booleans(), levels)
 def test_assign_ordered(made, elkan, again, hides_equal, name):
     with level(name):

@@ -53,7 +53,7 @@ def assert_consistent(updater):
     np.testing.assert_allclose(found, exact, rtol=1e-13, atol=1e-15 * scale_of_error)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(problems(origin=False), levels, st.integers(1, 4))
 def test_steps(problem, name, n_steps):
     """S, W and labels bit by bit over some steps and replacements; the inertia nearly."""
@@ -111,7 +111,7 @@ def test_sums_of_many_rows_are_cleared(count, dtype):
     np.testing.assert_array_equal(state_of(updater)[0][:, 0], problem.x[-1] * count)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(problems(origin=False), levels)
 def test_pack_features(problem, name):
     rows = problem.csr
@@ -166,7 +166,7 @@ def test_features_stored_twice(elkan, again, dtype):
     np.testing.assert_array_equal(labels, expected)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(problems(origin=False), st.integers(1, 8), levels)
 def test_set_prune_radius(problem, count, name):
     """No radius is larger than half the distance, and few are much smaller."""
