@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from shoal.core.checks import all_or_nothing
+from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import condense
 from shoal.hdbscan.linkage import build_single_linkage, label_cut, linkage_to_structured
@@ -22,7 +23,7 @@ from shoal.hdbscan.spanning import span
 from shoal.hdbscan.views import HierarchyViews
 
 
-class HDBSCAN(HierarchyViews, ClusterMixin, BaseEstimator):
+class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     """Clusters of all densities, with scikit-learn's answers, in O(n) memory beside the data.
 
     Like DBSCAN for all values of eps at once: the clusters that last over the widest range of

@@ -119,8 +119,9 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     axes = principal_axes(c, max(numbers)) if numbers else None
     if axes is None:
         return best
-    for m in numbers:
-        cost = product * m * (k + d) + candidate * _count_by_axes(x, c, v, axes[:, :m])
+    counts = _count_by_axes(x, c, v, axes.astype(np.float32), numbers)
+    for m, count in zip(numbers, counts, strict=True):
+        cost = product * m * (k + d) + candidate * count
         if cost < least:
             best, least = Filter(axes[:, :m], ROW_COST / k + cost / by_tile), cost
     return best
@@ -142,15 +143,21 @@ def _count_by_codes(x: np.ndarray, c: np.ndarray, v: np.ndarray) -> float:
     return float((v - errors <= (v + errors).min(axis=1)[:, None]).sum(axis=1).mean())
 
 
-def _count_by_axes(x: np.ndarray, c: np.ndarray, v: np.ndarray, axes: np.ndarray) -> float:
-    """Mean number of candidates of a row, nearly: see kernels/axes.pxd."""
-    axes = axes.astype(np.float32)
+def _count_by_axes(
+    x: np.ndarray, c: np.ndarray, v: np.ndarray, axes: np.ndarray, numbers: list[int]
+) -> list[float]:
+    """Mean number of candidates of a row by so many axes, nearly: see kernels/axes.pxd."""
     y, z = x @ axes, c @ axes
-    x_rest, c_rest = (
-        np.sqrt(np.maximum(_squared_norms(a) - _squared_norms(b), 0)) for a, b in ((x, y), (c, z))
-    )
-    lower = _squared_norms(c) - 2 * (y @ z.T + np.outer(x_rest, c_rest))
-    return float((lower <= v.min(axis=1)[:, None]).sum(axis=1).mean())
+    x_norms, c_norms = _squared_norms(x), _squared_norms(c)
+    best, found = v.min(axis=1)[:, None], []
+    for m in numbers:
+        x_rest, c_rest = (
+            np.sqrt(np.maximum(norms - _squared_norms(projected[:, :m]), 0))
+            for norms, projected in ((x_norms, y), (c_norms, z))
+        )
+        lower = c_norms - 2 * (y[:, :m] @ z[:, :m].T + np.outer(x_rest, c_rest))
+        found.append(float((lower <= best).sum(axis=1).mean()))
+    return found
 
 
 def max_axes(d: int) -> int:

@@ -23,7 +23,7 @@ from shoal.kmeans.centers import (
     scratch_for,
 )
 from shoal.kmeans.filters import choose_filter
-from shoal.kmeans.ordered import PASS_COST, OrderedRows, ordering_pays
+from shoal.kmeans.ordered import OrderedRows, ordering_pays
 
 N_GROUPS = 2  # more of them cost as much as they save
 # Of an open row, in float32 products. True: its upper bound is tightened first.
@@ -115,12 +115,10 @@ class Lloyd:
         self._shape = k, d
         self._totals = np.zeros((k, d + 1))
         n_blocks = self.plan.n_blocks
-        self._filter = None
+        self._filter = self._ordered = None  # what passes without bounds may use
         if self.plan.kernel == "assign_bounded":
             self._filter = choose_filter(rows, centers)
-        self._ordered = None
-        if self.plan.kernel == "assign_bounded" and ordering_pays(rows, k):
-            self._ordered = OrderedRows(rows, k)
+            self._ordered = OrderedRows(rows, k) if ordering_pays(rows, k) else None
         self._scratch_bytes = scratch_for(rows, self._filter is not None, k)
         self._clusters_per_block = parallel.cut_blocks(k, d * (1 + n_blocks), 16)[1]
         self._counts = np.empty((n_blocks, N_COUNTS), np.int64)
@@ -260,9 +258,8 @@ class Lloyd:
         search_cost = k * d * self.rows.dtype.itemsize / 4
         update_cost = UPDATE_COST * k * self._update_operations / n
         overhead = SEARCH_OVERHEAD[self.plan.tightens]
-        pass_cost = search_cost
-        if self._filter or self._ordered:
-            pass_cost *= self._filter.pass_cost if self._filter else PASS_COST
+        faster = self._filter or self._ordered
+        pass_cost = search_cost * (faster.pass_cost if faster else 1)
         break_even = n * (pass_cost - update_cost) / (search_cost + overhead)
         if not self._uses_bounds:
             few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)

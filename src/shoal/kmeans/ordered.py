@@ -15,7 +15,6 @@ from shoal.space.kd_tree import MAX_ROWS, build_kd_tree
 
 MIN_CLUSTERS = 512  # from which on a few passes save more than the order costs
 MIN_ROWS_PER_CLUSTER = 16
-PASS_COST = 0.2  # of a pass in this order, in one by the tile
 BITS = 60  # of a Morton code
 
 
@@ -32,6 +31,8 @@ class OrderedRows:
     -----
     8 bytes a row; while the order is found, a copy of the rows.
     """
+
+    pass_cost = 0.2  # of a pass in this order, in one by the tile
 
     def __init__(self, rows: Rows, k: int) -> None:
         self._type, self._n = rows.type, rows.n

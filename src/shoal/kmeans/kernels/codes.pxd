@@ -42,7 +42,6 @@ ctypedef struct CodedRows:
     float scales[Q_ROWS]
     float norms[Q_ROWS]
     float residuals[Q_ROWS]
-    float slack[Q_ROWS]      # w
     float least[Q_ROWS]      # upper bound of v
     float thresholds[Q_ROWS]
 
@@ -56,7 +55,8 @@ cdef inline void code_rows(FilterTile *f, CodedRows *rows, const Assignment *a, 
     cdef int r
     for r in range(Q_ROWS):
         rows.least[r] = INFINITY
-        rows.scales[r] = rows.norms[r] = rows.residuals[r] = rows.slack[r] = 0
+        rows.scales[r] = rows.norms[r] = rows.residuals[r] = 0
+        f.slack[r] = 0
     for r in range(count):
         x = <const real *> a.rows.x + (first + r) * d
         for l in range(d):
@@ -70,7 +70,6 @@ cdef inline void code_rows(FilterTile *f, CodedRows *rows, const Assignment *a, 
                                       &rows.residuals[r])
         f.norms[r] = rows.norms[r]
         f.slack[r] = <real> canonical_slack(a, f.norms[r])
-        rows.slack[r] = <float> f.slack[r]
 
 
 cdef inline void collect_candidates(FilterTile *f, const CodedRows *rows, Py_ssize_t first,
@@ -105,6 +104,6 @@ cdef inline void find_by_codes(FilterTile *f, const Assignment *a, Py_ssize_t fi
                      n_panels * TILE_CENTERS, rows.scales, rows.norms, rows.residuals, rows.least,
                      f.lower, c.products)
         for r in range(Q_ROWS):
-            f.thresholds[r] = rows.thresholds[r] = rows.least[r] + rows.slack[r]
+            f.thresholds[r] = rows.thresholds[r] = rows.least[r] + <float> f.slack[r]
         collect_candidates(f, &rows, p * TILE_CENTERS, some * TILE_CENTERS, valid)
         p += some
