@@ -91,10 +91,10 @@ def compute_from_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None
     """Silhouettes by the distances of all pairs: euclidean, manhattan, chebyshev."""
     n, k = clusters.n, clusters.k
     if X.shape[1] >= max(n, MIN_WIDE_FEATURES) and metric != "chebyshev":
-        tiles = PackedTiles(X, metric, np.arange(n), power_of_two_scale(X))
+        tiles = PackedTiles(X, metric, np.arange(n), may_scale=True)
         compute_from_distances(tiles.square_distances(), 0, clusters)
         return
-    tiles = PackedTiles(X, metric, clusters.order, power_of_two_scale(X))
+    tiles = PackedTiles(X, metric, clusters.order, may_scale=True)
     sorted_weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
     if clusters.weights is not None:
         sorted_weights[:n] = clusters.weights[clusters.order]

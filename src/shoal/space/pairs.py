@@ -11,6 +11,7 @@ from shoal.space.args import PackedTilesArgs, SquareDistancesArgs, TilePackingAr
 
 # as in kernels/structs.pxd
 METRICS = {"euclidean": 0, "manhattan": 1, "sqeuclidean": 2, "chebyshev": 3}
+ORIGIN_ROWS = 64  # of the mean about which rows are packed
 DOT_PRODUCT_MIN_FEATURES = 32  # from which |x|² + |y|² - 2 x·y is faster than Σ (x - y)²
 
 
@@ -23,6 +24,11 @@ def power_of_two_scale(X: np.ndarray) -> float:
     return math.ldexp(1.0, -min(max_exponent, max(-max_exponent, math.frexp(largest)[1])))
 
 
+def _mean_of_some(X: np.ndarray) -> np.ndarray:
+    """Mean of up to ORIGIN_ROWS rows or twice as many: what it is off adds little to norms."""
+    return Rows(np.ascontiguousarray(X[:: max(1, len(X) // ORIGIN_ROWS)])).moments()[0]
+
+
 class PackedTiles:
     """A copy of dense rows, packed into tiles for distances of all pairs.
 
@@ -32,34 +38,48 @@ class PackedTiles:
     metric : {'euclidean', 'sqeuclidean', 'manhattan', 'chebyshev'}
     order : ndarray of shape (n,), int64
         The row at each position.
-    scale : float
-        Power of two that multiplies every value, and so every distance (a squared one
-        twice).
+    may_scale : bool, default=False
+        Multiply every value, and so every distance (a squared one twice), by a power of two
+        where squares could overflow or vanish.
     """
 
-    def __init__(self, X: np.ndarray, metric: str, order: np.ndarray, scale: float = 1.0) -> None:
+    def __init__(
+        self, X: np.ndarray, metric: str, order: np.ndarray, *, may_scale: bool = False
+    ) -> None:
         self.n, self.d = X.shape
         self.type = "f4" if X.dtype == np.float32 else "f8"
         self.tile_rows = parallel.tile_size(self.type)[0]
         euclidean = metric in ("euclidean", "sqeuclidean")
         uses_dot_products = euclidean and self.d >= DOT_PRODUCT_MIN_FEATURES
-        rows = Rows(X)
-        if uses_dot_products:  # about the mean, norms are smallest and cancellation least
-            rows = Rows(X, origin=rows.moments()[0])
+        # about the mean, norms are smallest and cancellation least
+        rows = Rows(X, origin=_mean_of_some(X) if uses_dot_products else None)
         n_tiles = -(-self.n // self.tile_rows)
+        self._squared_norms = np.empty((n_tiles, self.tile_rows), X.dtype)
         self.args = PackedTilesArgs(
             self.type,
             self.n,
             self.d,
             self.tile_rows,
             empty_aligned((n_tiles, self.d, self.tile_rows), X.dtype),
-            np.empty((n_tiles, self.tile_rows), X.dtype),
+            self._squared_norms,
             metric=METRICS[metric],
             uses_dot_products=uses_dot_products,
         )
+        self._pack(rows, order, 1.0)
+        if may_scale and not self._has_moderate_norms():
+            self._pack(rows, order, power_of_two_scale(X))
+
+    def _pack(self, rows: Rows, order: np.ndarray, scale: float) -> None:
+        """Write the tiles and the squared norms of their rows."""
         packing = TilePackingArgs(rows.args, self.args, order, scale)
+        n_tiles = len(self._squared_norms)
         _, size = parallel.cut_blocks(n_tiles, 8 * self.d * self.tile_rows)
         parallel.run_kernel("pack_tiles", self.type, packing, n_tiles, size)
+
+    def _has_moderate_norms(self) -> bool:
+        """Whether no square overflows, and few squares of differences vanish that would not if
+        the largest value were near 1."""
+        return 2.0**-10 < self._squared_norms.max() < 2.0**30
 
     def square_distances(self) -> np.ndarray:
         """Distances of all pairs of rows in the order of the tiles, for rows of many features.
