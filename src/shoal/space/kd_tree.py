@@ -27,6 +27,7 @@ N_KEYS = 32  # leading features that wider ones are sorted by
 MIN_ROWS_PER_AXIS = 16  # below which a rotation costs more than it saves
 SAMPLE_VALUES = 2**20  # values of the sample that the axes are computed from
 CHUNK_VALUES = 2**16  # values of it that are converted to float64 at once
+MIN_LEAVES = 16  # that boxes may take memory for, up to an eighth of the tiles
 BOX_BYTES = 24  # bytes a row that boxes may take beyond what float32 tiles of float64 rows save
 MAX_ROWS = np.iinfo(np.int32).max  # positions are 32-bit
 PADDING = 24  # values after a row of axes: kernels read whole vectors
@@ -133,7 +134,7 @@ class Centre:
 def build_kd_tree(X: np.ndarray, tiles_per_leaf: int | None = None) -> KDTree:
     """A tree over the rows as they are."""
     n, d = X.shape
-    tree = KDTree(n, d, X.dtype, tiles_per_leaf or _tiles_per_leaf(d, X.dtype, X.dtype))
+    tree = KDTree(n, d, X.dtype, tiles_per_leaf or _tiles_per_leaf(n, d, X.dtype, X.dtype))
     tree.rows.reshape(-1, d)[:n] = X
     return _build_in_place(tree)
 
@@ -144,7 +145,7 @@ def build_centred_tree(
     """A tree over centred rows, rounded to `dtype`, with their squared norms."""
     n, d = X.shape
     dtype = np.dtype(dtype)
-    tiles_per_leaf = tiles_per_leaf or _tiles_per_leaf(d, dtype, X.dtype)
+    tiles_per_leaf = tiles_per_leaf or _tiles_per_leaf(n, d, dtype, X.dtype)
     if centre.axes is not None and d <= MAX_MOVED_FEATURES:
         tree = KDTree(n, d, dtype, tiles_per_leaf, True)
         tree.centre = centre
@@ -168,10 +169,10 @@ def build_centred_tree(
     return tree
 
 
-def _tiles_per_leaf(d: int, dtype: np.dtype, input_dtype: np.dtype) -> int:
-    """So many that boxes take few bytes a row."""
+def _tiles_per_leaf(n: int, d: int, dtype: np.dtype, input_dtype: np.dtype) -> int:
+    """So many that boxes take few bytes a row; not more than leaves work for several threads."""
     count = 1
-    while 4 * d * dtype.itemsize > TILE_SIZE * count * (
+    while n > 2 * count * MIN_LEAVES * TILE_SIZE and 4 * d * dtype.itemsize > TILE_SIZE * count * (
         BOX_BYTES + d * (input_dtype.itemsize - dtype.itemsize)
     ):
         count *= 2

@@ -87,14 +87,17 @@ class PackedTiles:
         Not for 'chebyshev', whose maxima are no sums of stretches.
         """
         distances = np.empty((self.n, self.n), np.float32 if self.type == "f4" else np.float64)
-        args = SquareDistancesArgs(self.args, distances)
+        self.run_over_groups("compute_square_distances", SquareDistancesArgs(self.args, distances))
+        return distances
+
+    def run_over_groups(self, kernel: str, args: Any) -> None:
+        """A kernel over all pairs of groups of rows: see kernels/group_pairs.pxd."""
         group = parallel.constant("group_rows", self.type)
         n_groups = -(-self.n // group)
         n_pairs = n_groups * (n_groups + 1) // 2
-        _, size = parallel.cut_blocks(n_pairs, 2.0 * self.d * group**2, most=n_pairs)
-        scratch = group**2 * distances.itemsize
-        parallel.run_kernel("compute_square_distances", self.type, args, n_pairs, size, scratch)
-        return distances
+        _, size = parallel.cut_blocks(n_pairs, self.pair_cost * group**2, most=n_pairs)
+        scratch = group**2 * (4 if self.type == "f4" else 8)
+        parallel.run_kernel(kernel, self.type, args, n_pairs, size, scratch)
 
     @property
     def pair_cost(self) -> int:

@@ -13,7 +13,6 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import validate_data
 
-from shoal.core import parallel
 from shoal.core.checks import accept_as_is, all_or_nothing
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.kmeans import k_means
@@ -285,10 +284,7 @@ def compute_affinities(X: np.ndarray, kernel: str, gamma: float) -> np.ndarray:
     n = len(X)
     tiles = PackedTiles(X, METRICS[kernel], np.arange(n))
     affinities = np.empty((n, n), X.dtype)
-    _, size = parallel.cut_blocks(n, n * (tiles.pair_cost + 40))
-    size = -(-size // tiles.tile_rows) * tiles.tile_rows
-    args = AffinityArgs(tiles.args, gamma, affinities)
-    parallel.run_kernel("compute_affinities", tiles.type, args, n, size)
+    tiles.run_over_groups("compute_affinities", AffinityArgs(tiles.args, gamma, affinities))
     return affinities
 
 

@@ -3,7 +3,7 @@
     rbf:        a_ij = exp(-γ |x_i - x_j|²)
     laplacian:  a_ij = exp(-γ Σ |x_i - x_j|)
 
-Cost: 3·d flops (pair_tile.pxd) and an exp of about 35 a value, one write of n² values.
+Cost: 3·d flops (group_pairs.pxd) and an exp of about 35 for n² / 2 pairs, one write of n² values.
 a_ij and a_ji have the same bits.
 
     degrees:    d_i = Σ_{j != i} a_ij                      n² flops, one read of a
@@ -19,12 +19,12 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, fabs
 
 from shoal.core.kernels.vec cimport (
-    REAL_MAX, TILE_ROWS, TILE_VECTORS, VL, real, v_fma, v_load, v_min, v_mul, v_set1, v_store,
-    vreal,
+    REAL_MAX, TILE_ROWS, VL, real, v_fma, v_load, v_mul, v_set1, v_store, vreal,
 )
-from shoal.space.kernels.pair_tile cimport (
-    BROADCAST_ROWS, DistanceBlock, choose_width, compute_distances,
+from shoal.space.kernels.group_pairs cimport (
+    GroupPair, accumulate_groups, finish_block, locate_pair, write_block,
 )
+from shoal.space.kernels.pair_tile cimport BROADCAST_ROWS
 from shoal.spectral.kernels.structs cimport (
     ASYMMETRIC, ROUNDING_ASYMMETRY, SYMMETRIC, Affinity, Graph,
 )
@@ -47,49 +47,38 @@ cdef enum:
 cdef double ROUNDING = 5e-11  # |a_ij - a_ji| above so much of |a_ij| + |a_ji| is not rounding
 
 
-cdef inline void compute_affinity_block(const Affinity *a, Py_ssize_t t, Py_ssize_t i, int width,
-                                        vreal max_distance) noexcept nogil:
-    """Columns of tile t in rows i .. i + width - 1 of the matrix.
-
-    Distances are cut off at `max_distance`, where exp is 0.
-    """
-    cdef real *affinities = <real *> a.affinities
-    cdef DistanceBlock distances
-    cdef real values[BROADCAST_ROWS * TILE_ROWS]
-    cdef double exponents[BROADCAST_ROWS * TILE_ROWS]
-    cdef Py_ssize_t n = a.tiles.n, first = t * TILE_ROWS, r
-    cdef Py_ssize_t count = min(<Py_ssize_t> TILE_ROWS, n - first)
-    cdef int m, j
-    compute_distances(&a.tiles, t, i, width, &distances)
-    for j in range(width):
-        for m in range(TILE_VECTORS):
-            v_store(values + j * TILE_ROWS + m * VL, v_min(distances.values[j][m], max_distance))
-    for r in range(width * TILE_ROWS):
-        exponents[r] = -a.gamma * values[r]
-    exp_array(exponents, width * TILE_ROWS)
-    for j in range(width):
-        for r in range(count):
-            affinities[(i + j) * n + first + r] = <real> exponents[j * TILE_ROWS + r]
-
-
 cdef void compute_affinities(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                              void *scratch) noexcept nogil:
-    """Rows start .. stop - 1 of the matrix."""
+    """Pairs start .. stop - 1 of groups; scratch holds GROUP_ROWS² values.
+
+    Distances are cut off where exp is 0.
+    """
     cdef Affinity *a = <Affinity *> args
-    cdef Py_ssize_t i, t
-    cdef int width
-    cdef double max_distance = REAL_MAX
-    if a.gamma * REAL_MAX > 800:
-        max_distance = 800 / a.gamma
-    for t in range((a.tiles.n + TILE_ROWS - 1) // TILE_ROWS):
-        i = start
-        while i < stop:
-            width = choose_width(i, stop)
-            if width == BROADCAST_ROWS:
-                compute_affinity_block(a, t, i, BROADCAST_ROWS, v_set1(<real> max_distance))
-            else:
-                compute_affinity_block(a, t, i, 1, v_set1(<real> max_distance))
-            i += width
+    cdef real values[BROADCAST_ROWS * TILE_ROWS]
+    cdef double exponents[BROADCAST_ROWS * TILE_ROWS]
+    cdef double max_distance = 800 / a.gamma if a.gamma * REAL_MAX > 800 else REAL_MAX
+    cdef real *sum
+    cdef GroupPair g
+    cdef Py_ssize_t pair, i, j
+    cdef int r
+    for pair in range(start, stop):
+        g = locate_pair(pair, a.tiles.n)
+        accumulate_groups(&a.tiles, &g, <real *> scratch)
+        i = g.row
+        while i < g.row_stop:
+            sum = <real *> scratch + (i - g.row) * (g.column_stop - g.column)
+            j = g.column
+            while j < min(g.column_stop, i + TILE_ROWS):
+                finish_block(&a.tiles, i, j, sum, values)
+                for r in range(BROADCAST_ROWS * TILE_ROWS):
+                    exponents[r] = -a.gamma * min(values[r], <real> max_distance)
+                exp_array(exponents, BROADCAST_ROWS * TILE_ROWS)
+                for r in range(BROADCAST_ROWS * TILE_ROWS):
+                    values[r] = <real> exponents[r]
+                write_block(a.tiles.n, i, j, values, <real *> a.affinities)
+                sum += BROADCAST_ROWS * TILE_ROWS
+                j += BROADCAST_ROWS
+            i += TILE_ROWS
 
 
 cdef inline int find_asymmetry(const real *a, Py_ssize_t n, Py_ssize_t start,
