@@ -199,9 +199,3 @@ cdef inline void compute_distances(const PackedTiles *p, Py_ssize_t t, Py_ssize_
         accumulate_features(tile, p.d, broadcast, width, EUCLIDEAN, False, acc)
     if p.metric == EUCLIDEAN:
         take_square_roots(width, acc)
-
-
-cdef inline int choose_width(Py_ssize_t position, Py_ssize_t stop) noexcept nogil:
-    """Rows to broadcast from `position` on: BROADCAST_ROWS if they lie in one tile, else 1."""
-    return (BROADCAST_ROWS if position + BROADCAST_ROWS <= stop
-            and position % TILE_ROWS + BROADCAST_ROWS <= TILE_ROWS else 1)
