@@ -107,23 +107,20 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     candidate = _candidate_cost(d) * product
     by_tile = product * k * d
     best, least = None, by_tile
-    if codes is not None:
-        cost = k * d * CODE_COST[code_products(rows.type)] + candidate * (
-            _count_by_codes(x, c, v) - 1
-        )
-        if cost < least:
-            best, least = codes, cost
     width = parallel.tile_size(rows.type)[1]
     numbers = [-(-m // width) * width for m in NUMBERS_OF_AXES]
     numbers = [m for m in numbers if m <= min(k, max_axes(d))]
     axes = principal_axes(c, max(numbers)) if numbers else None
-    if axes is None:
-        return best
-    counts = _count_by_axes(x, c, v, axes.astype(np.float32), numbers)
-    for m, count in zip(numbers, counts, strict=True):
-        cost = product * m * (k + d) + candidate * count
-        if cost < least:
-            best, least = Filter(axes[:, :m], ROW_COST / k + cost / by_tile), cost
+    if axes is not None:
+        counts = _count_by_axes(x, c, v, axes.astype(np.float32), numbers)
+        for m, count in zip(numbers, counts, strict=True):
+            cost = product * m * (k + d) + candidate * count
+            if cost < least:
+                best, least = Filter(axes[:, :m], ROW_COST / k + cost / by_tile), cost
+    if codes is not None:
+        cost = k * d * CODE_COST[code_products(rows.type)]
+        if cost < least and cost + candidate * (_count_by_codes(x, c, v) - 1) < least:
+            best = codes
     return best
 
 
@@ -176,11 +173,11 @@ def principal_axes(c: np.ndarray, m: int) -> np.ndarray | None:
     """Nearly the m directions along which rows of c spread most, the first one most.
 
     By subspace iteration (Halko, Martinsson & Tropp 2011, "Finding structure with randomness",
-    algorithm 4.4): 12·k·d·m flops. Filters need them orthonormal, not exact. None where values
-    overflow.
+    algorithm 4.4) from some of the rows: 8·k·d·m flops. Filters need them orthonormal, not exact.
+    None where values overflow.
     """
-    axes = np.random.RandomState(0).standard_normal((c.shape[1], m))
-    for _ in range(3):
+    axes = c[np.linspace(0, len(c) - 1, m).astype(int)].T.astype(np.float64)
+    for _ in range(2):
         with np.errstate(all="ignore"):
             axes = (c.T @ (c @ axes.astype(c.dtype))).astype(np.float64)
             square = axes.T @ axes

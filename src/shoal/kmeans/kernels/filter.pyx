@@ -12,13 +12,13 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t
 
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
-from shoal.core.kernels.vec cimport REAL_INF, STRETCH, TILE_CENTERS, TILE_ROWS, real
+from shoal.core.kernels.vec cimport REAL_INF, STRETCH, TILE_ROWS, real
 from shoal.kmeans.kernels.axes cimport find_by_axes
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.codes cimport find_by_codes
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.filter cimport (
-    BUFFERED_PANELS, MAX_CANDIDATES, FilterTile, begin_rows, decide_row, place_tile,
+    MAX_CANDIDATES, FilterTile, begin_rows, buffer_bytes, decide_row, place_tile,
 )
 from shoal.kmeans.kernels.quantize cimport FILTER_ROWS, Q_AVAILABLE, Q_ROWS, q_best_products
 from shoal.kmeans.kernels.structs cimport Assignment
@@ -120,7 +120,7 @@ constants = {
     "has_codes": Q_AVAILABLE,
     "code_products": q_best_products(),
     "stretch": STRETCH,
-    "filter_fixed_bytes": (4 * Q_ROWS * BUFFERED_PANELS * TILE_CENTERS + 4096
+    "filter_fixed_bytes": (buffer_bytes() + 4096
                            + FILTER_ROWS * MAX_CANDIDATES * (4 + sizeof(real))),
     "filter_feature_bytes": FILTER_ROWS + 4 + sizeof(real) * (TILE_ROWS + 1),
 }
