@@ -13,6 +13,7 @@ from shoal import KMeans
 from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import filters
+from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers, assign_labels
 from shoal.kmeans.filters import CODES, Filter
 
@@ -88,6 +89,38 @@ def check(problem, kind, elkan, again):
 def test_assign_filtered(problem, elkan, again, way):
     with settings_of(*way):
         check(problem, way[1], elkan, again)
+
+
+@settings(max_examples=100)
+@given(problems(origin=False), st.booleans(), ways)
+def test_batches(problem, all_rows, way):
+    """Steps of mini-batches, and the labels of all rows after them: those without a filter."""
+    dtype, kind = problem.X.dtype, way[1]
+    with np.errstate(over="ignore"):
+        centers = problem.centers.astype(dtype)
+    found = []
+    for is_filtered in (True, False):
+        rng = np.random.default_rng(len(centers))
+        with settings_of(*way):
+            filter = None
+            if is_filtered:
+                filter = CODES if kind in PRODUCTS else Filter(axes_of(kind, problem))
+            updater = MiniBatchUpdater(
+                centers.copy(), np.zeros(len(centers), dtype), problem.rows, filter
+            )
+            steps = []
+            for _ in range(3):
+                indices = rng.integers(problem.rows.n, size=rng.integers(1, 100))
+                inertia = updater.step(problem.rows, None if all_rows else indices)
+                steps.append((inertia, updater._labels.tobytes(), updater.centers.tobytes()))
+            values = updater.centers.astype(np.float64)
+            packed = Centers(values, problem.rows, filter=filter)
+            labels, inertia = assign_rows(problem.rows, packed)
+        expected, total = reference.assign_batch_filtered(problem.x, problem.w, values)
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_allclose(inertia, total, rtol=1e-10)
+        found.append([*steps, labels.tobytes(), inertia])
+    np.testing.assert_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("way", HERE[1::2])  # where the filter decides, not the tile

@@ -34,7 +34,9 @@ class Filter(NamedTuple):
 CODES = Filter()
 
 
-def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
+def choose_filter(
+    rows: Rows, values: np.ndarray, batch_size: int | None = None, *, probes: bool = True
+) -> Filter | None:
     """The filter that finds the nearest of these centers with the least work, if any pays.
 
     Parameters
@@ -42,10 +44,14 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
     rows : Rows
     values : ndarray of shape (k, n_features)
         Centers less the rows' origin.
+    batch_size : int, optional
+        Rows that are compared with the same centers, if not all.
+    probes : bool, default=True
+        Whether to try the filters on some rows first, where all rows are much work.
     """
     k, d = values.shape
-    type = rows.type
-    if rows.sparse or rows.n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
+    type, n = rows.type, rows.n if batch_size is None else batch_size
+    if rows.sparse or n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
         return None
     if k * d < MIN_PRODUCTS[type]:
         return None
@@ -53,7 +59,7 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
     if has_codes(type):
         cost = ROW_COST / k + CODE_COST[code_products(type)] / PRODUCT_COST[type]
         codes = CODES._replace(pass_cost=cost)
-    if rows.n * k * d < MIN_PROBED_WORK:
+    if not probes or rows.n * k * d < MIN_PROBED_WORK:
         return codes
     with np.errstate(all="ignore"):
         return _choose_by_probe(rows, values, codes)
@@ -229,7 +235,7 @@ class FilteredCenters:
         if filter.axes is None:
             if not has_codes(like.type):
                 raise ValueError("this instruction set has no 8-bit products")
-            self._kernel, self._scratch = "quantize_centers", 8 * d
+            self._kernel, self._scratch = "quantize_centers", 16 * d
             products = code_products(like.type)
             codes = {
                 "codes": empty_aligned((_count_codes(n_positions, d, like.type),), np.uint8),

@@ -22,16 +22,11 @@ from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport TILE_ROWS, TRANSPOSE_WIDTH, real
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
-from shoal.kmeans.kernels.structs cimport Batch
+from shoal.kmeans.kernels.structs cimport Batch, batch_row
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 cdef extern from *:
     ctypedef real *RestrictReal "real *restrict"  # overlaps no row
-
-
-cdef inline Py_ssize_t batch_row(const Batch *a, Py_ssize_t i) noexcept nogil:
-    """Index in the data of the i-th row of the batch."""
-    return i if a.batch_indices == NULL else <Py_ssize_t> a.batch_indices[i]
 
 
 cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
