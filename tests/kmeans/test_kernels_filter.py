@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import reference
 from helpers.kernel_cases import KINDS, level, levels, make_problem, problems, run_assign
-from shoal import KMeans
+from shoal import KMeans, MiniBatchKMeans
 from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import filters
@@ -295,13 +295,18 @@ def skewed_rows(rng, dtype, d=64):
     return (X + 0.1 * rng.standard_normal(X.shape)).astype(dtype)
 
 
-@pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
+@pytest.mark.parametrize("algorithm", ["lloyd", "elkan", "mini-batches"])
 @pytest.mark.parametrize("kind", ["codes", "axes", "probe"])
 def test_fits_are_the_same(kind, algorithm, dtype, monkeypatch):
     """Whichever filter is used changes nothing."""
     monkeypatch.setattr(filters, "MIN_PRODUCTS", {"f4": 0, "f8": 0})
     X = skewed_rows(np.random.default_rng(1), dtype)
-    model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30)
+    kernels = {"assign_filtered"}
+    if algorithm == "mini-batches":
+        model = MiniBatchKMeans(100, random_state=0, max_iter=5, batch_size=1500)
+        kernels.add("assign_batch_filtered")
+    else:
+        model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30)
     if kind == "probe":
         monkeypatch.setattr(filters, "MIN_PROBED_WORK", 0)
     elif kind == "axes":
@@ -317,10 +322,20 @@ def test_fits_are_the_same(kind, algorithm, dtype, monkeypatch):
         with level(LEVELS[-1]), parallel.trace_runs() as runs:
             model.fit(X)
             labels = model.predict(X + X.dtype.type(0.01))
-        assert any(run[0] == "assign_filtered" for run in runs) == used
+        assert {run[0] for run in runs} & kernels == (kernels if used else set())
         found.append([model.labels_, model.cluster_centers_, model.inertia_, labels])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batches_give_up_a_filter(dtype):
+    """One that leaves most rows to the tile."""
+    rows = Rows(np.random.default_rng(3).standard_normal((200, 40)).astype(dtype))
+    centers, filter = rows.X[::2].copy(), Filter(np.eye(40)[:, :1])
+    updater = MiniBatchUpdater(centers, np.zeros(100, dtype), rows, filter)
+    assert updater.pack().is_filtered
+    updater.step(rows)
+    assert not updater.pack().is_filtered
 
 
 def test_probe_chooses_by_the_spectrum(dtype, monkeypatch):

@@ -183,6 +183,8 @@ def principal_axes(c: np.ndarray, m: int) -> np.ndarray | None:
     None where values overflow.
     """
     axes = c[np.linspace(0, len(c) - 1, m).astype(int)].T.astype(np.float64)
+    with np.errstate(all="ignore"):
+        axes /= np.abs(axes).max() or 1  # lest their products overflow
     for _ in range(2):
         with np.errstate(all="ignore"):
             axes = (c.T @ (c @ axes.astype(c.dtype))).astype(np.float64)

@@ -290,7 +290,8 @@ def cluster_rows(
         Of a warning of clusters without rows, as seen from the caller.
     """
     model = KMeans(k, n_init=1)
-    run = Lloyd(rows, rows.gather_centered(draw_seeds(rows, k, random_state)), "lloyd", False)
+    centers = rows.gather_centered(draw_seeds(rows, k, random_state))
+    run = Lloyd(rows, centers, "lloyd", copied=False)
     model._iterate(run, model.tol * variance, Task(model, None, {}))
     _warn_of_few_clusters(run.labels, k, stacklevel + 2)
     return run.labels, run.centers.values + rows.origin

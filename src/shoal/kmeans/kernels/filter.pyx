@@ -5,7 +5,8 @@ takes: codes.pxd by products of bytes, axes.pxd by a few features. filter.pxd de
 Rows with too many candidates are left to the tile of assign.pyx; so is the rest of a block where
 the first rows have many.
 
-Labels, sums and counts are those of assign.pyx, whichever filter is used.
+Labels, sums and counts are those of assign.pyx, and labels and inertia of batches those of
+minibatch.pyx, whichever filter is used.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
