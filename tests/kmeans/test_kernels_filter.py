@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import reference
 from helpers.kernel_cases import KINDS, level, levels, make_problem, problems, run_assign
-from shoal import KMeans
+from shoal import KMeans, MiniBatchKMeans
 from shoal.core import cpu, parallel
 from shoal.core.rows import Rows
 from shoal.kmeans import filters
+from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers, assign_labels
 from shoal.kmeans.filters import CODES, Filter
 
@@ -88,6 +89,38 @@ def check(problem, kind, elkan, again):
 def test_assign_filtered(problem, elkan, again, way):
     with settings_of(*way):
         check(problem, way[1], elkan, again)
+
+
+@settings(max_examples=100)
+@given(problems(origin=False), st.booleans(), ways)
+def test_batches(problem, all_rows, way):
+    """Steps of mini-batches, and the labels of all rows after them: those without a filter."""
+    dtype, kind = problem.X.dtype, way[1]
+    with np.errstate(over="ignore"):
+        centers = problem.centers.astype(dtype)
+    found = []
+    for is_filtered in (True, False):
+        rng = np.random.default_rng(len(centers))
+        with settings_of(*way):
+            filter = None
+            if is_filtered:
+                filter = CODES if kind in PRODUCTS else Filter(axes_of(kind, problem))
+            updater = MiniBatchUpdater(
+                centers.copy(), np.zeros(len(centers), dtype), problem.rows, filter
+            )
+            steps = []
+            for _ in range(3):
+                indices = rng.integers(problem.rows.n, size=rng.integers(1, 100))
+                inertia = updater.step(problem.rows, None if all_rows else indices)
+                steps.append((inertia, updater._labels.tobytes(), updater.centers.tobytes()))
+            values = updater.centers.astype(np.float64)
+            packed = Centers(values, problem.rows, filter=filter)
+            labels, inertia = assign_rows(problem.rows, packed)
+        expected, total = reference.assign_batch_filtered(problem.x, problem.w, values)
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_allclose(inertia, total, rtol=1e-10)
+        found.append([*steps, labels.tobytes(), inertia])
+    np.testing.assert_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("way", HERE[1::2])  # where the filter decides, not the tile
@@ -262,13 +295,18 @@ def skewed_rows(rng, dtype, d=64):
     return (X + 0.1 * rng.standard_normal(X.shape)).astype(dtype)
 
 
-@pytest.mark.parametrize("algorithm", ["lloyd", "elkan"])
+@pytest.mark.parametrize("algorithm", ["lloyd", "elkan", "mini-batches"])
 @pytest.mark.parametrize("kind", ["codes", "axes", "probe"])
 def test_fits_are_the_same(kind, algorithm, dtype, monkeypatch):
     """Whichever filter is used changes nothing."""
     monkeypatch.setattr(filters, "MIN_PRODUCTS", {"f4": 0, "f8": 0})
     X = skewed_rows(np.random.default_rng(1), dtype)
-    model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30)
+    kernels = {"assign_filtered"}
+    if algorithm == "mini-batches":
+        model = MiniBatchKMeans(100, random_state=0, max_iter=5, batch_size=1500)
+        kernels.add("assign_batch_filtered")
+    else:
+        model = KMeans(100, n_init=1, random_state=0, algorithm=algorithm, max_iter=30)
     if kind == "probe":
         monkeypatch.setattr(filters, "MIN_PROBED_WORK", 0)
     elif kind == "axes":
@@ -284,10 +322,20 @@ def test_fits_are_the_same(kind, algorithm, dtype, monkeypatch):
         with level(LEVELS[-1]), parallel.trace_runs() as runs:
             model.fit(X)
             labels = model.predict(X + X.dtype.type(0.01))
-        assert any(run[0] == "assign_filtered" for run in runs) == used
+        assert {run[0] for run in runs} & kernels == (kernels if used else set())
         found.append([model.labels_, model.cluster_centers_, model.inertia_, labels])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_batches_give_up_a_filter(dtype):
+    """One that leaves most rows to the tile."""
+    rows = Rows(np.random.default_rng(3).standard_normal((200, 40)).astype(dtype))
+    centers, filter = rows.X[::2].copy(), Filter(np.eye(40)[:, :1])
+    updater = MiniBatchUpdater(centers, np.zeros(100, dtype), rows, filter)
+    assert updater.pack().is_filtered
+    updater.step(rows)
+    assert not updater.pack().is_filtered
 
 
 def test_probe_chooses_by_the_spectrum(dtype, monkeypatch):

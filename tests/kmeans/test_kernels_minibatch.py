@@ -114,8 +114,10 @@ def test_rows_that_are_not_finite(monkeypatch):
 def test_centers_are_packed_anew():
     """Reassigned centers are those that the next step uses."""
     rows = Rows(np.arange(12.0).reshape(6, 2))
-    updater = MiniBatchUpdater(rows.X[:2].copy(), np.ones(2), rows)
-    updater.centers[1] = [100, 100]
+    updater = MiniBatchUpdater(rows.X[:2].copy(), np.array([1.0, 0.0]), rows)
+    far = np.full((6, 2), 100.0)
+    assert updater.reassign_centers(0.5, far, None, np.random.RandomState(0)) == 1
+    np.testing.assert_array_equal(updater.centers[1], [100, 100])
     updater.step(rows)
     assert (updater._labels == 0).all()
     assert isinstance(updater._packed, Centers)

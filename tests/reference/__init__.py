@@ -15,7 +15,7 @@ from ._agglomerative import (
     number_nodes,
     orient_children,
 )
-from ._batches import assign_batch, update_centers_minibatch
+from ._batches import assign_batch, assign_batch_filtered, update_centers_minibatch
 from ._condensed import compute_condensed_distances, compute_panel_norms
 from ._density import (
     close_open_rows,
@@ -134,7 +134,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "reduce_blocks", "sum_clusters", "sum_clusters_in_order", "move_rows", "move_rows_in_order",
     "average_centers", "pack_centers", "transpose_centers",
     "sum_block",
-    "assign_batch", "update_centers_minibatch",
+    "assign_batch", "assign_batch_filtered", "update_centers_minibatch",
     "load_centers", "assign_sparse_batch", "add_sparse_batch", "replace_centers", "store_centers",
     "rotate_rows", "split_nodes", "build_subtrees", "transpose_tiles", "fill_tiles",
     "summarize_leaves", "summarize_inner_nodes",

@@ -425,7 +425,7 @@ cdef class BatchArgs(Args):
     cdef str type
 
     def __init__(self, RowArgs rows, CenterArgs centers, Py_ssize_t n_blocks,
-                 Py_ssize_t batch_size, *, labels, block_inertia, batch_indices=None):
+                 Py_ssize_t batch_size, *, labels, block_inertia, block_left, batch_indices=None):
         cdef Batch *a = &self.struct
         if batch_indices is None and batch_size != rows.struct.n:
             raise ValueError(f"a batch of {batch_size} among {rows.struct.n} rows")
@@ -443,6 +443,7 @@ cdef class BatchArgs(Args):
         a.batch_indices = <const int64_t *> address(batch_indices, "i8", batch_size, self.kept)
         a.labels = <int32_t *> address(labels, "i4", batch_size, self.kept, True)
         a.block_inertia = <double *> address(block_inertia, "f8", n_blocks, self.kept, True)
+        a.block_left = <int64_t *> address(block_left, "i8", n_blocks, self.kept, True)
 
     def set_step(self, old_centers, old_weight_sums, new_centers, new_weight_sums):
         """Centers and their weights before and after the next step."""

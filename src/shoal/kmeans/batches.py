@@ -9,6 +9,7 @@ from shoal.core import parallel
 from shoal.core.rows import Rows
 from shoal.kmeans.args import BatchArgs
 from shoal.kmeans.centers import Centers, assign_labels, compute_inertia, cut_rows, scratch_for
+from shoal.kmeans.filters import Filter
 
 LARGE_BATCH = 2**19  # values of a batch from which on it saves time to leave the inertia out
 
@@ -18,13 +19,55 @@ def assign_rows(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     if rows.sparse:
         labels = assign_labels(rows, centers)[0]
         return labels, compute_inertia(rows, centers, labels)
-    n_blocks, size = cut_rows(rows, centers.k)
-    labels, block_inertia = np.empty(rows.n, np.int32), np.empty(n_blocks)
-    args = BatchArgs(
-        rows.args, centers.args, n_blocks, rows.n, labels=labels, block_inertia=block_inertia
-    )
-    parallel.run_kernel("assign_batch", rows.type, args, rows.n, size, scratch_for(rows))
-    return labels, float(block_inertia.sum())
+    batch = Batch(rows, centers)
+    return batch.labels, batch.assign(centers)
+
+
+class Batch:
+    """Room for the labels of a batch of dense or CSR rows, and the kernels' arguments.
+
+    Parameters
+    ----------
+    rows : Rows
+    centers : Centers
+    batch_size : int, optional
+        By default, the batch is all rows in their order.
+    """
+
+    def __init__(self, rows: Rows, centers: Centers, batch_size: int | None = None) -> None:
+        self.rows = rows
+        self.indices = None if batch_size is None else np.empty(batch_size, np.int64)
+        size = rows.n if batch_size is None else batch_size
+        if batch_size is None:
+            n_blocks, self._block_size = cut_rows(rows, centers.k)
+        else:
+            n_blocks, self._block_size = parallel.cut_blocks(
+                size, 20 + 8 * (centers.k + rows.d) + 2 * centers.k * rows.stored
+            )
+        self.labels = np.empty(size, np.int32)
+        self._block_inertia, self._block_left = np.empty(n_blocks), np.zeros(n_blocks, np.int64)
+        self.args = BatchArgs(
+            rows.args,
+            centers.args,
+            n_blocks,
+            size,
+            labels=self.labels,
+            block_inertia=self._block_inertia,
+            block_left=self._block_left,
+            batch_indices=self.indices,
+        )
+
+    def assign(self, centers: Centers) -> float:
+        """Find the labels; the inertia."""
+        rows, kernel, scratch = self.rows, "assign_batch", scratch_for(self.rows)
+        if centers.is_filtered:
+            kernel, scratch = "assign_batch_filtered", scratch_for(rows, True)
+            scratch += parallel.constant("filter_rows", rows.type) * rows.d * rows.dtype.itemsize
+        size = len(self.labels)
+        parallel.run_kernel(kernel, rows.type, self.args, size, self._block_size, scratch)
+        if centers.is_filtered and 2 * self._block_left.sum() > size:
+            centers.drop_filter()  # the tile alone is faster
+        return float(np.add.reduce(self._block_inertia))
 
 
 class MiniBatchUpdater:
@@ -36,12 +79,22 @@ class MiniBatchUpdater:
     weight_sums : ndarray of shape (k,) and the same dtype
     rows : Rows
         The data that batches are drawn from, or the first batch.
+    filter : Filter, optional
+        How dense rows find their centers.
     """
 
-    def __init__(self, centers: np.ndarray, weight_sums: np.ndarray, rows: Rows) -> None:
+    def __init__(
+        self,
+        centers: np.ndarray,
+        weight_sums: np.ndarray,
+        rows: Rows,
+        filter: Filter | None = None,
+    ) -> None:
         self.centers, self.weight_sums = centers, weight_sums
-        self._packed = Centers(centers, rows)
-        self._rows, self._args = None, None
+        self._packed = Centers(centers, rows, filter=filter)
+        self._are_packed = centers
+        self._batch = None
+        self._spare = self._own = None  # arrays for the next step, and those made for the last
 
     def step(
         self, rows: Rows, batch_indices: np.ndarray | None = None, *, needs_inertia: bool = True
@@ -51,66 +104,49 @@ class MiniBatchUpdater:
         The inertia is that of the centers before the step. Without `needs_inertia` it may
         be 0, or NaN where dense rows are not finite.
         """
-        args = self._prepare_args(rows, batch_indices)
+        batch = self._prepare_batch(rows, batch_indices)
         self.pack()
-        centers, weight_sums = np.empty_like(self.centers), np.empty_like(self.weight_sums)
-        batch_size = len(self._labels)
+        new = self._spare or (np.empty_like(self.centers), np.empty_like(self.weight_sums))
+        batch_size = len(batch.labels)
         is_large = batch_indices is None and batch_size * rows.d >= LARGE_BATCH
         if rows.sparse or (is_large and not needs_inertia):
-            self._labels[:], finite = assign_labels(rows, self._packed)
+            batch.labels[:], finite = assign_labels(rows, self._packed)
             if needs_inertia:
-                total = compute_inertia(rows, self._packed, self._labels)
+                total = compute_inertia(rows, self._packed, batch.labels)
             else:
                 total = 0 if finite else nan
         else:
-            parallel.run_kernel(
-                "assign_batch", rows.type, args, batch_size, self._size, scratch_for(rows)
-            )
-            total = float(self._block_inertia.sum())
-        args.set_step(self.centers, self.weight_sums, centers, weight_sums)
+            total = batch.assign(self._packed)
+        batch.args.set_step(self.centers, self.weight_sums, *new)
         # blocks of at least 64 features: fewer would be less than one read of a row fetches
         features = (
             rows.d if rows.sparse else max(64, parallel.cut_blocks(rows.d, 16 * batch_size, 16)[1])
         )
-        scratch = 8 * len(weight_sums)
-        parallel.run_kernel("update_centers_minibatch", rows.type, args, rows.d, features, scratch)
-        self.centers, self.weight_sums = centers, weight_sums
+        scratch = 8 * len(self.weight_sums)
+        parallel.run_kernel(
+            "update_centers_minibatch", rows.type, batch.args, rows.d, features, scratch
+        )
+        self._spare, self._own = self._own, new
+        self.centers, self.weight_sums = new
         return total
 
     def pack(self) -> Centers:
         """The present centers in the forms that kernels read."""
-        if not np.array_equal(self._packed.values, self.centers):
+        if self._are_packed is not self.centers:
             self._packed.values[:] = self.centers
             self._packed.pack()
+            self._are_packed = self.centers
         return self._packed
 
-    def _prepare_args(self, rows: Rows, batch_indices: np.ndarray | None) -> BatchArgs:
-        """The kernels' arguments, kept as long as the rows and the batch size are the same."""
-        k, batch_size = len(self.centers), rows.n if batch_indices is None else len(batch_indices)
-        if (
-            rows is not self._rows
-            or batch_indices is None
-            or len(self._batch_indices) != batch_size
-        ):
-            n_blocks, self._size = parallel.cut_blocks(
-                batch_size, 20 + 8 * (k + rows.d) + 2 * k * rows.stored
-            )
-            self._labels = np.empty(batch_size, np.int32)
-            self._block_inertia = np.empty(n_blocks)
-            self._batch_indices = None if batch_indices is None else np.empty(batch_size, np.int64)
-            self._rows = rows
-            self._args = BatchArgs(
-                rows.args,
-                self._packed.args,
-                n_blocks,
-                batch_size,
-                labels=self._labels,
-                block_inertia=self._block_inertia,
-                batch_indices=self._batch_indices,
-            )
+    def _prepare_batch(self, rows: Rows, batch_indices: np.ndarray | None) -> Batch:
+        """The batch, kept as long as the rows and the batch size are the same."""
+        batch, size = self._batch, None if batch_indices is None else len(batch_indices)
+        if batch is None or batch.rows is not rows or size is None or len(batch.labels) != size:
+            batch = self._batch = Batch(rows, self._packed, size)
+            self._labels = batch.labels
         if batch_indices is not None:
-            self._batch_indices[:] = batch_indices
-        return self._args
+            batch.indices[:] = batch_indices
+        return batch
 
     def reassign_centers(
         self, ratio: float, X: Any, batch_indices: np.ndarray | None, random_state: Any
@@ -123,6 +159,7 @@ class MiniBatchUpdater:
         if len(chosen):
             rows = X[chosen if batch_indices is None else batch_indices[chosen]]
             self.centers[to_reassign] = rows.toarray() if hasattr(rows, "toarray") else rows
+            self._are_packed = None
         self.weight_sums[to_reassign] = weight
         return len(chosen)
 
@@ -136,9 +173,12 @@ def choose_replacements(
     many as the batch has rows.
     """
     to_reassign = weight_sums < ratio * weight_sums.max()
+    chosen = np.empty(0, np.int64)
+    if not np.count_nonzero(to_reassign):
+        return to_reassign, chosen, 0.0
     if to_reassign.sum() > 0.5 * batch_size:
         to_reassign[np.argsort(weight_sums)[int(0.5 * batch_size) :]] = False
-    n_reassigned, chosen = int(to_reassign.sum()), np.empty(0, np.int64)
+    n_reassigned = int(to_reassign.sum())
     if n_reassigned:
         chosen = random_state.choice(batch_size, replace=False, size=n_reassigned)
     # the least weight of the others, lest they be reassigned again at once

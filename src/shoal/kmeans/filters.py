@@ -34,7 +34,9 @@ class Filter(NamedTuple):
 CODES = Filter()
 
 
-def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
+def choose_filter(
+    rows: Rows, values: np.ndarray, batch_size: int | None = None, *, probes: bool = True
+) -> Filter | None:
     """The filter that finds the nearest of these centers with the least work, if any pays.
 
     Parameters
@@ -42,10 +44,14 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
     rows : Rows
     values : ndarray of shape (k, n_features)
         Centers less the rows' origin.
+    batch_size : int, optional
+        Rows that are compared with the same centers, if not all.
+    probes : bool, default=True
+        Whether to try the filters on some rows first, where all rows are much work.
     """
     k, d = values.shape
-    type = rows.type
-    if rows.sparse or rows.n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
+    type, n = rows.type, rows.n if batch_size is None else batch_size
+    if rows.sparse or n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
         return None
     if k * d < MIN_PRODUCTS[type]:
         return None
@@ -53,7 +59,7 @@ def choose_filter(rows: Rows, values: np.ndarray) -> Filter | None:
     if has_codes(type):
         cost = ROW_COST / k + CODE_COST[code_products(type)] / PRODUCT_COST[type]
         codes = CODES._replace(pass_cost=cost)
-    if rows.n * k * d < MIN_PROBED_WORK:
+    if not probes or rows.n * k * d < MIN_PROBED_WORK:
         return codes
     with np.errstate(all="ignore"):
         return _choose_by_probe(rows, values, codes)
@@ -107,23 +113,20 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     candidate = _candidate_cost(d) * product
     by_tile = product * k * d
     best, least = None, by_tile
-    if codes is not None:
-        cost = k * d * CODE_COST[code_products(rows.type)] + candidate * (
-            _count_by_codes(x, c, v) - 1
-        )
-        if cost < least:
-            best, least = codes, cost
     width = parallel.tile_size(rows.type)[1]
     numbers = [-(-m // width) * width for m in NUMBERS_OF_AXES]
     numbers = [m for m in numbers if m <= min(k, max_axes(d))]
     axes = principal_axes(c, max(numbers)) if numbers else None
-    if axes is None:
-        return best
-    counts = _count_by_axes(x, c, v, axes.astype(np.float32), numbers)
-    for m, count in zip(numbers, counts, strict=True):
-        cost = product * m * (k + d) + candidate * count
-        if cost < least:
-            best, least = Filter(axes[:, :m], ROW_COST / k + cost / by_tile), cost
+    if axes is not None:
+        counts = _count_by_axes(x, c, v, axes.astype(np.float32), numbers)
+        for m, count in zip(numbers, counts, strict=True):
+            cost = product * m * (k + d) + candidate * count
+            if cost < least:
+                best, least = Filter(axes[:, :m], ROW_COST / k + cost / by_tile), cost
+    if codes is not None:
+        cost = k * d * CODE_COST[code_products(rows.type)]
+        if cost < least and cost + candidate * (_count_by_codes(x, c, v) - 1) < least:
+            best = codes
     return best
 
 
@@ -176,11 +179,13 @@ def principal_axes(c: np.ndarray, m: int) -> np.ndarray | None:
     """Nearly the m directions along which rows of c spread most, the first one most.
 
     By subspace iteration (Halko, Martinsson & Tropp 2011, "Finding structure with randomness",
-    algorithm 4.4): 12·k·d·m flops. Filters need them orthonormal, not exact. None where values
-    overflow.
+    algorithm 4.4) from some of the rows: 8·k·d·m flops. Filters need them orthonormal, not exact.
+    None where values overflow.
     """
-    axes = np.random.RandomState(0).standard_normal((c.shape[1], m))
-    for _ in range(3):
+    axes = c[np.linspace(0, len(c) - 1, m).astype(int)].T.astype(np.float64)
+    with np.errstate(all="ignore"):
+        axes /= np.abs(axes).max() or 1  # lest their products overflow
+    for _ in range(2):
         with np.errstate(all="ignore"):
             axes = (c.T @ (c @ axes.astype(c.dtype))).astype(np.float64)
             square = axes.T @ axes
@@ -232,7 +237,7 @@ class FilteredCenters:
         if filter.axes is None:
             if not has_codes(like.type):
                 raise ValueError("this instruction set has no 8-bit products")
-            self._kernel, self._scratch = "quantize_centers", 8 * d
+            self._kernel, self._scratch = "quantize_centers", 16 * d
             products = code_products(like.type)
             codes = {
                 "codes": empty_aligned((_count_codes(n_positions, d, like.type),), np.uint8),

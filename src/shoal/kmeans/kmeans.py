@@ -207,7 +207,9 @@ class KMeans(BaseKMeans):
         task = begin_fit(self, X, y, sample_weight, n_init)
         best = None
         for _ in range(n_init):
-            run = Lloyd(rows, self._first_centers(rows, init, random_state), algorithm)
+            centers = self._first_centers(rows, init, random_state)
+            run = Lloyd(rows, centers, algorithm, copied=callable(init))
+            del centers
             if self.verbose:
                 print("Initialization complete")
             part = task.subtask("run", self.max_iter)
@@ -288,7 +290,8 @@ def cluster_rows(
         Of a warning of clusters without rows, as seen from the caller.
     """
     model = KMeans(k, n_init=1)
-    run = Lloyd(rows, rows.gather_centered(draw_seeds(rows, k, random_state)), "lloyd")
+    centers = rows.gather_centered(draw_seeds(rows, k, random_state))
+    run = Lloyd(rows, centers, "lloyd", copied=False)
     model._iterate(run, model.tol * variance, Task(model, None, {}))
     _warn_of_few_clusters(run.labels, k, stacklevel + 2)
     return run.labels, run.centers.values + rows.origin

@@ -104,10 +104,13 @@ def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
 class Lloyd:
     """Labels, centers and buffers of one run.
 
-    Memory: 4 bytes a row for labels, 4·(1 + n_groups) for bounds, and O(k·d).
+    Memory: 4 bytes a row for labels, 4·(1 + n_groups) for bounds, and O(k·d). With `copied`
+    False the first centers are overwritten, where they are of float64 and in C order.
     """
 
-    def __init__(self, rows: Rows, centers: np.ndarray, algorithm: str) -> None:
+    def __init__(
+        self, rows: Rows, centers: np.ndarray, algorithm: str, copied: bool = True
+    ) -> None:
         n, d, k = rows.n, rows.d, len(centers)
         self.rows, self.plan, self.algorithm = rows, choose_plan(rows, k), algorithm
         self.labels = np.full(n, -1, np.int32)
@@ -155,7 +158,9 @@ class Lloyd:
             labels=self.labels,
             summed_labels=self._summed_labels,
         )
-        self._set_centers(Centers(centers, rows, filter=self._filter, hides_equal=True))
+        self._set_centers(
+            Centers(centers, rows, filter=self._filter, hides_equal=True, copied=copied)
+        )
 
     def _set_centers(self, centers: Centers) -> None:
         """Use these centers, in their groups, with bounds reset."""

@@ -24,6 +24,7 @@ from shoal.core.sources import iterate_blocks
 from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers
+from shoal.kmeans.filters import choose_filter
 from shoal.kmeans.sampling import UniformSampler, WeightedSampler
 from shoal.kmeans.sparse_batches import SparseUpdater, centers_outweigh_batch
 
@@ -215,7 +216,11 @@ class MiniBatchKMeans(BaseKMeans):
         task = begin_fit(self, X, y, sample_weight, n_steps)
         unweighted = Rows(X)  # weights act through the draws
         lazy = centers_outweigh_batch(unweighted, self.n_clusters, self._batch_size)
-        updater = (SparseUpdater if lazy else MiniBatchUpdater)(best[1], self._counts, unweighted)
+        if lazy:
+            updater = SparseUpdater(best[1], self._counts, unweighted)
+        else:
+            filter = choose_filter(unweighted, best[1], self._batch_size)
+            updater = MiniBatchUpdater(best[1], self._counts, unweighted, filter)
         for i in range(n_steps):
             part = task.subtask("step")
             batch_indices = sampler.draw(self._batch_size, random_state)
@@ -232,7 +237,9 @@ class MiniBatchKMeans(BaseKMeans):
         self.n_steps_ = i + 1
         self.n_iter_ = math.ceil(((i + 1) * self._batch_size) / n)
         if self.compute_labels:
-            self._set_labels(rows, Centers(self.cluster_centers_, rows, copied=False))
+            filter = choose_filter(rows, self.cluster_centers_)
+            centers = Centers(self.cluster_centers_, rows, filter=filter, copied=False)
+            self._set_labels(rows, centers)
         else:
             smoothed = self._ewa_inertia
             if smoothed is None:  # after a single step, where scikit-learn fails
@@ -352,7 +359,8 @@ class MiniBatchKMeans(BaseKMeans):
             self._set_batch_and_init_size(rows.n)
             self.cluster_centers_ = self._draw_first_centers(rows, random_state)
             self._reset_counts(rows.dtype)
-        updater = MiniBatchUpdater(self.cluster_centers_, self._counts, rows)
+        filter = choose_filter(rows, self.cluster_centers_, probes=False)
+        updater = MiniBatchUpdater(self.cluster_centers_, self._counts, rows, filter)
         total = self._batch_step(updater, rows, None, random_state, needs_inertia=False)
         self._set_centers(updater)
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1

@@ -181,6 +181,16 @@ class _GreedySeeding:
         return indices
 
 
+def _draw_first(rows: Rows, random_state: np.random.RandomState) -> int:
+    """One row, as `choice` draws it, which checks weights in several passes more."""
+    p = probabilities(rows)
+    if rows.sample_weight is not None:
+        return random_state.choice(rows.n, p=p)
+    cumulative = np.cumsum(p, dtype=np.float64)
+    cumulative /= cumulative[-1]
+    return cumulative.searchsorted(random_state.random_sample(), side="right")
+
+
 def draw_seeds(
     rows: Rows,
     k: int,
@@ -197,7 +207,7 @@ def draw_seeds(
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(k))
     indices = np.full(k, -1, dtype=int)
-    indices[0] = random_state.choice(n, p=probabilities(rows))
+    indices[0] = _draw_first(rows, random_state)
     in_float32 = rows.type == "f4" and n <= max_rows_in_float32
     weights = rows.sample_weight
     if in_float32 and weights is None:

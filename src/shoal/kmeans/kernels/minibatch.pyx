@@ -22,16 +22,11 @@ from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport TILE_ROWS, TRANSPOSE_WIDTH, real
 from shoal.kmeans.kernels.candidates cimport CHUNK_ROWS, NearTies, add_near_tie
 from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
-from shoal.kmeans.kernels.structs cimport Batch
+from shoal.kmeans.kernels.structs cimport Batch, batch_row
 from shoal.kmeans.kernels.tile cimport Prefetch, find_nearest, start_prefetch
 
 cdef extern from *:
     ctypedef real *RestrictReal "real *restrict"  # overlaps no row
-
-
-cdef inline Py_ssize_t batch_row(const Batch *a, Py_ssize_t i) noexcept nogil:
-    """Index in the data of the i-th row of the batch."""
-    return i if a.batch_indices == NULL else <Py_ssize_t> a.batch_indices[i]
 
 
 cdef void assign_batch(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
@@ -106,23 +101,28 @@ cdef void update_centers_minibatch(void *args, Py_ssize_t block, Py_ssize_t star
     cdef real *batch_weights = <real *> scratch  # [k]: weight of the batch's rows in each cluster
     cdef real scale
     memset(batch_weights, 0, k * sizeof(real))
+    for i in range(a.batch_size):
+        batch_weights[a.labels[i]] += 1 if weights == NULL else weights[batch_row(a, i)]
     for j in range(k):
+        scale = weight_sums[j] if batch_weights[j] > 0 else 1  # others stay
         for l in range(j * d + start, j * d + stop):
-            new_centers[l] = old_centers[l] * weight_sums[j]
+            new_centers[l] = old_centers[l] * scale
     for i in range(a.batch_size):
         j = a.labels[i]
         row = batch_row(a, i)
         scale = 1 if weights == NULL else weights[row]
-        batch_weights[j] += scale
+        if not batch_weights[j] > 0:
+            continue
         if a.rows.indptr == NULL:
             add_scaled(x + row * d + start, scale, stop - start, new_centers + j * d + start)
         else:
             for l in range(a.rows.indptr[row], a.rows.indptr[row + 1]):
                 new_centers[j * d + a.rows.indices[l]] += x[l] * scale
     for j in range(k):
-        scale = 1 / <real> (weight_sums[j] + batch_weights[j])
-        for l in range(j * d + start, j * d + stop):
-            new_centers[l] = new_centers[l] * scale if batch_weights[j] > 0 else old_centers[l]
+        if batch_weights[j] > 0:
+            scale = 1 / <real> (weight_sums[j] + batch_weights[j])
+            for l in range(j * d + start, j * d + stop):
+                new_centers[l] *= scale
         if block == 0:
             (<real *> a.new_weight_sums)[j] = (
                 weight_sums[j] + batch_weights[j] if batch_weights[j] > 0 else weight_sums[j])

@@ -227,7 +227,13 @@ ctypedef struct Batch:
     const int64_t *batch_indices  # [batch_size]: rows of the batch; NULL: all, in their order
     int32_t *labels            # [batch_size]
     double *block_inertia      # [n_blocks]: Σ w |x - c|²
+    int64_t *block_left        # [n_blocks]: rows that the filter left to the tile
     const void *old_centers    # real[k, d]
     const void *old_weight_sums  # real[k]: weight of all rows that each center has averaged
     void *new_centers          # real[k, d]
     void *new_weight_sums      # real[k]
+
+
+cdef inline Py_ssize_t batch_row(const Batch *a, Py_ssize_t i) noexcept nogil:
+    """Index in the data of the i-th row of the batch."""
+    return i if a.batch_indices == NULL else <Py_ssize_t> a.batch_indices[i]
