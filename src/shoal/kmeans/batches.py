@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.combine import combine_blocks
 from shoal.core.rows import Rows
 from shoal.kmeans.args import BatchArgs
 from shoal.kmeans.centers import Centers, assign_labels, compute_inertia, cut_rows, scratch_for
@@ -24,7 +25,7 @@ def assign_rows(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
         rows.args, centers.args, n_blocks, rows.n, labels=labels, block_inertia=block_inertia
     )
     parallel.run_kernel("assign_batch", rows.type, args, rows.n, size, scratch_for(rows))
-    return labels, float(block_inertia.sum())
+    return labels, float(combine_blocks(block_inertia))
 
 
 class MiniBatchUpdater:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.combine import combine_blocks
 from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
 from shoal.kmeans.args import (
@@ -252,7 +253,7 @@ def compute_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any =
         rows.args, centers.args, labels=labels, totals=totals, out=out, n_blocks=n_blocks
     )
     parallel.run_kernel("inertia", rows.type, args, rows.n, size)
-    return float(totals.sum())
+    return float(combine_blocks(totals))
 
 
 def compute_distances(

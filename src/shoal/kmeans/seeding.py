@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from shoal.core import parallel
 from shoal.core.args import Args
 from shoal.core.checks import check_finite, check_function_rows, check_weights
+from shoal.core.combine import combine_blocks
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
@@ -143,7 +144,7 @@ class _GreedySeeding:
             parallel.run_kernel(
                 "compare_candidates", rows.type, args, rows.n, self.size, self.scratch
             )
-            self.gains[:, : some.stop - first].sum(axis=0, out=gains[some])
+            gains[some] = combine_blocks(self.gains)[: some.stop - first]
         return gains
 
     def _gather(self, indices: np.ndarray) -> np.ndarray:
@@ -164,7 +165,7 @@ class _GreedySeeding:
             point = self.points[best]
             self.seeds[n_seeds] = point
             self._seed_norms[n_seeds] = point @ point
-        return self.block_potential.sum()
+        return combine_blocks(self.block_potential)
 
     def search(self, targets: np.ndarray) -> np.ndarray:
         """First row at which the running sum of w·D² reaches each target."""

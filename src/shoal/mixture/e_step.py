@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.combine import Nodes, combine_some_blocks, merge_nodes, total_of
 from shoal.core.rows import Rows
 from shoal.mixture.args import EStepArgs, ExactComponentsArgs
 from shoal.mixture.covariances import Moments
@@ -231,11 +232,11 @@ class EStep:
         if moments:
             sums_bytes = rows.n * d * rows.dtype.itemsize // DATA_PER_SUMS
             max_blocks = max(MIN_BLOCKS, min(max_blocks, sums_bytes // (8 * k * self._n_moments)))
-        n_blocks, self._block_rows = rows.cut_blocks(k * (flops_per_pair + 60) + d * d, max_blocks)
-        n_blocks_at_once = min(n_blocks, max_blocks)
-        if n_blocks > max_blocks:  # as many at a time every time
-            times = -(-n_blocks // max_blocks)
-            self._block_rows = -(-rows.n // (times * max_blocks * 64)) * 64
+        self.n_blocks, self._block_rows = rows.cut_blocks(
+            k * (flops_per_pair + 60) + d * d, max_blocks
+        )
+        times = -(-self.n_blocks // max_blocks)
+        n_blocks_at_once = -(-self.n_blocks // times)  # as many at a time every time
         self._totals = np.zeros((n_blocks_at_once, 4))
         self._block_moments = np.zeros((n_blocks_at_once, k * self._n_moments)) if moments else None
         exact = components.exact_args() if labels is not None else None
@@ -268,17 +269,27 @@ class EStep:
 
     def run(self) -> tuple[float, float]:
         """Σ w log p(x) and Σ w r log r."""
+        return self.take_sums(total_of(self.run_blocks()))
+
+    def take_sums(self, sums: np.ndarray) -> tuple[float, float]:
+        """Take these as the sums over all rows."""
+        self._sums = sums[2:]
+        return float(sums[0]), float(sums[1])
+
+    def run_blocks(self, first_block: int = 0) -> Nodes:
+        """Sums over these rows, whose first block is this one of all rows'."""
         kernel, type = f"e_step_{self._kernel}", self.components.type
-        totals = np.zeros(4)
-        self._sums = None
+        nodes, first = {}, first_block
         for part, args in self._runs:
             parallel.run_kernel(kernel, type, args, part.n, self._block_rows, self._scratch)
             n_blocks = -(-part.n // self._block_rows)
-            totals += np.add.reduce(self._totals[:n_blocks])
+            partials = self._totals[:n_blocks, :2]
             if self._block_moments is not None:
-                sums = np.add.reduce(self._block_moments[:n_blocks])
-                self._sums = sums if self._sums is None else self._sums + sums
-        return float(totals[0]), float(totals[1])
+                partials = np.concatenate([partials, self._block_moments[:n_blocks]], axis=1)
+            some = combine_some_blocks(partials, first)
+            first += n_blocks
+            nodes = merge_nodes([nodes, some])
+        return nodes
 
     def moments(self) -> Moments:
         """Of the last run."""

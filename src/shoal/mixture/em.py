@@ -213,7 +213,7 @@ class EM:
         data, rows = self.data, self.data.rows
         moments: Moments | None = None
         self.components.set_reference(np.broadcast_to(data.mean, (self.k, rows.d)))
-        step = max(1, MAX_RANDOM_RESP // self.k)
+        step = 2 ** max(0, (MAX_RANDOM_RESP // self.k).bit_length() - 1)
         for start in range(0, rows.n, step):
             part = rows.slice_rows(start, min(rows.n, start + step))
             resp = random_state.uniform(size=(part.n, self.k)).astype(rows.dtype, copy=False)
