@@ -37,7 +37,14 @@ class Rows:
         Subtracted from every dense row as it is read; zero by default.
     n_total : int, optional
         Rows of the whole data, where these are some of its blocks.
+
+    Attributes
+    ----------
+    is_whole : bool
+        True: all rows are here. Those that lie on workers of a cluster are of another class.
     """
+
+    is_whole = True
 
     def __init__(
         self, X: Any, sample_weight: Any = None, origin: Any = None, n_total: int | None = None

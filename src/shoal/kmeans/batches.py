@@ -9,23 +9,36 @@ from shoal.core import parallel
 from shoal.core.combine import combine_blocks
 from shoal.core.rows import Rows
 from shoal.kmeans.args import BatchArgs
-from shoal.kmeans.centers import Centers, assign_labels, compute_inertia, cut_rows, scratch_for
+from shoal.kmeans.centers import (
+    Centers,
+    assign_labels,
+    block_inertia,
+    compute_inertia,
+    cut_rows,
+    scratch_for,
+)
 
 LARGE_BATCH = 2**19  # values of a batch from which on it saves time to leave the inertia out
 
 
 def assign_rows(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     """Label of every row and the inertia, in one pass over dense rows."""
+    labels, inertia = assign_blocks(rows, centers)
+    return labels, float(combine_blocks(inertia))
+
+
+def assign_blocks(rows: Rows, centers: Centers) -> tuple[np.ndarray, np.ndarray]:
+    """Label of every row and the inertia of each block, in one pass over dense rows."""
     if rows.sparse:
         labels = assign_labels(rows, centers)[0]
-        return labels, compute_inertia(rows, centers, labels)
+        return labels, block_inertia(rows, centers, labels)
     n_blocks, size = cut_rows(rows, centers.k)
-    labels, block_inertia = np.empty(rows.n, np.int32), np.empty(n_blocks)
+    labels, inertia = np.empty(rows.n, np.int32), np.empty(n_blocks)
     args = BatchArgs(
-        rows.args, centers.args, n_blocks, rows.n, labels=labels, block_inertia=block_inertia
+        rows.args, centers.args, n_blocks, rows.n, labels=labels, block_inertia=inertia
     )
     parallel.run_kernel("assign_batch", rows.type, args, rows.n, size, scratch_for(rows))
-    return labels, float(combine_blocks(block_inertia))
+    return labels, inertia
 
 
 class MiniBatchUpdater:
