@@ -31,6 +31,10 @@ class Collection(ABC):
         return self.shape[0]
 
     @abstractmethod
+    def load(self) -> np.ndarray:
+        """The rows, copied into the memory of this process."""
+
+    @abstractmethod
     def check_features(self, estimator: Any, reset: bool) -> None:
         """scikit-learn's checks of the shape and of the features' names."""
 
@@ -63,7 +67,9 @@ def open_collection(X: Any) -> Collection:
     return importlib.import_module("shoal.dask").open_collection(X)
 
 
-def map_rows(estimator: Any, method: str, X: Any, width: int | None = None, dtype: Any = None) -> Any:
+def map_rows(
+    estimator: Any, method: str, X: Any, width: int | None = None, dtype: Any = None
+) -> Any:
     """A method's answer for each row, as a dask array that is computed chunk by chunk.
 
     Of shape (n_samples,), or (n_samples, width); `dtype` is that of X by default.

@@ -24,6 +24,12 @@ def empty_aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
+def rows_of_unit(d: int, itemsize: int) -> int:
+    """Rows of the largest block that any pass may take: a multiple of all others."""
+    size = max(1, parallel.LARGE_BLOCK // (d * itemsize))
+    return 2 ** math.ceil(math.log2(-(-size // 64) * 64 if size > 64 else size))
+
+
 class Rows:
     """The data of one fit or prediction, read in place or from a file.
 

@@ -1,13 +1,11 @@
 """Dask's collections: imported when one is given, and then only."""
 
 try:
-    import dask.array
-    import distributed  # noqa: F401
-except ImportError as error:  # pragma: no cover
+    from shoal.dask.collections import map_rows, open_collection
+except ImportError as error:
     raise ImportError(
-        "dask collections need dask's arrays and distributed: pip install 'shoal[dask]'"
+        f"{error}: dask collections need dask's arrays and distributed; "
+        "pip install 'shoal[dask]' brings them"
     ) from error
-
-from shoal.dask.collections import map_rows, open_collection
 
 __all__ = ["map_rows", "open_collection"]

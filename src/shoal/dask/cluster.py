@@ -18,7 +18,8 @@ import dask
 import numpy as np
 from distributed import Client, Future
 
-from shoal.dask.parts import Answer, call, merge_answers, pass_on, run_steps, use_machine
+from shoal.core.answers import Answer, merge_answers
+from shoal.dask.parts import call, pass_on, run_steps, use_machine
 
 MAX_STEPS_IN_MEMORY = 2**24  # bytes
 INLINE_BYTES = 2**14  # of steps that are sent with every task
@@ -139,21 +140,27 @@ class Fit:
         """A step that machines take before the next one."""
         self._steps.append(method, args)
 
-    def ask(self, method: str, *args: Any, of: Any = None) -> Answer:
-        """What the machines of some parts answer to a call that changes none of them."""
-        query = pickle.dumps((method, args), protocol=5)
-        return self._ask_all(query, range(len(self.parts)) if of is None else of)
+    def ask(self, method: str, *args: Any, of: Any = None, carried: Any = None) -> Answer:
+        """What the machines of some parts answer to a call that changes none of them.
 
-    def _ask_all(self, query: bytes | None, of: Any) -> Answer:
+        `carried` holds for each part what is its first argument, as a future.
+        """
+        query = pickle.dumps((method, args), protocol=5)
+        return self._ask_all(query, range(len(self.parts)) if of is None else of, carried)
+
+    def _ask_all(self, query: bytes | None, of: Any, carried: Any = None) -> Answer:
+        sent: Any = query
+        if query is not None and len(query) > INLINE_BYTES and len(of) > 1:
+            sent = self.parts.submit(pass_on, None, query)
         while True:
-            answer = self.parts.merge(self.submit(query, of))
+            answer = self.parts.merge(self.submit(sent, of, carried))
             if not self.note_missing(answer, of):
                 return answer
 
-    def chain(self, method: str, first: np.ndarray, *args: Any) -> np.ndarray:
-        """What becomes of an array that every part's machine changes, in the order of the rows.
+    def chain(self, method: str, first: Any, *args: Any) -> Any:
+        """What becomes of a value that every part's machine changes, in the order of the rows.
 
-        It goes from worker to worker: `method(array, *args)` is called on each.
+        It goes from worker to worker: `method(value, *args)` is called on each.
         """
         query, of = pickle.dumps((method, args), protocol=5), range(len(self.parts))
         while True:
@@ -206,7 +213,7 @@ class Fit:
             n_taken = (answer.missing if answer else {}).get(part, n_taken + len(steps))
         self._n_taken[part] = n_taken
 
-    def submit(self, query: bytes | None, of: Any, carried: Any = None) -> list[Future]:
+    def submit(self, query: Any, of: Any, carried: Any = None) -> list[Future]:
         """A task on each of these parts."""
         tasks, sent = [], {}
         for part in of:
@@ -215,7 +222,8 @@ class Fit:
             n_before = self._n_taken[part]
             if n_before not in sent:
                 sent[n_before] = self._send(self._steps.read(n_before), len(of))
-            tasks.append(self._submit_one(part, n_before, sent[n_before], query, carried))
+            first = carried[part] if isinstance(carried, list) else carried
+            tasks.append(self._submit_one(part, n_before, sent[n_before], query, first))
         return tasks
 
     def _send(self, steps: list[bytes], count: int) -> Any:
@@ -225,7 +233,7 @@ class Fit:
         return steps
 
     def _submit_one(
-        self, part: int, n_before: int, steps: Any, query: bytes | None, carried: Any = None
+        self, part: int, n_before: int, steps: Any, query: Any, carried: Any = None
     ) -> Future:
         parts = self.parts
         return parts.submit(

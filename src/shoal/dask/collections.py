@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import dask
@@ -19,11 +20,11 @@ import shoal
 from shoal.core import parallel
 from shoal.core.checks import check_finite, check_weights
 from shoal.core.collections import Collection
-from shoal.core.rows import Rows
+from shoal.core.rows import Rows, rows_of_unit
 from shoal.dask.cluster import Parts
 from shoal.dask.kmeans import ClusterLabels
 from shoal.dask.parts import Part, make_part, make_weights
-from shoal.dask.rows import ClusterRows
+from shoal.dask.rows import ClusterRows, ClusterWeights
 
 _warned: set[tuple] = set()  # what differs between this process and workers, said once
 
@@ -143,6 +144,10 @@ class DaskCollection(Collection):
         """scikit-learn's checks of the shape and of the features' names."""
         check_features(estimator, self.array, self._frame, reset)
 
+    def load(self) -> np.ndarray:
+        """The rows, copied into the memory of this process."""
+        return np.ascontiguousarray(self.array.compute(), self.dtype)
+
     def _weights_array(self, sample_weight: Any) -> da.Array:
         """Weights as a dask array of as many rows as the data has."""
         if hasattr(sample_weight, "to_dask_array"):
@@ -150,8 +155,12 @@ class DaskCollection(Collection):
         if not isinstance(sample_weight, da.Array):
             if np.ndim(sample_weight) == 0:
                 sample_weight = np.full(self.shape[0], sample_weight)
-            sample_weight = da.from_array(np.asarray(sample_weight), chunks=(self.array.chunks[0],)
-                                          if np.shape(sample_weight) == self.shape[:1] else "auto")
+            sample_weight = da.from_array(
+                np.asarray(sample_weight),
+                chunks=(self.array.chunks[0],)
+                if np.shape(sample_weight) == self.shape[:1]
+                else "auto",
+            )
         if any(math.isnan(size) for sizes in sample_weight.chunks for size in sizes):
             sample_weight = sample_weight.compute_chunk_sizes()
         if sample_weight.ndim != 1:
@@ -168,7 +177,7 @@ class LocalCollection(DaskCollection):
 
     @cached_property
     def _values(self) -> np.ndarray:
-        return np.ascontiguousarray(self.array.compute(), self.dtype)
+        return self.load()
 
     def check_weights(self, sample_weight: Any) -> np.ndarray:
         """Weights in memory."""
@@ -196,7 +205,11 @@ class ClusterCollection(DaskCollection):
 
     def __getitem__(self, indices: Any) -> np.ndarray:
         """Copies of some rows."""
-        return self.make_rows(None, None).gather(indices).X
+        return self._plain_rows.gather(indices).X
+
+    @cached_property
+    def _plain_rows(self) -> ClusterRows:
+        return self.make_rows(None, None)
 
     @cached_property
     def parts(self) -> Parts:
@@ -204,7 +217,7 @@ class ClusterCollection(DaskCollection):
         check_workers(self.client)
         return place_parts(self.client, self.array)
 
-    def check_weights(self, sample_weight: Any) -> Parts:
+    def check_weights(self, sample_weight: Any) -> ClusterWeights:
         """The same parts, with weights."""
         parts, weights = self.parts, self._weights_array(sample_weight)
         pieces = cut_pieces(weights, parts.starts)
@@ -212,7 +225,8 @@ class ClusterCollection(DaskCollection):
             compute_on(self.client, delayed(make_weights)(self.dtype, some), worker)
             for some, worker in zip(pieces, parts.workers, strict=True)
         ]
-        return Parts(self.client, parts.futures, parts.workers, parts.starts, found)
+        weighted = Parts(self.client, parts.futures, parts.workers, parts.starts, found)
+        return ClusterWeights(weighted)
 
     def check_finite(self, estimator: Any) -> None:
         """Raise scikit-learn's error if a value is NaN or infinite."""
@@ -223,15 +237,15 @@ class ClusterCollection(DaskCollection):
         for task in tasks:
             task.result()
 
-    def make_rows(self, weights: Parts | None, origin: Any) -> ClusterRows:
+    def make_rows(self, weights: ClusterWeights | None, origin: Any) -> ClusterRows:
         """The rows on workers."""
-        return ClusterRows(self, weights or self.parts, weights, origin)
+        return ClusterRows(self, weights.parts if weights else self.parts, weights, origin)
 
     def publish(self, values: ClusterLabels) -> da.Array:
         """An array in the chunks of the data."""
         sizes = np.diff(self.parts.starts)
         arrays = [
-            da.from_delayed(delayed(future), (size,), np.int32)
+            da.from_delayed(delayed(future), (int(size),), np.int32)
             for future, size in zip(values.futures(), sizes, strict=True)
         ]
         return da.concatenate(arrays).rechunk((self.array.chunks[0],)).persist()
@@ -264,12 +278,6 @@ def check_workers(client: Client) -> None:
                 UserWarning,
                 stacklevel=2,
             )
-
-
-def rows_of_unit(d: int, itemsize: int) -> int:
-    """Rows of the largest block that any pass may take: parts are made up of so many."""
-    size = max(1, parallel.LARGE_BLOCK // (d * itemsize))
-    return 2 ** math.ceil(math.log2(-(-size // 64) * 64 if size > 64 else size))
 
 
 def place_parts(client: Client, array: da.Array) -> Parts:
@@ -321,7 +329,7 @@ def cut_pieces(array: da.Array, starts: np.ndarray) -> list[list]:
     ends = np.cumsum(array.chunks[0])
     begins = ends - array.chunks[0]
     found = []
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         pieces = []
         for chunk, begin, end in zip(chunks, begins, ends, strict=True):
             low, high = max(first, begin), min(last, end)
@@ -337,9 +345,7 @@ def compute_on(client: Client, value: Delayed, worker: str) -> Any:
     return client.compute(value, workers=[worker], allow_other_workers=True)
 
 
-def map_rows(
-    estimator: Any, method: str, X: Any, width: int | None, dtype: Any
-) -> da.Array:
+def map_rows(estimator: Any, method: str, X: Any, width: int | None, dtype: Any) -> da.Array:
     """A method's answer for each row, as an array that is computed chunk by chunk."""
     check_is_fitted(estimator)
     array, frame = to_array(X, current_client())

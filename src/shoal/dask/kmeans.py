@@ -1,13 +1,15 @@
 """k-means on a cluster: what parts do in a run, and who drives them."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from shoal.core.answers import Answer, find_here, place_rows
 from shoal.core.combine import combine_blocks, combine_some_blocks, total_of
 from shoal.dask.cluster import Fit
-from shoal.dask.parts import Answer, Part, join_rows
+from shoal.dask.parts import Part, join_rows
 from shoal.kmeans import (
     Centers,
     GreedySeeding,
@@ -17,8 +19,6 @@ from shoal.kmeans import (
     block_inertia,
     choose_plan,
     cut_rows,
-    draw_rows,
-    draw_seeds,
     find_farthest,
     moving_pays,
     relocate,
@@ -83,12 +83,6 @@ class LloydMachine:
     def count_labels(self) -> Answer:
         """Rows of each cluster."""
         return Answer(counts=np.bincount(self.labels, minlength=len(self._run.centers.values)))
-
-
-def find_here(part: Part, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of these indices are of rows of a part, and their indices there."""
-    here = np.flatnonzero((indices >= part.start) & (indices < part.start + len(part.X)))
-    return here, indices[here] - part.start
 
 
 def sum_numbers(part: Part, rows: Any, inertia: np.ndarray) -> Answer:
@@ -203,20 +197,6 @@ def find_farthest_of_parts(answers: list[Answer], count: int) -> Any:
             return Answer(missing=answer.missing)
         distances |= answer.of_parts
     return find_farthest(np.concatenate([distances[i] for i in sorted(distances)]), count)
-
-
-def place_rows(answer: Answer, count: int) -> list[np.ndarray]:
-    """What parts found of some rows, in the order in which it was asked for."""
-    order = np.concatenate([found[0] for found in answer.of_parts.values()])
-    columns = zip(*(found[1:] for found in answer.of_parts.values()), strict=True)
-    placed = []
-    for column in columns:
-        joined = np.concatenate(column)
-        placed.append(np.empty_like(joined))
-        placed[-1][order] = joined
-    if len(order) != count:
-        raise RuntimeError(f"{count} rows were wanted, {len(order)} found")
-    return placed
 
 
 class ClusterLabels:
@@ -360,15 +340,10 @@ def find_block(cumulative: np.ndarray, target: float) -> int:
 
 
 def draw_on_one(
-    parts: list[Part], weights: list, origin: np.ndarray, what: str, state: tuple, *args: Any
+    parts: list[Part], weights: list, origin: np.ndarray, draw: Callable, count: Any, state: tuple
 ) -> tuple[Any, tuple]:
-    """Draw rows, or all seeds, with the rows in one place; what is drawn, and the next state."""
+    """Draw rows, with all of them in one place; what is drawn, and the next state."""
     random_state = np.random.RandomState()
     random_state.set_state(state)
-    rows = join_rows(parts, weights, origin)
-    if what == "rows":
-        found = draw_rows(rows, args[0], random_state)
-    else:
-        k, n_local_trials, most = args
-        found = draw_seeds(rows, k, random_state, n_local_trials, max_rows_in_float32=most)
+    found = draw(join_rows(parts, weights, origin), count, random_state)
     return found, random_state.get_state()

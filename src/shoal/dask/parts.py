@@ -16,47 +16,8 @@ from distributed import get_worker
 from sklearn.utils import assert_all_finite
 
 from shoal.core import parallel
-from shoal.core.combine import Nodes, merge_nodes
-from shoal.core.rows import Rows, add_moments
-
-
-class Answer:
-    """What a task on a part gives, and what many together give.
-
-    Parameters
-    ----------
-    nodes : dict, optional
-        Partial results of blocks: see core/combine.py.
-    counts : ndarray, optional
-        Numbers to be added up.
-    of_parts : dict, optional
-        Anything else, by the index of the part.
-    missing : dict, optional
-        Number of steps that the machines of some parts have taken: too few to answer.
-    """
-
-    def __init__(
-        self,
-        nodes: Nodes | None = None,
-        counts: Any = 0,
-        of_parts: dict | None = None,
-        missing: dict | None = None,
-    ) -> None:
-        self.nodes, self.counts = nodes or {}, counts
-        self.of_parts, self.missing = of_parts or {}, missing or {}
-
-
-def merge_answers(answers: list[Answer], adds_moments: bool = False) -> Answer:
-    """The answer of several parts."""
-    merged = Answer(counts=sum(answer.counts for answer in answers))
-    if adds_moments:
-        merged.nodes = merge_nodes([answer.nodes for answer in answers], add_moments)
-    else:
-        merged.nodes = merge_nodes([answer.nodes for answer in answers])
-    for answer in answers:
-        merged.of_parts |= answer.of_parts
-        merged.missing |= answer.missing
-    return merged
+from shoal.core.answers import Answer
+from shoal.core.rows import Rows
 
 
 class Machine(NamedTuple):

@@ -95,7 +95,8 @@ class BaseKMeans(
         """`init`: an array checked and less the origin, or a callable bound to the data."""
         if not _is_arraylike_not_scalar(self.init):
             if callable(self.init) and not rows.sparse:
-                centered = np.asarray(rows.X) - rows.origin  # as in scikit-learn
+                # less the origin, as in scikit-learn
+                centered = (np.asarray(rows.X) if rows.is_whole else rows.X.array) - rows.origin
                 return lambda k, random_state: self.init(centered, k, random_state=random_state)
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)

@@ -23,6 +23,8 @@ LARGE_BATCH = 2**19  # values of a batch from which on it saves time to leave th
 
 def assign_rows(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     """Label of every row and the inertia, in one pass over dense rows."""
+    if not rows.is_whole:
+        return rows.assign_rows(centers.values)
     labels, inertia = assign_blocks(rows, centers)
     return labels, float(combine_blocks(inertia))
 

@@ -259,9 +259,7 @@ def compute_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any =
     return float(combine_blocks(block_inertia(rows, centers, labels, out)))
 
 
-def block_inertia(
-    rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None
-) -> np.ndarray:
+def block_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -> np.ndarray:
     """compute_inertia of each block."""
     n_blocks, size = cut_rows(rows, 1)
     totals = np.empty(n_blocks)
