@@ -23,6 +23,7 @@ CONFIG = {
     "distributed.scheduler.allowed-failures": 20,
     "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": "1",
     "distributed.logging.distributed": "critical",
+    "distributed.deploy.lost-worker-timeout": "1h",
 }
 
 
@@ -70,6 +71,14 @@ def local_cluster(n_workers, threads=1):
         Client(cluster) as client,
     ):
         yield cluster, client
+        await_workers(cluster, client, n_workers)  # else closing may wait for ever
+
+
+def await_workers(cluster, client, count):
+    """Wait until so many workers are there: a cluster gives up some that are killed."""
+    if count:
+        cluster.scale(count)
+        client.wait_for_workers(count, timeout=60)
 
 
 class Trouble:
@@ -101,7 +110,8 @@ class Trouble:
     def _send(self):
         for moment in self._moments:
             time.sleep(max(0, self._start + moment - time.perf_counter()))
-            pids = [nanny.pid for nanny in self._cluster.workers.values() if nanny.pid]
+            # those that the scheduler knows: dask gives up a worker that dies as it starts
+            pids = [state.pid for state in list(self._cluster.scheduler.workers.values())]
             if not pids:
                 continue
             pid = pids[self._rng.integers(len(pids))]

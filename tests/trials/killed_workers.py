@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 
 import shoal
-from helpers.clusters import Trouble, local_cluster, random_chunks
+from helpers.clusters import Trouble, await_workers, local_cluster, random_chunks
 
 NAMES = {
     "KMeans": ("labels_", "cluster_centers_", "inertia_", "n_iter_"),
@@ -75,7 +75,7 @@ def main():
     n_bad = n_sent = 0
     with local_cluster(3) as (cluster, client):
         for number in range(args.trials):
-            client.wait_for_workers(3)
+            await_workers(cluster, client, 3)
             begun = time.perf_counter()
             bad, sent = check_fit(cluster, rng, int(rng.integers(1, 3)), args.paused)
             n_sent += sent

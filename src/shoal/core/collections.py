@@ -6,6 +6,7 @@ imported when such data is first given, and so is dask itself.
 
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,24 @@ class Collection(ABC):
         """The rows, copied into the memory of this process."""
 
     @abstractmethod
+    def call(self, function: Callable, others: tuple, **settings: Any) -> Any:
+        """function(rows, *others, **settings) with all rows, and values of them, in one place."""
+
+    @abstractmethod
+    def take(self, indices: np.ndarray, others: tuple) -> tuple:
+        """Some rows, and values of them, in the memory of this process."""
+
+    @abstractmethod
+    def find_dense(self, estimator: Any, weights: Any) -> tuple[Any, np.ndarray, Any]:
+        """Labels of the rows, core samples, and their rows, by DBSCAN."""
+
+    @abstractmethod
     def check_features(self, estimator: Any, reset: bool) -> None:
         """scikit-learn's checks of the shape and of the features' names."""
 
     @abstractmethod
-    def check_weights(self, sample_weight: Any) -> Any:
-        """Weights in the data's dtype, in the form that `make_rows` takes."""
+    def check_weights(self, sample_weight: Any, dtype: Any = None) -> Any:
+        """Weights in a dtype, by default the data's, in the form that `make_rows` takes."""
 
     @abstractmethod
     def check_finite(self, estimator: Any) -> None:

@@ -3,6 +3,7 @@
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -13,17 +14,19 @@ import numpy as np
 from dask.base import get_scheduler
 from dask.delayed import Delayed, delayed
 from distributed import Client, futures_of
+from sklearn.base import clone
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import shoal
 from shoal.core import parallel
-from shoal.core.checks import check_finite, check_weights
+from shoal.core.checks import check_finite
 from shoal.core.collections import Collection
 from shoal.core.rows import Rows, rows_of_unit
 from shoal.dask.cluster import Parts
+from shoal.dask.dbscan import SAMPLED_ROWS, find_dense
 from shoal.dask.kmeans import ClusterLabels
-from shoal.dask.parts import Part, make_part, make_weights
+from shoal.dask.parts import Part, count_threads, make_part, make_weights
 from shoal.dask.rows import ClusterRows, ClusterWeights
 
 _warned: set[tuple] = set()  # what differs between this process and workers, said once
@@ -179,13 +182,27 @@ class LocalCollection(DaskCollection):
     def _values(self) -> np.ndarray:
         return self.load()
 
-    def check_weights(self, sample_weight: Any) -> np.ndarray:
+    def find_dense(self, estimator: Any, weights: Any) -> tuple[da.Array, np.ndarray, np.ndarray]:
+        """DBSCAN of the rows in memory."""
+        model = clone(estimator).fit(self._values, sample_weight=weights)
+        return self.publish(model.labels_), model.core_sample_indices_, model.components_
+
+    def check_weights(self, sample_weight: Any, dtype: Any = None) -> np.ndarray:
         """Weights in memory."""
-        return check_weights(self._weights_array(sample_weight).compute(), self._values)
+        weights = self._weights_array(sample_weight).compute()
+        return make_weights(dtype or self.dtype, [weights])
 
     def check_finite(self, estimator: Any) -> None:
         """Raise scikit-learn's error if a value is NaN or infinite."""
         check_finite(estimator, self._values)
+
+    def call(self, function: Callable, others: tuple, **settings: Any) -> Any:
+        """A function of rows in memory."""
+        return function(self._values, *dask.compute(*map(as_values, others)), **settings)
+
+    def take(self, indices: np.ndarray, others: tuple) -> tuple:
+        """Some rows, and values of them."""
+        return self._values[indices], *(take_values(values, indices) for values in others)
 
     def make_rows(self, weights: Any, origin: Any) -> Rows:
         """The rows in memory."""
@@ -217,12 +234,21 @@ class ClusterCollection(DaskCollection):
         check_workers(self.client)
         return place_parts(self.client, self.array)
 
-    def check_weights(self, sample_weight: Any) -> ClusterWeights:
+    def find_dense(self, estimator: Any, weights: Any) -> tuple[da.Array, np.ndarray, da.Array]:
+        """DBSCAN by space: see dbscan.py."""
+        n = len(self)
+        sample = self[np.linspace(0, n - 1, min(n, SAMPLED_ROWS)).astype(np.int64)]
+        parts = weights.parts if weights else self.parts
+        labels, core = find_dense(estimator, parts, sample)
+        indices = np.concatenate(self.client.gather(core))
+        return self._join(labels, np.int64), indices, self.array[indices]
+
+    def check_weights(self, sample_weight: Any, dtype: Any = None) -> ClusterWeights:
         """The same parts, with weights."""
         parts, weights = self.parts, self._weights_array(sample_weight)
         pieces = cut_pieces(weights, parts.starts)
         found = [
-            compute_on(self.client, delayed(make_weights)(self.dtype, some), worker)
+            compute_on(self.client, delayed(make_weights)(dtype or self.dtype, some), worker)
             for some, worker in zip(pieces, parts.workers, strict=True)
         ]
         weighted = Parts(self.client, parts.futures, parts.workers, parts.starts, found)
@@ -237,18 +263,54 @@ class ClusterCollection(DaskCollection):
         for task in tasks:
             task.result()
 
+    def call(self, function: Callable, others: tuple, **settings: Any) -> Any:
+        """A function of all rows, on one worker."""
+        check_workers(self.client)
+        rows = delayed(self.array)
+        found = delayed(call_function)(function, settings, rows, *map(as_values, others))
+        return self.client.compute(found).result()
+
+    def take(self, indices: np.ndarray, others: tuple) -> tuple:
+        """Some rows, and values of them, brought here."""
+        return self[indices], *(take_values(values, indices) for values in others)
+
     def make_rows(self, weights: ClusterWeights | None, origin: Any) -> ClusterRows:
         """The rows on workers."""
         return ClusterRows(self, weights.parts if weights else self.parts, weights, origin)
 
     def publish(self, values: ClusterLabels) -> da.Array:
         """An array in the chunks of the data."""
+        return self._join(values.futures(), np.int32)
+
+    def _join(self, futures: list, dtype: Any) -> da.Array:
+        """Values of the rows of each part, as an array in the chunks of the data."""
         sizes = np.diff(self.parts.starts)
         arrays = [
-            da.from_delayed(delayed(future), (int(size),), np.int32)
-            for future, size in zip(values.futures(), sizes, strict=True)
+            da.from_delayed(delayed(future), (int(size),), dtype)
+            for future, size in zip(futures, sizes, strict=True)
         ]
         return da.concatenate(arrays).rechunk((self.array.chunks[0],)).persist()
+
+
+def take_values(values: Any, indices: np.ndarray) -> Any:
+    """Some of the values of rows, in memory."""
+    values = as_values(values)
+    if values is None:
+        return None
+    return (
+        values[indices].compute() if isinstance(values, da.Array) else np.asarray(values)[indices]
+    )
+
+
+def as_values(values: Any) -> Any:
+    """Values of rows, as an array or as one that dask computes."""
+    return values.to_dask_array(lengths=True) if hasattr(values, "to_dask_array") else values
+
+
+def call_function(function: Callable, settings: dict, rows: np.ndarray, *others: Any) -> Any:
+    """Task: a function of all rows."""
+    with parallel.limit_threads(count_threads()):
+        return function(rows, *others, **settings)
 
 
 def check_part(part: Part, name: str) -> None:

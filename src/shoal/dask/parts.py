@@ -114,7 +114,7 @@ def run_steps(
     `carried` is an array for the query to change, as it is or as the part before answered it.
     """
     part.forget(forgotten)
-    with parallel.limit_threads(_count_threads()):
+    with parallel.limit_threads(count_threads()):
         machine = part.follow(fit, maker, weights, n_before, steps)
         before = carried if isinstance(carried, Answer) else Answer(counts=carried)
         if isinstance(machine, Answer) or before.missing:
@@ -146,7 +146,7 @@ def use_machine(
 
 def call(function: Callable, parts: list[Part], weights: list, *args: Any) -> Any:
     """Task: a function of whole parts that lie, or are brought, here."""
-    with parallel.limit_threads(_count_threads()):
+    with parallel.limit_threads(count_threads()):
         return function(parts, weights, *args)
 
 
@@ -155,7 +155,7 @@ def pass_on(value: Any) -> Any:
     return value
 
 
-def _count_threads() -> int:
+def count_threads() -> int:
     """Threads for a task: those of the worker."""
     try:
         return get_worker().state.nthreads

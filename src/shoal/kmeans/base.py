@@ -143,9 +143,9 @@ class BaseKMeans(
         """New data, and the fitted centers packed for it."""
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
-        rows = Rows(X, check_weights(sample_weight, X))
+        rows = make_rows(X, check_weights(sample_weight, X))
         centers = self.cluster_centers_
-        filter = choose_filter(rows, centers)
+        filter = choose_filter(rows, centers) if rows.is_whole else None
         return rows, Centers(centers, rows, filter=filter, copied=False)
 
     def _rows_about_mean(self, X: Any) -> tuple[Rows, Centers, tuple]:
@@ -230,12 +230,9 @@ class BaseKMeans(
         score : float
             Minus the weighted sum of squared distances to the nearest centers.
         """
-        if is_collection(X):
-            check_is_fitted(self)
-            X = check_rows(self, X, reset=False, files=True)
-            rows = make_rows(X, check_weights(sample_weight, X))
-            return -rows.inertia(self.cluster_centers_)
         rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
+        if not rows.is_whole:
+            return -rows.inertia(self.cluster_centers_)
         return -compute_inertia(rows, centers, self._assign_labels(rows, centers))
 
     def fit_predict(
