@@ -16,7 +16,10 @@ import shoal
 from helpers.clusters import await_workers, local_cluster, random_chunks, small_blocks
 from trials.killed_workers import check_fit, draw_fit, fitted
 
-pytestmark = pytest.mark.filterwarnings("default")  # dask's own, of a busy machine
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # dask's own, of a busy machine
+    pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def local_cluster(n_workers, threads=1):
             n_workers=n_workers,
             threads_per_worker=threads,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=50,
             preload=[__file__],
         ) as cluster,

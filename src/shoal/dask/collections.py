@@ -18,10 +18,10 @@ from sklearn.base import clone
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-import shoal
 from shoal.core import parallel
 from shoal.core.checks import check_finite
 from shoal.core.collections import Collection
+from shoal.core.config import __version__
 from shoal.core.rows import Rows, rows_of_unit
 from shoal.dask.cluster import Parts
 from shoal.dask.dbscan import SAMPLED_ROWS, find_dense
@@ -331,7 +331,7 @@ def check_workers(client: Client) -> None:
             raise RuntimeError(f"worker {address} can't import shoal: {found}. Install it there")
         if isinstance(found, BaseException):
             continue  # it may have died since
-        here = shoal.__version__, parallel.LEVEL
+        here = __version__, parallel.LEVEL
         if found != here and (found, here) not in _warned:
             _warned.add((found, here))
             warnings.warn(
