@@ -16,7 +16,7 @@ from typing import Any
 
 import dask
 import numpy as np
-from distributed import Client, Future
+from distributed import Client, Future, wait
 
 from shoal.core.answers import Answer, merge_answers
 from shoal.dask.parts import call, pass_on, run_steps, use_machine
@@ -24,7 +24,34 @@ from shoal.dask.parts import call, pass_on, run_steps, use_machine
 MAX_STEPS_IN_MEMORY = 2**24  # bytes
 INLINE_BYTES = 2**14  # of steps that are sent with every task
 MAX_SENT_BYTES = 2**26  # of steps that are sent at a time
+PATIENCE = 5  # seconds after which the scheduler is asked whether tasks are stuck
 FAN_IN = 8  # answers that are merged by one task, where there are more parts than that
+
+
+def wait_for(client: Client, tasks: list[Future]) -> list:
+    """What tasks give, when they have ended.
+
+    Where all workers were gone at one time, the scheduler lets tasks wait for the worker that they
+    prefer, though others have come since: it is told to take any.
+    """
+    while True:
+        try:
+            wait(tasks, timeout=PATIENCE)
+            return client.gather(tasks)
+        except TimeoutError:
+            client.run_on_scheduler(free_waiting_tasks)
+
+
+def free_waiting_tasks(dask_scheduler: Any) -> None:
+    """Let tasks that wait for a worker that is gone run on any."""
+    chosen = {}
+    for task in list(dask_scheduler.unrunnable):
+        wanted = task.worker_restrictions or set()
+        if task.loose_restrictions and not wanted & set(dask_scheduler.workers):
+            task.worker_restrictions = set()
+            chosen[task.key] = "waiting"
+    if chosen and dask_scheduler.workers:
+        dask_scheduler.transitions(chosen, stimulus_id="shoal-free")
 
 
 class Steps:
@@ -97,9 +124,14 @@ class Parts:
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
             return self.client.submit(function, *args, pure=False, **where)
 
+    def results(self, tasks: list[Future]) -> list:
+        """What tasks give, when they have ended."""
+        return wait_for(self.client, tasks)
+
     def call(self, function: Callable, *args: Any) -> Any:
         """function(parts, weights, *args) with all parts, on one worker."""
-        return self.submit(call, None, function, self.futures, self.weights, *args).result()
+        task = self.submit(call, None, function, self.futures, self.weights, *args)
+        return self.results([task])[0]
 
     def merge(self, answers: list[Future], adds_moments: bool = False) -> Answer:
         """The answer of all parts: merged on workers where there are many."""
@@ -108,7 +140,7 @@ class Parts:
                 self.submit(merge_answers, None, answers[i : i + FAN_IN], adds_moments)
                 for i in range(0, len(answers), FAN_IN)
             ]
-        return merge_answers(self.client.gather(answers), adds_moments)
+        return merge_answers(self.results(answers), adds_moments)
 
 
 class Fit:
@@ -167,7 +199,7 @@ class Fit:
             carried: Any = first
             for part in of:
                 carried = self.submit(query, [part], carried)[0]
-            answer = carried.result()
+            (answer,) = self.parts.results([carried])
             if not self.note_missing(answer, of):
                 return answer.counts
 
@@ -175,7 +207,8 @@ class Fit:
         """function(answers, *args) with what all machines answer, on one worker."""
         query, of = pickle.dumps((method, ()), protocol=5), range(len(self.parts))
         while True:
-            found = self.parts.submit(function, None, self.submit(query, of), *args).result()
+            task = self.parts.submit(function, None, self.submit(query, of), *args)
+            (found,) = self.parts.results([task])
             if not (isinstance(found, Answer) and self.note_missing(found, of)):
                 return found
 
@@ -209,7 +242,7 @@ class Fit:
     def _catch_up(self, part: int, n_taken: int) -> None:
         """Let the machine of a part take the steps that it misses, but for the last ones."""
         while n_taken + len(steps := self._steps.read(n_taken)) < len(self._steps):
-            answer = self._submit_one(part, n_taken, steps, None).result()
+            (answer,) = self.parts.results([self._submit_one(part, n_taken, steps, None)])
             n_taken = (answer.missing if answer else {}).get(part, n_taken + len(steps))
         self._n_taken[part] = n_taken
 

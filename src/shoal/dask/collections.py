@@ -23,7 +23,7 @@ from shoal.core.checks import check_finite
 from shoal.core.collections import Collection
 from shoal.core.config import __version__
 from shoal.core.rows import Rows, rows_of_unit
-from shoal.dask.cluster import Parts
+from shoal.dask.cluster import Parts, wait_for
 from shoal.dask.dbscan import SAMPLED_ROWS, find_dense
 from shoal.dask.kmeans import ClusterLabels
 from shoal.dask.parts import Part, count_threads, make_part, make_weights
@@ -240,7 +240,7 @@ class ClusterCollection(DaskCollection):
         sample = self[np.linspace(0, n - 1, min(n, SAMPLED_ROWS)).astype(np.int64)]
         parts = weights.parts if weights else self.parts
         labels, core = find_dense(estimator, parts, sample)
-        indices = np.concatenate(self.client.gather(core))
+        indices = np.concatenate(parts.results(core))
         return self._join(labels, np.int64), indices, self.array[indices]
 
     def check_weights(self, sample_weight: Any, dtype: Any = None) -> ClusterWeights:
@@ -260,15 +260,14 @@ class ClusterCollection(DaskCollection):
             self.parts.submit(check_part, i, part, type(estimator).__name__)
             for i, part in enumerate(self.parts.futures)
         ]
-        for task in tasks:
-            task.result()
+        self.parts.results(tasks)
 
     def call(self, function: Callable, others: tuple, **settings: Any) -> Any:
         """A function of all rows, on one worker."""
         check_workers(self.client)
         rows = delayed(self.array)
         found = delayed(call_function)(function, settings, rows, *map(as_values, others))
-        return self.client.compute(found).result()
+        return wait_for(self.client, [self.client.compute(found)])[0]
 
     def take(self, indices: np.ndarray, others: tuple) -> tuple:
         """Some rows, and values of them, brought here."""

@@ -226,7 +226,7 @@ class ClusterLabels:
             parts.submit(pair_labels, i, mine[i], others[i], len(self.values))
             for i in range(len(parts))
         ]
-        found = np.stack(parts.client.gather(pairs))
+        found = np.stack(parts.results(pairs))
         largest = found[:, 1].max(axis=0)
         least = found[:, 0].min(axis=0)
         return bool((least >= largest).all())
