@@ -4,11 +4,11 @@ import numpy as np
 
 
 def reduce_blocks(sums):
-    """totals = Σ_b sums[b], one block after the other."""
-    totals = np.zeros(sums.shape[1:])
-    for block in sums:
-        totals += block
-    return totals
+    """totals = Σ_b sums[b], along the binary tree of core/combine.py."""
+    if len(sums) == 1:
+        return sums[0]
+    half = 2 ** ((len(sums) - 1).bit_length() - 1)
+    return reduce_blocks(sums[:half]) + reduce_blocks(sums[half:])
 
 
 def sum_clusters(x, weights, labels, k):

@@ -10,6 +10,7 @@ from sklearn import get_config
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from shoal.core.collections import Collection, is_collection, open_collection
 from shoal.core.files import File
 from shoal.core.sources import as_file
 
@@ -40,7 +41,10 @@ def check_rows(
     or a mapped array becomes a File, whose values are never checked here.
     """
     if files:
-        X = as_file(X)
+        X = open_collection(X) if is_collection(X) else as_file(X)
+    if isinstance(X, Collection):
+        X.check_features(estimator, reset)
+        return X
     if isinstance(X, File):
         return _check_file(estimator, X, reset)
     if get_config().get("array_api_dispatch") and (
@@ -82,6 +86,8 @@ def accept_as_is(estimator: Any, X: Any, min_samples: int = 1, *, finite: bool =
 
 def check_function_rows(X: Any) -> Any:
     """check_rows for a function, which has no estimator and no features of an earlier fit."""
+    if isinstance(X, Collection):
+        return X
     if isinstance(X, File):
         return _check_file(None, X, False)
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
@@ -146,6 +152,8 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     """Weights in X's dtype; None, which means 1 for every row, stays None."""
     if sample_weight is None:
         return None
+    if isinstance(X, Collection):
+        return X.check_weights(sample_weight)
     return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
 
 
@@ -160,6 +168,9 @@ def check_out(out: Any, shape: tuple[int, int], dtype: np.dtype) -> None:
 
 def check_finite(estimator: Any, X: Any) -> None:
     """Raise scikit-learn's error if X holds NaN or infinity; for a file, say in which row."""
+    if isinstance(X, Collection):
+        X.check_finite(estimator)
+        return
     if isinstance(X, File):
         step = max(1, 2**24 // (X.shape[1] * X.dtype.itemsize))
         for first in range(0, len(X), step):

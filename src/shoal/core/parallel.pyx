@@ -180,6 +180,17 @@ def leave_cores(count: int) -> Iterator[None]:
         _here.left_out = before
 
 
+@contextmanager
+def limit_threads(count: int) -> Iterator[None]:
+    """Within it, this thread's runs take at most so many threads."""
+    before = pool_get_limit()
+    pool_set_limit(min(before, count) if before else count)
+    try:
+        yield
+    finally:
+        pool_set_limit(before)
+
+
 def cut_blocks(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1, *,
                few: bool = False) -> tuple[int, int]:
     """Number of blocks and items in each, for n items of `work` operations apiece.

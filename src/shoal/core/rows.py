@@ -8,9 +8,12 @@ import scipy.sparse as sp
 
 from shoal.core import parallel
 from shoal.core.args import MomentsArgs, RowArgs
+from shoal.core.combine import combine_blocks
 from shoal.core.files import File
 
 parallel.load_kernels("shoal.core.kernels", "moments")
+
+MAX_VALUES_IN_ONE_BLOCK = 2**22  # whose moments are added up in numpy's order
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -19,6 +22,12 @@ def empty_aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def rows_of_unit(d: int, itemsize: int) -> int:
+    """Rows of the largest block that any pass may take: a multiple of all others."""
+    size = max(1, parallel.LARGE_BLOCK // (d * itemsize))
+    return 2 ** math.ceil(math.log2(-(-size // 64) * 64 if size > 64 else size))
 
 
 class Rows:
@@ -32,11 +41,23 @@ class Rows:
     sample_weight : ndarray of X's dtype, or None where all are 1
     origin : ndarray of shape (n_features,) and X's dtype, or None
         Subtracted from every dense row as it is read; zero by default.
+    n_total : int, optional
+        Rows of the whole data, where these are some of its blocks.
+
+    Attributes
+    ----------
+    is_whole : bool
+        True: all rows are here. Those that lie on workers of a cluster are of another class.
     """
 
-    def __init__(self, X: Any, sample_weight: Any = None, origin: Any = None) -> None:
+    is_whole = True
+
+    def __init__(
+        self, X: Any, sample_weight: Any = None, origin: Any = None, n_total: int | None = None
+    ) -> None:
         self.X, self.sample_weight = X, sample_weight
         self.n, self.d = X.shape
+        self.n_total = self.n if n_total is None else n_total
         self.dtype = X.dtype
         self.type = "f4" if X.dtype == np.float32 else "f8"
         self.sparse = sp.issparse(X)
@@ -59,9 +80,16 @@ class Rows:
     def cut_blocks(
         self, work: float, most: int = parallel.MAX_BLOCKS, *, few: bool = False
     ) -> tuple[int, int]:
-        """Number of blocks and rows in each, the same for an array and for a file."""
+        """Number of blocks and rows in each, the same for an array, a file and parts of the data.
+
+        The rows are a power of two, so that smaller blocks make up larger ones, whichever pass
+        they are of; and as near as that allows to those of `parallel.cut_blocks`, or no fewer,
+        where the blocks must be `few`.
+        """
         row = 1 if self.sparse else self.d * self.dtype.itemsize
-        return parallel.cut_blocks(self.n, work, most, row, few=few)
+        _, size = parallel.cut_blocks(self.n_total, work, most, row, few=few)
+        size = 2 ** (math.ceil(math.log2(size)) if few else round(math.log2(size)))
+        return max(1, -(-self.n // size)), size
 
     def slice_rows(self, start: int, stop: int) -> "Rows":
         """Rows start .. stop - 1, not copied."""
@@ -89,13 +117,31 @@ class Rows:
         """Mean and variance of each feature of dense rows, in float64."""
         # one block where that costs little: it adds up in numpy's order, and the bits of the
         # mean decide exact ties, which are common in data such as images
-        one = self.n * self.d <= 2**22
+        one = self.n * self.d <= MAX_VALUES_IN_ONE_BLOCK
         n_blocks, size = (1, self.n) if one else self.cut_blocks(4 * self.d)
+        return divide_moments(combine_blocks(self.block_moments(n_blocks, size), add_moments))
+
+    def block_moments(self, n_blocks: int, size: int) -> np.ndarray:
+        """Of each block its rows, and the sum and squares about the mean of each feature."""
         sums, squares = np.empty((2, n_blocks, self.d))
         args = MomentsArgs(self.args, n_blocks, sums, squares)
         parallel.run_kernel("moments", self.type, args, self.n, size, 32 * self.d)
-        count = self.n if one else np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
-        with np.errstate(all="ignore"):  # the caller checks for values that are not finite
-            mean = sums.sum(axis=0) / self.n
-            between = count * (sums / count - mean) ** 2
-            return mean, (squares + between).sum(axis=0) / self.n
+        counts = np.minimum(size, self.n - size * np.arange(n_blocks))[:, None]
+        return np.concatenate([counts, sums, squares], axis=1)
+
+
+def add_moments(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The moments of two blocks together (Chan, Golub & LeVeque 1983, eq. 2.1); of many pairs."""
+    d = a.shape[1] // 2
+    with np.errstate(all="ignore"):  # callers check for values that are not finite
+        added = a + b
+        step = b[:, 1 : d + 1] / b[:, :1] - a[:, 1 : d + 1] / a[:, :1]
+        added[:, d + 1 :] += step**2 * (a[:, :1] * (b[:, :1] / added[:, :1]))
+    return added
+
+
+def divide_moments(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each feature."""
+    d = len(moments) // 2
+    with np.errstate(all="ignore"):
+        return moments[1 : d + 1] / moments[0], moments[d + 1 :] / moments[0]

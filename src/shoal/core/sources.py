@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.lib import format as npy
 
+from shoal.core.collections import is_collection, open_collection
 from shoal.core.files import File
 from shoal.core.read_ahead import ReadAhead
 
@@ -53,7 +54,8 @@ def takes_files(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapped(X: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(as_file(X), *args, **kwargs)
+        X = open_collection(X) if is_collection(X) else as_file(X)
+        return function(X, *args, **kwargs)
 
     return wrapped
 

@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
-from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing, check_finite, check_rows
+from shoal.core.collections import is_collection
 from shoal.core.parameters import CheckedParameters
 from shoal.density.clusters import add_lone_rows, cluster_by_tree, predict_by_tree
 from shoal.density.metric import (
@@ -163,6 +164,8 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
         self : DBSCAN
             The fitted estimator. One whose fit fails stays as it was.
         """
+        if is_collection(X):
+            return self._fit_collection(X, y, sample_weight)
         if not accept_as_is(self, X):
             X = validate_data(self, X, accept_sparse="csr")
         weights = sample_weight
@@ -174,6 +177,17 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
             self.components_ = X[self.core_sample_indices_]  # a copy
         else:
             self.components_ = np.empty((0, X.shape[1]))
+        task.end(dict)
+        return self
+
+    def _fit_collection(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Fit of a dask collection, by space."""
+        X = check_rows(self, X, reset=True, files=True)
+        check_finite(self, X)
+        task = begin_fit(self, X, y, sample_weight, None)
+        weights = None if sample_weight is None else X.check_weights(sample_weight, np.float64)
+        found = X.find_dense(self, weights)
+        self.labels_, self.core_sample_indices_, self.components_ = found
         task.end(dict)
         return self
 
@@ -255,13 +269,15 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         core = self.core_sample_indices_
-        core_labels = self.labels_[core]
+        core_labels = np.asarray(self.labels_[core])
         if len(core) == 0:
             return np.full(X.shape[0], -1, np.int64)
         if self.metric == "precomputed":
             return predict_by_distances(X, core, core_labels, self.eps)
         # both in one type, and both by scikit-learn's search where one has to be
         core_rows = self.components_
+        if is_collection(core_rows):
+            core_rows = core_rows.compute()
         name, params, _ = effective_metric(self, core_rows) if not sp.issparse(X) else ("", {}, [])
         if name:
             dtype = np.result_type(as_float_rows(core_rows[:1]), as_float_rows(X[:1]))

@@ -22,6 +22,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
+from shoal.core.collections import is_collection, make_rows, map_rows
 from shoal.core.parameters import CheckedParameters
 from shoal.core.rows import Rows
 from shoal.kmeans.centers import (
@@ -31,7 +32,7 @@ from shoal.kmeans.centers import (
     compute_inertia,
 )
 from shoal.kmeans.filters import choose_filter
-from shoal.kmeans.seeding import MAX_ROWS_IN_FLOAT32, draw_seeds, probabilities
+from shoal.kmeans.seeding import MAX_ROWS_IN_FLOAT32, draw_rows, draw_seeds
 
 
 class BaseKMeans(
@@ -85,7 +86,7 @@ class BaseKMeans(
         if sp.issparse(X):
             variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
             return None, float(np.mean(variance)) * self.tol
-        mean, variance = Rows(X).moments()
+        mean, variance = make_rows(X).moments()
         if not np.isfinite(mean).all():
             check_finite(self, X)
         return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
@@ -94,7 +95,8 @@ class BaseKMeans(
         """`init`: an array checked and less the origin, or a callable bound to the data."""
         if not _is_arraylike_not_scalar(self.init):
             if callable(self.init) and not rows.sparse:
-                centered = np.asarray(rows.X) - rows.origin  # as in scikit-learn
+                # less the origin, as in scikit-learn
+                centered = (np.asarray(rows.X) if rows.is_whole else rows.X.array) - rows.origin
                 return lambda k, random_state: self.init(centered, k, random_state=random_state)
             if callable(self.init):
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
@@ -115,9 +117,7 @@ class BaseKMeans(
             )
             return rows.gather_centered(chosen)
         if isinstance(init, str):
-            chosen = random_state.choice(
-                rows.n, size=self.n_clusters, replace=False, p=probabilities(rows)
-            )
+            chosen = draw_rows(rows, self.n_clusters, random_state)
             return rows.gather_centered(chosen)
         if callable(init):
             centers = init(self.n_clusters, random_state)
@@ -143,7 +143,7 @@ class BaseKMeans(
         """New data, and the fitted centers packed for it."""
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, finite=finite, files=True)
-        rows = Rows(X, check_weights(sample_weight, X))
+        rows = make_rows(X, check_weights(sample_weight, X))
         centers = self.cluster_centers_
         filter = choose_filter(rows, centers)
         return rows, Centers(centers, rows, filter=filter, copied=False)
@@ -183,6 +183,8 @@ class BaseKMeans(
         labels : ndarray of shape (n_samples,), int32
             Index of the nearest center.
         """
+        if is_collection(X):
+            return map_rows(self, "predict", X, dtype=np.int32)
         return self._assign_labels(*self._rows_and_centers(X, finite=False))
 
     def transform(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -201,6 +203,8 @@ class BaseKMeans(
         X_new : ndarray of shape (n_samples, n_clusters)
             Distances, in the dtype of X and the unit of its features.
         """
+        if is_collection(X) and out is None:
+            return map_rows(self, "transform", X, self.n_clusters)
         rows, centers, plain = self._rows_about_mean(X)
         if out is None:
             out = np.empty((rows.n, centers.k), rows.dtype)
@@ -227,6 +231,8 @@ class BaseKMeans(
             Minus the weighted sum of squared distances to the nearest centers.
         """
         rows, centers = self._rows_and_centers(X, sample_weight, finite=False)
+        if not rows.is_whole:
+            return -rows.inertia(self.cluster_centers_)
         return -compute_inertia(rows, centers, self._assign_labels(rows, centers))
 
     def fit_predict(

@@ -6,9 +6,17 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.combine import combine_blocks
 from shoal.core.rows import Rows
 from shoal.kmeans.args import BatchArgs
-from shoal.kmeans.centers import Centers, assign_labels, compute_inertia, cut_rows, scratch_for
+from shoal.kmeans.centers import (
+    Centers,
+    assign_labels,
+    block_inertia,
+    compute_inertia,
+    cut_rows,
+    scratch_for,
+)
 from shoal.kmeans.filters import Filter
 
 LARGE_BATCH = 2**19  # values of a batch from which on it saves time to leave the inertia out
@@ -16,9 +24,17 @@ LARGE_BATCH = 2**19  # values of a batch from which on it saves time to leave th
 
 def assign_rows(rows: Rows, centers: Centers) -> tuple[np.ndarray, float]:
     """Label of every row and the inertia, in one pass over dense rows."""
+    if not rows.is_whole:
+        return rows.assign_rows(centers.values)
+    labels, inertia = assign_blocks(rows, centers)
+    return labels, float(combine_blocks(inertia))
+
+
+def assign_blocks(rows: Rows, centers: Centers) -> tuple[np.ndarray, np.ndarray]:
+    """Label of every row and the inertia of each block, in one pass over dense rows."""
     if rows.sparse:
         labels = assign_labels(rows, centers)[0]
-        return labels, compute_inertia(rows, centers, labels)
+        return labels, block_inertia(rows, centers, labels)
     batch = Batch(rows, centers)
     return batch.labels, batch.assign(centers)
 
@@ -57,8 +73,8 @@ class Batch:
             batch_indices=self.indices,
         )
 
-    def assign(self, centers: Centers) -> float:
-        """Find the labels; the inertia."""
+    def assign(self, centers: Centers) -> np.ndarray:
+        """Find the labels; the inertia of each block."""
         rows, kernel, scratch = self.rows, "assign_batch", scratch_for(self.rows)
         if centers.is_filtered:
             kernel, scratch = "assign_batch_filtered", scratch_for(rows, True)
@@ -67,7 +83,7 @@ class Batch:
         parallel.run_kernel(kernel, rows.type, self.args, size, self._block_size, scratch)
         if centers.is_filtered and 2 * self._block_left.sum() > size:
             centers.drop_filter()  # the tile alone is faster
-        return float(np.add.reduce(self._block_inertia))
+        return self._block_inertia
 
 
 class MiniBatchUpdater:
@@ -116,7 +132,7 @@ class MiniBatchUpdater:
             else:
                 total = 0 if finite else nan
         else:
-            total = batch.assign(self._packed)
+            total = float(np.add.reduce(batch.assign(self._packed)))
         batch.args.set_step(self.centers, self.weight_sums, *new)
         # blocks of at least 64 features: fewer would be less than one read of a row fetches
         features = (

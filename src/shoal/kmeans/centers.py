@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.combine import combine_blocks
 from shoal.core.rows import Rows
 from shoal.core.sources import open_writer
 from shoal.kmeans.args import (
     AssignmentArgs,
     CenterArgs,
+    CenterUpdateArgs,
     FeaturePackingArgs,
     MeasureArgs,
     PackingArgs,
@@ -201,6 +203,14 @@ def _lay_out_one_group(k: int, width: int) -> tuple[np.ndarray, ...]:
     return _lay_out_panels(np.zeros(k, np.int32), 1, width)
 
 
+def average_centers(totals: np.ndarray, values: np.ndarray, type: str) -> np.ndarray:
+    """Set centers to the means that sums of clusters give; how far each moved."""
+    (k, d), center_shift = values.shape, np.zeros(len(values))
+    args = CenterUpdateArgs(k, d, totals, values, center_shift)
+    parallel.run_kernel("average_centers", type, args, k, parallel.cut_blocks(k, d, 16)[1])
+    return center_shift
+
+
 def scratch_for(rows: Rows, filtered: bool = False, k: int = 0) -> int:
     """Bytes of a transposed tile, which is written four features at a time, and of a filter.
 
@@ -246,13 +256,18 @@ def assign_labels(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:
 
 def compute_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -> float:
     """Σ w |x - c_label|²; `out` receives each |x - c_label|²."""
+    return float(combine_blocks(block_inertia(rows, centers, labels, out)))
+
+
+def block_inertia(rows: Rows, centers: Centers, labels: np.ndarray, out: Any = None) -> np.ndarray:
+    """compute_inertia of each block."""
     n_blocks, size = cut_rows(rows, 1)
     totals = np.empty(n_blocks)
     args = MeasureArgs(
         rows.args, centers.args, labels=labels, totals=totals, out=out, n_blocks=n_blocks
     )
     parallel.run_kernel("inertia", rows.type, args, rows.n, size)
-    return float(totals.sum())
+    return totals
 
 
 def compute_distances(

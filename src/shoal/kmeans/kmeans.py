@@ -12,29 +12,38 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from shoal.core.callbacks import Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_rows, check_weights
+from shoal.core.collections import make_rows, publish
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.base import BaseKMeans
-from shoal.kmeans.lloyd import Lloyd
+from shoal.kmeans.lloyd import Lloyd, start_lloyd
 from shoal.kmeans.seeding import draw_seeds
 
 
 def _is_same_clustering(labels: np.ndarray, best: np.ndarray, k: int) -> bool:
     """Whether each cluster of `labels` is part of one of `best`: scikit-learn's test, one-sided."""
+    if not isinstance(labels, np.ndarray):
+        return labels.is_same_clustering(best)
     first = np.empty(k, best.dtype)
     first[labels[::-1]] = best[::-1]
     return np.array_equal(first[labels], best)
 
 
-def _warn_of_few_clusters(labels: np.ndarray, k: int, stacklevel: int) -> None:
-    """Warn where clusters have no rows; mostly the first few rows show that all have some."""
+def _count_clusters(labels: np.ndarray, k: int) -> int:
+    """How many clusters have rows; mostly the first few rows show that all have some."""
+    if not isinstance(labels, np.ndarray):
+        return labels.count_clusters()
     found = np.zeros(k, bool)
     start, stop = 0, 2**8
     while start < len(labels) and not found.all():
         found[labels[start:stop]] = True
         start, stop = stop, stop + min(stop, 2**16)
-    n_found = int(found.sum())
+    return int(found.sum())
+
+
+def _warn_of_few_clusters(labels: np.ndarray, k: int, stacklevel: int) -> None:
+    n_found = _count_clusters(labels, k)
     if n_found < k:
         warnings.warn(
             f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
@@ -201,14 +210,14 @@ class KMeans(BaseKMeans):
         n_init = self._count_runs(X, 10)
         algorithm = self._choose_algorithm()
         random_state = check_random_state(self.random_state)
-        rows = Rows(X, check_weights(sample_weight, X), mean)
+        rows = make_rows(X, check_weights(sample_weight, X), mean)
         init = self._check_init(rows)
 
         task = begin_fit(self, X, y, sample_weight, n_init)
         best = None
         for _ in range(n_init):
             centers = self._first_centers(rows, init, random_state)
-            run = Lloyd(rows, centers, algorithm, copied=callable(init))
+            run = start_lloyd(rows, centers, algorithm, copied=callable(init))
             del centers
             if self.verbose:
                 print("Initialization complete")
@@ -225,10 +234,11 @@ class KMeans(BaseKMeans):
             if stop:
                 break
 
-        self.inertia_, self.labels_, centers, self.n_iter_ = best
+        self.inertia_, labels, centers, self.n_iter_ = best
         self.cluster_centers_ = _add_origin(centers, rows)
         self._n_features_out = self.n_clusters
-        _warn_of_few_clusters(self.labels_, self.n_clusters, stacklevel=5)
+        _warn_of_few_clusters(labels, self.n_clusters, stacklevel=5)
+        self.labels_ = publish(X, labels)
         task.end(dict)
         return self
 
@@ -291,7 +301,7 @@ def cluster_rows(
     """
     model = KMeans(k, n_init=1)
     centers = rows.gather_centered(draw_seeds(rows, k, random_state))
-    run = Lloyd(rows, centers, "lloyd", copied=False)
+    run = start_lloyd(rows, centers, "lloyd", copied=False)
     model._iterate(run, model.tol * variance, Task(model, None, {}))
     _warn_of_few_clusters(run.labels, k, stacklevel + 2)
     return run.labels, run.centers.values + rows.origin

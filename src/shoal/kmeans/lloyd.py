@@ -1,7 +1,5 @@
 """One run of k-means from given centers (Lloyd 1982), with bounds where they pay."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from shoal.core import parallel
@@ -19,70 +17,16 @@ from shoal.kmeans.centers import (
     Centers,
     assign_labels,
     compute_inertia,
-    cut_rows,
     scratch_for,
 )
 from shoal.kmeans.filters import choose_filter
 from shoal.kmeans.ordered import OrderedRows, ordering_pays
+from shoal.kmeans.plans import Plan, choose_plan
 
-N_GROUPS = 2  # more of them cost as much as they save
 # Of an open row, in float32 products. True: its upper bound is tightened first.
 SEARCH_OVERHEAD = {True: 1600, False: 150}
 UPDATE_COST = 6  # of one operation of drift.pyx, in float32 products
 OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed in the one before, about
-
-
-class Plan(NamedTuple):
-    """How a pass is computed; what it computes is the same."""
-
-    kernel: str  # of kernels/: assign, assign_bounded, assign_sparse
-    n_groups: int  # groups of centers with a lower bound of their own
-    sums_by: str  # "block": in the pass, for every block; "cluster": after it
-    n_blocks: int
-    block_size: int  # rows of a block
-    tightens: bool = True  # tighten the upper bound of an open row before a search
-    neighbors_only: bool = True  # let only near centers loosen bounds
-
-
-def choose_plan(rows: Rows, k: int) -> Plan:
-    """Choose the method by shape.
-
-    =====================  ================  ==============================================
-    shape                  kernel            because
-    =====================  ================  ==============================================
-    CSR rows               assign_sparse     nonzeros, not pairs, are the cost
-    n·k·d < 2^17, k < 3    assign            a pass takes microseconds: bounds take as long
-    k·d < 512              assign_bounded,   a search costs little more than one distance
-                           gaps alone
-    k < 200                assign_bounded,   one lower bound a row (Hamerly)
-                           1 group
-    k >= 200               assign_bounded,   one bound fails often among many centers;
-                           2 groups          a few (Elkan, grouped) keep memory O(n)
-    =====================  ================  ==============================================
-
-    Passes are those of assign while too many labels change for bounds to pay
-    (`Lloyd._choose_next_pass`).
-
-    The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
-    more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
-    after the pass. Distances among k centers are worth computing where k is far below n.
-    """
-    n_blocks, size = cut_rows(rows, k)
-    block_bytes = 8 * k * (rows.d + 1)
-    budget = 2**20 + min(2**27, rows.n * rows.stored * rows.dtype.itemsize // 20)
-    max_blocks = int(budget // block_bytes)
-    sums_by = "block" if max_blocks >= min(n_blocks, 8) else "cluster"
-    if sums_by == "block" and max_blocks < n_blocks:
-        n_blocks, size = cut_rows(rows, k, max_blocks, few=True)
-        if max_blocks < n_blocks:
-            sums_by = "cluster"
-    if rows.sparse:
-        return Plan("assign_sparse", 1, sums_by, n_blocks, size)
-    if rows.n * k * rows.d < 2**17 or k < 3:
-        return Plan("assign", 1, sums_by, n_blocks, size)
-    n_groups = 1 if k < 200 else N_GROUPS
-    tightens, neighbors_only = k * rows.d >= 512, 16 * k <= rows.n
-    return Plan("assign_bounded", n_groups, sums_by, n_blocks, size, tightens, neighbors_only)
 
 
 def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
@@ -101,23 +45,74 @@ def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
     return np.unique(group, return_inverse=True)[1].astype(np.int32)
 
 
+def moving_pays(n: int, n_changed: int, n_moved: int) -> bool:
+    """Whether rows that changed their label since sums were computed are moved between these.
+
+    As in kernels/sums.pxd, no more rows move than there are, until all are added up again.
+    """
+    return 3 * n_changed <= n and n_moved + n_changed <= n
+
+
+def find_farthest(distances: np.ndarray, count: int) -> np.ndarray | None:
+    """Rows far from their centers, as scikit-learn finds them; None where none is.
+
+    The order inside the partition decides which cluster gets which row.
+    """
+    if distances.max() == 0:  # more clusters than distinct rows
+        return None
+    return np.argpartition(distances, -count)[: -count - 1 : -1]
+
+
+def relocate(
+    totals: np.ndarray,
+    empty: np.ndarray,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """Give one row to each empty cluster, from the sums of the cluster of its label."""
+    for new, row, weight, old in zip(empty, rows, weights, labels, strict=True):
+        moved_row = row * weight
+        totals[old, :-1] -= moved_row
+        totals[old, -1] -= weight
+        totals[new, :-1] = moved_row
+        totals[new, -1] = weight
+
+
 class Lloyd:
     """Labels, centers and buffers of one run.
 
-    Memory: 4 bytes a row for labels, 4·(1 + n_groups) for bounds, and O(k·d). With `copied`
-    False the first centers are overwritten, where they are of float64 and in C order.
+    Memory: 4 bytes a row for labels, 4·(1 + n_groups) for bounds, and O(k·d).
+
+    Parameters
+    ----------
+    rows : Rows
+    centers : ndarray of shape (k, n_features)
+        First centers, less the rows' origin.
+    algorithm : {'lloyd', 'elkan'}
+    plan : Plan, optional
+        That of all rows, where these are some of them: then who holds the others adds up the
+        sums of all, and `take_totals` comes in place of `update`.
+    copied : bool, default=True
+        With False the first centers are overwritten, where they are of float64 and in C order.
     """
 
     def __init__(
-        self, rows: Rows, centers: np.ndarray, algorithm: str, copied: bool = True
+        self,
+        rows: Rows,
+        centers: np.ndarray,
+        algorithm: str,
+        plan: Plan | None = None,
+        *,
+        copied: bool = True,
     ) -> None:
         n, d, k = rows.n, rows.d, len(centers)
-        self.rows, self.plan, self.algorithm = rows, choose_plan(rows, k), algorithm
+        self.rows, self.plan, self.algorithm = rows, plan or choose_plan(rows, k), algorithm
         self.labels = np.full(n, -1, np.int32)
         self.center_shift = np.zeros(k)
         self._shape = k, d
         self._totals = np.zeros((k, d + 1))
-        n_blocks = self.plan.n_blocks
+        n_blocks = self._n_blocks = -(-n // self.plan.block_size)
         self._filter = self._ordered = None  # what passes without bounds may use
         if self.plan.kernel == "assign_bounded":
             self._filter = choose_filter(rows, centers)
@@ -172,7 +167,7 @@ class Lloyd:
         self._assignment = AssignmentArgs(
             self.rows.args,
             centers.args,
-            self.plan.n_blocks,
+            self._n_blocks,
             elkan=self.algorithm == "elkan",
             labels=self.labels,
             counts=self._counts,
@@ -299,6 +294,40 @@ class Lloyd:
         self._update_centers()
         return float(self.center_shift @ self.center_shift)
 
+    def take_totals(self, totals: np.ndarray, has_relocated: bool, are_summed: bool) -> None:
+        """Centers from the sums of all clusters over all rows, which others have rows of.
+
+        `are_summed` tells that the sums are of the present labels of these rows.
+        """
+        self._totals[:] = totals
+        self._has_relocated = self._reduction.all_clusters = has_relocated
+        if are_summed and self._summed_labels is not None:
+            self._summed_labels[:] = self.labels
+        self._update_centers()
+
+    @property
+    def block_sums(self) -> np.ndarray:
+        """Sums of the clusters over each block of these rows: (n_blocks, k, n_features + 1)."""
+        return self._sums
+
+    def sum_blocks(self) -> None:
+        """Recompute these sums from the labels."""
+        parallel.run_kernel(
+            "sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.block_size
+        )
+
+    def add_rows(self, totals: np.ndarray, moved_only: bool) -> np.ndarray:
+        """Sums of all clusters over the rows before these, and over these, in their order.
+
+        With `moved_only`, the sums with those of these rows that changed their label since.
+        """
+        self._totals[:] = totals
+        if moved_only:
+            self._run_in_order("move_rows_in_order")
+        else:
+            self._run_in_order("sum_clusters_in_order", np.ones(len(totals), np.uint8))
+        return self._totals.copy()
+
     def finalize_centers(self) -> None:
         """Recompute the centers from the labels.
 
@@ -313,11 +342,13 @@ class Lloyd:
                 self._sum_clusters()
                 self._update_centers()
         elif self._bound_arrays is not None:
-            parallel.run_kernel(
-                "sum_block", self.rows.type, self._assignment, self.rows.n, self.plan.block_size
-            )
+            self.sum_blocks()
             self._run_over_clusters("reduce_blocks", self._reduction)
             self._update_centers()
+        self.drop_sums()
+
+    def drop_sums(self) -> None:
+        """Let passes compute labels only, from now on."""
         self._assignment.drop_sums()
 
     def correct_labels(self) -> None:
@@ -327,9 +358,15 @@ class Lloyd:
         at the mean of its rows: an empty cluster is given a row, or copies another center.
         Rows that are nearer by no more than the rounding of the centers keep their labels.
         """
-        is_empty = self._totals[:, -1] == 0
-        if not (self._has_relocated or (is_empty.any() and is_empty[self.labels].any())):
-            return
+        if self._has_relocated or self.labels_any_of(self._totals[:, -1] == 0):
+            self.reassign_rows()
+
+    def labels_any_of(self, is_wanted: np.ndarray) -> bool:
+        """Whether some row has the label of one of these clusters."""
+        return bool(is_wanted.any() and is_wanted[self.labels].any())
+
+    def reassign_rows(self) -> None:
+        """Give the rows that `correct_labels` tells of the label of their nearest center."""
         kept, eps = self.labels.copy(), np.finfo(self.rows.dtype).eps
         before, after = np.empty((2, self.rows.n), self.rows.dtype)  # squared distances
         compute_inertia(self.rows, self.centers, self.labels, out=before)
@@ -353,14 +390,11 @@ class Lloyd:
             self._update_bounds()
 
     def _move_rows(self) -> bool:
-        """Bring the sums of clusters up to date where few labels changed; whether that was done.
-
-        As in kernels/sums.pxd, no more rows move than there are, until all are added up again.
-        """
+        """Bring the sums of clusters up to date where few labels changed; whether that was done."""
+        n = self.rows.n
         if self._summed_labels is None or self._has_relocated:
             return False
-        n = self.rows.n
-        if 3 * self._n_changed > n or self._n_moved + self._n_changed > n:
+        if not moving_pays(n, self._n_changed, self._n_moved):
             return False
         if self.rows.in_memory:
             self._run_over_clusters("move_rows", self._reduction)
@@ -415,27 +449,38 @@ class Lloyd:
 
         Returns whether sums were changed: then they are not those of the labels.
         """
-        d = self.rows.d
-        weights = self._totals[:, d]
+        weights = self._totals[:, -1]
         if weights.all():
             return False
         empty = np.flatnonzero(weights == 0)
+        farthest = find_farthest(self.row_distances(), len(empty))
+        if farthest is None:
+            return False
+        relocate(self._totals, empty, *self.describe_rows(farthest))
+        return True
+
+    def row_distances(self) -> np.ndarray:
+        """Squared distance of each row to the center of its label."""
         distances = np.empty(self.rows.n, self.rows.dtype)
         compute_inertia(self.rows, self.centers, self.labels, out=distances)
-        if distances.max() == 0:  # more clusters than distinct rows
-            return False
-        # the order inside the partition decides which cluster gets which row
-        farthest = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
-        for new, i in zip(empty, farthest, strict=True):
-            weight = 1.0 if self.rows.sample_weight is None else self.rows.sample_weight[i]
-            moved_row = self.rows.gather_centered([i])[0] * weight
-            old = self.labels[i]
-            self._totals[old, :d] -= moved_row
-            self._totals[old, d] -= weight
-            self._totals[new, :d] = moved_row
-            self._totals[new, d] = weight
-        return True
+        return distances
+
+    def describe_rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Some rows less the origin, their weights and their labels."""
+        weights = np.ones(len(indices))
+        if self.rows.sample_weight is not None:
+            weights = self.rows.sample_weight[indices]
+        return self.rows.gather_centered(indices), weights, self.labels[indices]
 
     def inertia(self) -> float:
         """Sum of squared distances of rows to the centers of their labels."""
         return compute_inertia(self.rows, self.centers, self.labels)
+
+
+def start_lloyd(
+    rows: Rows, centers: np.ndarray, algorithm: str, *, copied: bool = True
+) -> Lloyd:
+    """A run from these centers, where the rows are."""
+    if rows.is_whole:
+        return Lloyd(rows, centers, algorithm, copied=copied)
+    return rows.start_lloyd(centers, algorithm)

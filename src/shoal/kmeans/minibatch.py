@@ -17,6 +17,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar
 from shoal.core import parallel
 from shoal.core.callbacks import begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.collections import Collection, make_rows, publish
 from shoal.core.files import File
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
@@ -189,7 +190,7 @@ class MiniBatchKMeans(BaseKMeans):
         self._set_batch_and_init_size(X.shape[0])
         random_state = check_random_state(self.random_state)
         weights = check_weights(sample_weight, X)
-        rows = Rows(X, weights)
+        rows = make_rows(X, weights)
         n = rows.n
 
         valid = random_state.randint(0, n, self._init_size)
@@ -206,15 +207,16 @@ class MiniBatchKMeans(BaseKMeans):
             if best is None or total < best[0]:
                 best = total, centers
 
-        total_weight = X.dtype.type(n) if weights is None else np.sum(weights)
+        total_weight = X.dtype.type(n) if weights is None else weights.sum()
         if weights is None:
             sampler = UniformSampler(n, X.dtype)
         else:
-            sampler = WeightedSampler(weights, random_state)
+            in_memory = weights if rows.is_whole else weights.load()
+            sampler = WeightedSampler(in_memory, random_state)
         self._reset_counts(X.dtype)
         n_steps = (self.max_iter * n) // self._batch_size
         task = begin_fit(self, X, y, sample_weight, n_steps)
-        unweighted = Rows(X)  # weights act through the draws
+        unweighted = make_rows(X)  # weights act through the draws
         lazy = centers_outweigh_batch(unweighted, self.n_clusters, self._batch_size)
         if lazy:
             updater = SparseUpdater(best[1], self._counts, unweighted)
@@ -240,6 +242,7 @@ class MiniBatchKMeans(BaseKMeans):
             filter = choose_filter(rows, self.cluster_centers_)
             centers = Centers(self.cluster_centers_, rows, filter=filter, copied=False)
             self._set_labels(rows, centers)
+            self.labels_ = publish(X, self.labels_)
         else:
             smoothed = self._ewa_inertia
             if smoothed is None:  # after a single step, where scikit-learn fails
@@ -268,8 +271,8 @@ class MiniBatchKMeans(BaseKMeans):
             The estimator. One whose call fails stays as it was.
         """
         X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"), files=True)
-        if isinstance(X, File):
-            file, X = X, X[:]
+        if isinstance(X, (File, Collection)):
+            file, X = X, X.load() if isinstance(X, Collection) else X[:]
             if not np.isfinite(X).all():
                 check_finite(self, file)
         rows = Rows(X, check_weights(sample_weight, X))
@@ -318,6 +321,11 @@ class MiniBatchKMeans(BaseKMeans):
             The fitted estimator. One whose fit fails stays as it was.
         """
         X = check_rows(self, X, reset=True, files=True)
+        if isinstance(X, Collection):
+            raise TypeError(
+                "fit_sequential reads arrays and files: give the chunks of a dask collection to "
+                "partial_fit, one after the other"
+            )
         weights = check_weights(sample_weight, X)
         for name in PARTIAL_FIT_STATE & vars(self).keys():
             delattr(self, name)
@@ -368,7 +376,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; checks dense X for NaN."""
-        if isinstance(X, File) and not self.tol:
+        if isinstance(X, (File, Collection)) and not self.tol:
             return 0.0  # saves a pass: values that are not finite are found when they are read
         return self._mean_and_tolerance(X)[1]
 
@@ -396,6 +404,8 @@ class MiniBatchKMeans(BaseKMeans):
             rows = rows.gather(random_state.randint(0, rows.n, self._init_size))
         elif self._init_size < rows.n:
             random_state.randint(0, rows.n, self._init_size)
+        elif not rows.is_whole:
+            rows = rows.gather(np.arange(rows.n))
         centers = self._first_centers(rows, self._check_init(rows), random_state)
         is_drawn = isinstance(self.init, str)  # else the array may be the caller's
         return (np.asarray if is_drawn else np.array)(centers, dtype=rows.dtype, order="C")

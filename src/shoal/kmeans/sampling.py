@@ -31,7 +31,7 @@ class WeightedSampler:
 
 
 class UniformSampler:
-    """Rows of equal weights: the same draws in O(1) memory.
+    """Rows of equal weights: the same draws in O(1) memory. `total` is the sum of n ones.
 
     While the running sum of a constant p stays between two powers of two, rounding adds
     the same amount in each step, once the last bit of the sum is even. So the cumulative
@@ -39,9 +39,10 @@ class UniformSampler:
     without the others.
     """
 
-    def __init__(self, n: int, dtype: Any) -> None:
+    def __init__(self, n: int, dtype: Any, total: Any = None) -> None:
         self.n = n
-        total = _sum_of_ones(n, np.dtype(dtype).type)
+        if total is None:
+            total = _sum_of_ones(n, np.dtype(dtype).type)
         p = float(np.dtype(dtype).type(1) / total)
         starts, values, slopes = [0], [p], [0.0]  # of the linear pieces
         index, value = 0, p

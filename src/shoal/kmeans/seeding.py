@@ -1,5 +1,6 @@
 """Initial centers: k-means++ with scikit-learn's draws, and random rows."""
 
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +13,8 @@ from sklearn.utils._param_validation import Interval, validate_params
 from shoal.core import parallel
 from shoal.core.args import Args
 from shoal.core.checks import check_finite, check_function_rows, check_weights
+from shoal.core.collections import Collection, make_rows
+from shoal.core.combine import combine_blocks
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, takes_files
@@ -34,7 +37,7 @@ def probabilities(rows: Rows) -> np.ndarray:
     return rows.sample_weight / rows.sample_weight.sum()
 
 
-class _GreedySeeding:
+class GreedySeeding:
     """The state of greedy k-means++: D² of every row, its nearest seed, and the seeds so far.
 
     Memory: 13 bytes a row, and, where sums are in float32, one value a row and candidate.
@@ -126,12 +129,20 @@ class _GreedySeeding:
 
     def compare(self, candidates: np.ndarray, n_seeds: int) -> np.ndarray:
         """Gain of each candidate row: what it would take off the potential as the next seed."""
-        count, rows = len(candidates), self.rows
-        if rows.sparse:
-            self.candidates[:count] = candidates
+        if self.rows.sparse:
+            self.candidates[: len(candidates)] = candidates
+            gains = self._compare(len(candidates), n_seeds)
         else:
-            self.points[:count] = self._gather(candidates)
-        gains = np.empty(count)
+            gains = self.compare_points(self._gather(candidates), n_seeds)
+        return combine_blocks(gains)
+
+    def compare_points(self, points: np.ndarray, n_seeds: int) -> np.ndarray:
+        """What each candidate would take off the potential of each block: (n_blocks, count)."""
+        self.points[: len(points)] = points
+        return self._compare(len(points), n_seeds)
+
+    def _compare(self, count: int, n_seeds: int) -> np.ndarray:
+        rows, gains = self.rows, np.empty((len(self.gains), count))
         for first, (args, packing) in zip(range(0, count, self.width), self._passes, strict=False):
             some = slice(first, min(first + self.width, count))
             args.set_n_candidates(some.stop - first)
@@ -143,7 +154,7 @@ class _GreedySeeding:
             parallel.run_kernel(
                 "compare_candidates", rows.type, args, rows.n, self.size, self.scratch
             )
-            self.gains[:, : some.stop - first].sum(axis=0, out=gains[some])
+            gains[:, some] = self.gains[:, : some.stop - first]
         return gains
 
     def _gather(self, indices: np.ndarray) -> np.ndarray:
@@ -164,7 +175,25 @@ class _GreedySeeding:
             point = self.points[best]
             self.seeds[n_seeds] = point
             self._seed_norms[n_seeds] = point @ point
-        return self.block_potential.sum()
+        return combine_blocks(self.block_potential)
+
+    def search_block(self, block: int, before: float, target: float) -> int:
+        """First row of a block at which the running sum, `before` it, reaches a target."""
+        rows = slice(block * self.size, min(self.rows.n, (block + 1) * self.size))
+        index = np.empty(1, np.int64)
+        weights = self.rows.sample_weight
+        args = SearchArgs(
+            self.rows.type,
+            self.closest_squared[rows],
+            None if weights is None else weights[rows],
+            np.array([before, np.inf]),
+            np.array([target]),
+            index,
+            in_data_type=False,
+        )
+        count = rows.stop - rows.start
+        parallel.run_kernel("search_cumulative", self.rows.type, args, count, count)
+        return rows.start + int(index[0])
 
     def search(self, targets: np.ndarray) -> np.ndarray:
         """First row at which the running sum of w·D² reaches each target."""
@@ -181,11 +210,14 @@ class _GreedySeeding:
         return indices
 
 
-def _draw_first(rows: Rows, random_state: np.random.RandomState) -> int:
-    """One row, as `choice` draws it, which checks weights in several passes more."""
+def draw_rows(rows: Rows, size: int | None, random_state: np.random.RandomState) -> Any:
+    """Index of a row, or of several different rows, drawn by the rows' weights."""
+    if not rows.is_whole:
+        return rows.draw_rows(size, random_state)
     p = probabilities(rows)
-    if rows.sample_weight is not None:
-        return random_state.choice(rows.n, p=p)
+    if size is not None or rows.sample_weight is not None:
+        return random_state.choice(rows.n, size=size, replace=size is None, p=p)
+    # what `choice` does, but for its checks of p, which take several passes more
     cumulative = np.cumsum(p, dtype=np.float64)
     cumulative /= cumulative[-1]
     return cumulative.searchsorted(random_state.random_sample(), side="right")
@@ -206,14 +238,17 @@ def draw_seeds(
     n = rows.n
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(k))
-    indices = np.full(k, -1, dtype=int)
-    indices[0] = _draw_first(rows, random_state)
     in_float32 = rows.type == "f4" and n <= max_rows_in_float32
+    if in_float32 and not rows.is_whole:  # few rows, whose order of addition is BLAS's
+        return rows.draw_seeds(k, random_state, n_local_trials, max_rows_in_float32)
+    indices = np.full(k, -1, dtype=int)
+    indices[0] = draw_rows(rows, None, random_state)
     weights = rows.sample_weight
     if in_float32 and weights is None:
         weights = np.ones(n, rows.dtype)
 
-    seeding = _GreedySeeding(rows, k, n_local_trials, in_float32)
+    start = partial(GreedySeeding, rows) if rows.is_whole else rows.start_seeding
+    seeding = start(k, n_local_trials, in_float32)
     seeding.compare(indices[:1], 0)
     potential = seeding.accept(0, 0)
     if in_float32:
@@ -310,10 +345,12 @@ def kmeans_plusplus(
             )
     random_state = check_random_state(random_state)
     hold_rows(data)
-    rows = Rows(data, weights)
+    rows = make_rows(data, weights)
     if not (rows.in_memory or np.isfinite(rows.moments()[0]).all()):
         check_finite(None, data)
     indices = draw_seeds(rows, n_clusters, random_state, n_local_trials)
+    if isinstance(data, Collection):
+        return rows.gather(indices).X, indices
     if not rows.in_memory:
         return X.as_stored(indices), indices
     if sp.issparse(X):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.collections import is_collection, make_rows, map_rows
 from shoal.core.files import File
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.core.rows import Rows
@@ -25,8 +26,9 @@ from shoal.mixture.covariances import (
     precisions_from_cholesky,
     shape_of,
 )
-from shoal.mixture.e_step import Components, EStep, choose_kernel
+from shoal.mixture.e_step import Components, choose_kernel
 from shoal.mixture.em import EM, FitData, Parameters
+from shoal.mixture.parts import start_e_step
 
 
 class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEstimator):
@@ -172,7 +174,8 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         labels : ndarray of shape (n_samples,), int64
             Index of the likeliest component, as ``fit(X).predict(X)``.
         """
-        return self._predict(self._run_em(X, y, sample_weight).rows.X)
+        data = self._run_em(X, y, sample_weight)
+        return self._predict(X if is_collection(X) else data.rows.X)
 
     def _run_em(self, X: Any, y: Any, sample_weight: Any) -> FitData:
         """All runs of a fit; the best one's parameters become attributes."""
@@ -283,7 +286,8 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         params = self._fitted_parameters()
         origin = params.means.mean(axis=0)
         tied = choose_kernel(self.covariance_type, X.shape[1]) == "tied"
-        rows = Rows(X, check_mixture_weights(sample_weight, X, 1), origin if tied else None)
+        weights = check_mixture_weights(sample_weight, X, 1)
+        rows = make_rows(X, weights, origin if tied else None)
         dtype = np.result_type(X.dtype, self.means_.dtype)
         components = Components(self.covariance_type, len(params.means), rows, dtype)
         components.set_reference(params.means)
@@ -292,7 +296,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
     def _run_e_step(self, rows: Rows, components: Components, **wanted: Any) -> float:
         """One pass that writes what is wanted; Σ w log p(x), or what tells that it is finite."""
-        total = EStep(rows, components, **wanted).run()[0]
+        total = start_e_step(rows, components, **wanted).run()[0]
         if not np.isfinite(total) and not rows.in_memory:
             check_finite(self, rows.X)
         return total
@@ -310,6 +314,8 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         log_prob : ndarray of shape (n_samples,)
             Logarithm of the density at each row.
         """
+        if is_collection(X):
+            return map_rows(self, "score_samples", X)
         rows, components = self._rows_and_components(X)
         log_prob = np.empty(rows.n, components.dtype)
         self._run_e_step(rows, components, log_prob_norm=log_prob)
@@ -353,6 +359,8 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         return self._predict(X)
 
     def _predict(self, X: Any) -> np.ndarray:
+        if is_collection(X):
+            return map_rows(self, "predict", X, dtype=np.int64)
         rows, components = self._rows_and_components(X)
         labels = np.empty(rows.n, np.int64)
         self._run_e_step(rows, components, labels=labels)
@@ -371,6 +379,8 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         resp : ndarray of shape (n_samples, n_components)
             Posterior probabilities of the components, which sum to 1 in each row.
         """
+        if is_collection(X):
+            return map_rows(self, "predict_proba", X, self.n_components)
         rows, components = self._rows_and_components(X)
         resp = np.empty((rows.n, components.k), components.dtype)
         self._run_e_step(rows, components, resp=resp)
@@ -430,9 +440,12 @@ def check_mixture_weights(sample_weight: Any, X: Any, k: int) -> np.ndarray | No
     weights = check_weights(sample_weight, X)
     if weights is None:
         return None
-    if (weights < 0).any():
+    if isinstance(weights, np.ndarray):
+        least, positive = weights.min(), int(np.count_nonzero(weights))
+    else:
+        least, positive = weights.describe()
+    if least < 0:
         raise ValueError("Negative values in data passed to `sample_weight`.")
-    positive = int(np.count_nonzero(weights))
     if positive < k:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {k}, n_samples = "

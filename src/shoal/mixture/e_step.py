@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.combine import Nodes, combine_some_blocks, merge_nodes, total_of
 from shoal.core.rows import Rows
 from shoal.mixture.args import EStepArgs, ExactComponentsArgs
 from shoal.mixture.covariances import Moments
@@ -149,6 +150,16 @@ class Components:
         low = self.kernel == "low"
         self._packed_factors[:] = values if low else values[:, panel_indices(self.d)]
 
+    @property
+    def packed(self) -> list[np.ndarray]:
+        """What set_reference() and pack() fill."""
+        return [self._padded_reference, self._shifts, self._constants, self._packed_factors]
+
+    def copy_packed(self, packed: list[np.ndarray]) -> None:
+        """Become components that were packed elsewhere."""
+        for mine, theirs in zip(self.packed, packed, strict=True):
+            mine[:] = theirs
+
     def kernel_arrays(self) -> dict:
         """Arguments of EStepArgs; pack() fills the same arrays anew."""
         return {
@@ -184,7 +195,7 @@ def size_chunk(rows: Rows, k: int, dtype: np.dtype) -> tuple[int, int]:
     values = 2 * width + padded_k + 2  # of each row
     size = dtype.itemsize
     chunk_rows = int(CHUNK_BYTES // (values * size) // tile * tile)
-    chunk_rows = max(tile, min(chunk_rows, MAX_CHUNK_ROWS, -(-rows.n // tile) * tile))
+    chunk_rows = max(tile, min(chunk_rows, MAX_CHUNK_ROWS, -(-rows.n_total // tile) * tile))
     scratch = size * (chunk_rows * values + tile * (width + padded_k))
     if size > rows.dtype.itemsize:
         scratch += size * (chunk_rows * rows.d + WIDENED_PADDING)
@@ -220,22 +231,18 @@ class EStep:
         labels: np.ndarray | None = None,
     ) -> None:
         k, d = components.k, rows.d
-        self.components, self._kernel = components, components.kernel
+        self._set_components(components)
         chunk_rows, self._scratch = size_chunk(rows, k, components.dtype)
-        if self._kernel == "tied":
-            self._n_moments = -(-round_up(d + 1) * round_up(k) // k)
-        else:
-            self._n_moments, self._moment_indices = moment_indices(self._kernel, d)
         flops_per_pair = {"diag": 14 * d, "tied": 4 * d}.get(self._kernel, 2 * d * d)
         max_blocks = parallel.MAX_BLOCKS
         if moments:
-            sums_bytes = rows.n * d * rows.dtype.itemsize // DATA_PER_SUMS
+            sums_bytes = rows.n_total * d * rows.dtype.itemsize // DATA_PER_SUMS
             max_blocks = max(MIN_BLOCKS, min(max_blocks, sums_bytes // (8 * k * self._n_moments)))
-        n_blocks, self._block_rows = rows.cut_blocks(k * (flops_per_pair + 60) + d * d, max_blocks)
-        n_blocks_at_once = min(n_blocks, max_blocks)
-        if n_blocks > max_blocks:  # as many at a time every time
-            times = -(-n_blocks // max_blocks)
-            self._block_rows = -(-rows.n // (times * max_blocks * 64)) * 64
+        self.n_blocks, self._block_rows = rows.cut_blocks(
+            k * (flops_per_pair + 60) + d * d, max_blocks
+        )
+        times = -(-self.n_blocks // max_blocks)
+        n_blocks_at_once = -(-self.n_blocks // times)  # as many at a time every time
         self._totals = np.zeros((n_blocks_at_once, 4))
         self._block_moments = np.zeros((n_blocks_at_once, k * self._n_moments)) if moments else None
         exact = components.exact_args() if labels is not None else None
@@ -266,19 +273,39 @@ class EStep:
             )
             self._runs.append((part, args))
 
+    def _set_components(self, components: Components) -> None:
+        """The components, and the shape of the moments that kernels write for them."""
+        self.components, self._kernel = components, components.kernel
+        k, d = components.k, components.d
+        if self._kernel == "tied":
+            self._n_moments = -(-round_up(d + 1) * round_up(k) // k)
+        else:
+            self._n_moments, self._moment_indices = moment_indices(self._kernel, d)
+
     def run(self) -> tuple[float, float]:
         """Σ w log p(x) and Σ w r log r."""
+        sums = total_of(self.run_blocks())
+        self._sums = sums[2:]
+        return float(sums[0]), float(sums[1])
+
+    def run_rows(self, start: int) -> Nodes:
+        """Sums over these rows, the first of which is this one of all."""
+        return self.run_blocks(start // self._block_rows)
+
+    def run_blocks(self, first_block: int = 0) -> Nodes:
+        """Sums over these rows, whose first block is this one of all rows'."""
         kernel, type = f"e_step_{self._kernel}", self.components.type
-        totals = np.zeros(4)
-        self._sums = None
+        nodes, first = {}, first_block
         for part, args in self._runs:
             parallel.run_kernel(kernel, type, args, part.n, self._block_rows, self._scratch)
             n_blocks = -(-part.n // self._block_rows)
-            totals += np.add.reduce(self._totals[:n_blocks])
+            partials = self._totals[:n_blocks, :2].copy()  # the next run overwrites them
             if self._block_moments is not None:
-                sums = np.add.reduce(self._block_moments[:n_blocks])
-                self._sums = sums if self._sums is None else self._sums + sums
-        return float(totals[0]), float(totals[1])
+                partials = np.concatenate([partials, self._block_moments[:n_blocks]], axis=1)
+            some = combine_some_blocks(partials, first)
+            first += n_blocks
+            nodes = merge_nodes([nodes, some])
+        return nodes
 
     def moments(self) -> Moments:
         """Of the last run."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shoal.core.rows import Rows
+from shoal.core.collections import make_rows
 from shoal.core.sources import hold_rows
 from shoal.kmeans import cluster_rows, draw_seeds
 from shoal.mixture.covariances import (
@@ -17,8 +17,8 @@ from shoal.mixture.covariances import (
     tied_covariance,
 )
 from shoal.mixture.e_step import Components, EStep, choose_kernel
+from shoal.mixture.parts import random_moments, start_e_step
 
-MAX_RANDOM_RESP = 2**18  # random responsibilities that are held at a time
 # N delta² / A beyond which the second moments are taken anew about the new means
 MAX_CANCELLATION = {"f4": 1e2, "f8": 1e6}
 
@@ -40,11 +40,11 @@ class FitData:
 
     def __init__(self, X: Any, sample_weight: Any, covariance_type: str, dtype: Any) -> None:
         hold_rows(X)
-        self.rows = Rows(X, sample_weight)
+        self.rows = make_rows(X, sample_weight)
         self.mean, self.variance = self.rows.moments()
         self.covariance_type, self.dtype = covariance_type, np.dtype(dtype)
         if choose_kernel(covariance_type, self.rows.d) == "tied":
-            self.rows = Rows(X, sample_weight, self.mean)
+            self.rows = make_rows(X, sample_weight, self.mean)
         self.total_weight = float(
             self.rows.n if sample_weight is None else sample_weight.sum(dtype=np.float64)
         )
@@ -57,7 +57,7 @@ class FitData:
             full = self.covariance_type in ("full", "tied")
             components = Components("full" if full else "diag", 1, self.rows, self.dtype)
             components.set_reference(self.mean - components.origin)
-            e_step = EStep(self.rows, components, moments=True)
+            e_step = start_e_step(self.rows, components, moments=True)
             e_step.run()
             moments = e_step.moments()
             # a tied kernel's rows are less their origin already
@@ -145,7 +145,7 @@ class EM:
     def step(self, params: Parameters) -> tuple[Parameters, float]:
         """E-step and M-step; the lower bound as it stands between them."""
         if self._e_step is None:
-            self._e_step = EStep(self.data.rows, self.components, moments=True)
+            self._e_step = start_e_step(self.data.rows, self.components, moments=True)
         constants = self._log_constants(params)
         self.components.set_reference(params.means)
         self.components.pack(params.means, params.precisions_cholesky, constants)
@@ -181,24 +181,22 @@ class EM:
             return self._estimate(self._random_moments(random_state), eps)
         weights = rows.sample_weight
         if init_params == "random_from_data":
-            equal = weights is None or (weights == weights[0]).all()
-            p = None if equal else weights / weights.sum()
-            indices = random_state.choice(rows.n, size=self.k, replace=False, p=p)
+            indices = choose_rows(rows, self.k, random_state)
         else:
-            indices = draw_seeds(Rows(rows.X, weights), self.k, random_state)
+            indices = draw_seeds(make_rows(rows.X, weights), self.k, random_state)
         return self._estimate_from_rows(indices, eps)
 
     def _run_kmeans(self, random_state: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
         """Labels and centers of k-means, as KMeans(k, n_init=1) finds them."""
         data = self.data
-        rows = Rows(data.rows.X, data.rows.sample_weight, data.mean)
+        rows = make_rows(data.rows.X, data.rows.sample_weight, data.mean)
         return cluster_rows(rows, self.k, float(data.variance.mean()), random_state, stacklevel=7)
 
     def _estimate_from_labels(
         self, labels: np.ndarray, centers: np.ndarray, eps: float
     ) -> Estimates:
         """Each row belongs to one component."""
-        e_step = EStep(self.data.rows, self.components, moments=True, given_labels=labels)
+        e_step = start_e_step(self.data.rows, self.components, moments=True, given_labels=labels)
         self.components.set_reference(centers)
         e_step.run()
         estimates = self._estimate(e_step.moments(), eps)
@@ -211,25 +209,15 @@ class EM:
     def _random_moments(self, random_state: np.random.RandomState) -> Moments:
         """Moments of uniform random responsibilities, drawn a block of rows after the other."""
         data, rows = self.data, self.data.rows
-        moments: Moments | None = None
         self.components.set_reference(np.broadcast_to(data.mean, (self.k, rows.d)))
-        step = max(1, MAX_RANDOM_RESP // self.k)
-        for start in range(0, rows.n, step):
-            part = rows.slice_rows(start, min(rows.n, start + step))
-            resp = random_state.uniform(size=(part.n, self.k)).astype(rows.dtype, copy=False)
-            resp /= resp.sum(axis=1)[:, None]
-            resp = resp.astype(data.dtype, copy=False)
-            e_step = EStep(part, self.components, moments=True, given_resp=resp)
-            e_step.run()
-            part_moments = e_step.moments()
-            moments = part_moments if moments is None else moments.add(part_moments)
-        return moments
+        return random_moments(rows, self.components, random_state)
 
     def _estimate_from_rows(self, indices: np.ndarray, eps: float) -> Estimates:
         """Each component has one row, and no other has any."""
         data, rows = self.data, self.data.rows
-        points, k, d = rows.gather_dense(indices), self.k, rows.d
-        weights = np.ones(k) if rows.sample_weight is None else rows.sample_weight[indices]
+        found, k, d = rows.gather(indices), self.k, rows.d
+        points = found.gather_dense(slice(None))
+        weights = np.ones(k) if found.sample_weight is None else found.sample_weight
         weights = weights.astype(np.float64)
         second = np.zeros((k, d, d) if data.covariance_type in ("full", "tied") else (k, d))
         moments = Moments(weights, np.zeros((k, d)), second, points)
@@ -242,3 +230,13 @@ class EM:
             tied = tied_covariance(data.total_moments, nk, estimates.means, self.reg_covar)
             estimates = estimates._replace(covariances=tied)
         return estimates
+
+
+def choose_rows(rows: Any, k: int, random_state: np.random.RandomState) -> np.ndarray:
+    """Indices of k different rows, drawn by their weights."""
+    if not rows.is_whole:
+        return rows.choose_rows(choose_rows, k, random_state)
+    weights = rows.sample_weight
+    equal = weights is None or (weights == weights[0]).all()
+    p = None if equal else weights / weights.sum()
+    return random_state.choice(rows.n, size=k, replace=False, p=p)

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal.core import parallel
+from shoal.core.collections import is_collection, open_collection
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
@@ -401,6 +402,13 @@ def silhouette_score(
     >>> round(silhouette_score(X, [0, 0, 1, 1]), 4)
     0.8562
     """
+    if is_collection(X):
+        others = labels, sample_weight
+        X, kwds = open_collection(X), {"metric": metric, **kwds}
+        if sample_size is None:
+            return X.call(score_rows, others, **kwds)
+        indices = check_random_state(random_state).permutation(len(X))[:sample_size]
+        return score_rows(*X.take(indices, others), **kwds)
     if sample_size is not None:
         X, labels = check_X_y(X, labels, accept_sparse=["csc", "csr"])
         indices = check_random_state(random_state).permutation(X.shape[0])[:sample_size]
@@ -411,3 +419,8 @@ def silhouette_score(
             X = X.T[indices].T
     silhouettes = silhouette_samples(X, labels, metric=metric, sample_weight=sample_weight, **kwds)
     return float(np.average(silhouettes, weights=sample_weight))
+
+
+def score_rows(X: np.ndarray, labels: Any, sample_weight: Any, **settings: Any) -> float:
+    """silhouette_score of the rows of a collection, in one place."""
+    return silhouette_score(X, labels, sample_weight=sample_weight, **settings)

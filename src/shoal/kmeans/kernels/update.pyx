@@ -8,25 +8,59 @@ Costs a few passes over k·d values, little beside one pass over the rows.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from shoal.core.kernels.row cimport add_row, add_rows, move_row, subtract_row
 from shoal.core.kernels.vec cimport TILE_CENTERS, real
 from shoal.kmeans.kernels.structs cimport CenterUpdate, Packing, Reduction
 
 
+cdef enum:
+    MAX_LEVELS = 48  # of the tree of blocks
+    WIDTH = 64       # sums that are added up side by side
+
+
+cdef inline void add_values(const double *a, const double *b, Py_ssize_t count,
+                            double *out) noexcept nogil:
+    cdef Py_ssize_t l
+    for l in range(count):
+        out[l] = a[l] + b[l]
+
+
+cdef inline void add_along_tree(const double *partials, Py_ssize_t n_blocks, Py_ssize_t stride,
+                                Py_ssize_t count, double *total) noexcept nogil:
+    """total[l] = Σ_b partials[b · stride + l] of up to WIDTH sums, along the tree of
+    core/combine.py: nodes[level] holds the sum of the 2^level blocks that wait for as many."""
+    cdef double nodes[MAX_LEVELS][WIDTH]
+    cdef const double *node
+    cdef Py_ssize_t b
+    cdef int level
+    for b in range(n_blocks):
+        node = partials + b * stride
+        level = 0
+        while b >> level & 1:
+            add_values(nodes[level], node, count, total)
+            node = total
+            level += 1
+        memcpy(nodes[level], node, count * sizeof(double))
+    level = 0
+    while not n_blocks >> level & 1:
+        level += 1
+    memcpy(total, nodes[level], count * sizeof(double))
+    for level in range(level + 1, MAX_LEVELS):
+        if n_blocks >> level & 1:
+            add_values(nodes[level], total, count, total)
+
+
 cdef void reduce_blocks(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                         void *scratch) noexcept nogil:
-    """totals[j] = Σ_b sums[b, j] in block order, for clusters start .. stop - 1."""
+    """totals[j] = Σ_b sums[b, j] along a binary tree, for clusters start .. stop - 1."""
     cdef Reduction *a = <Reduction *> args
-    cdef Py_ssize_t stride = a.rows.d + 1, b, l
-    cdef Py_ssize_t first = start * stride, last = stop * stride
-    cdef const double *sums
-    memset(a.totals + first, 0, (last - first) * sizeof(double))
-    for b in range(a.n_blocks):
-        sums = a.sums + b * a.k * stride
-        for l in range(first, last):
-            a.totals[l] += sums[l]
+    cdef Py_ssize_t stride = a.rows.d + 1, l = start * stride
+    while l < stop * stride:
+        add_along_tree(a.sums + l, a.n_blocks, a.k * stride,
+                       min(<Py_ssize_t> WIDTH, stop * stride - l), a.totals + l)
+        l += WIDTH
 
 
 cdef void sum_clusters(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,

@@ -1,0 +1,223 @@
+"""Fits on clusters: the bits of a fit on an array, whatever the chunks and whoever dies."""
+
+import os
+import threading
+import warnings
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client
+
+import shoal
+from helpers.clusters import await_workers, local_cluster, random_chunks, small_blocks
+from trials.killed_workers import check_fit, draw_fit, fitted
+
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # dask's own, of a busy machine
+    pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with local_cluster(3) as (cluster, client):
+        yield cluster, client
+
+
+def equal(found, wanted):
+    """Whether an array, which dask may hold, has the same values."""
+    return np.array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def blobs(rng, n, d):
+    return rng.normal(size=(n, d)) + 3 * rng.integers(0, 5, size=(n, 1))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_same_bits(cluster, seed):
+    """Of random fits on random chunks, in every attribute."""
+    rng = np.random.default_rng(seed)
+    name, params, X, weight, chunks = draw_fit(rng)
+    columns = tuple(random_chunks(rng, X.shape[1]))
+    wanted = fitted(name, params, X, weight)
+    found = fitted(name, params, da.from_array(X, chunks=(chunks, columns)), weight)
+    assert [a for a, value in wanted.items() if not equal(value, found[a])] == []
+
+
+def test_few_rows_are_seeded_in_float32(cluster):
+    X = blobs(np.random.default_rng(1), 30_000, 4).astype("f4")
+    chunked = da.from_array(X, chunks=(4096, -1))
+    for seed in range(3):
+        centers, indices = shoal.kmeans_plusplus(X, 9, random_state=seed)
+        found, places = shoal.kmeans_plusplus(chunked, 9, random_state=seed)
+        assert equal(centers, found) and equal(indices, places)
+
+
+def test_answers_in_chunks(cluster):
+    """predict and others answer lazily, in the chunks of X, and scores are to the bit."""
+    rng = np.random.default_rng(2)
+    X, weight = blobs(rng, 20_000, 3), rng.random(20_000)
+    chunked = da.from_array(X, chunks=(3001, 2))
+    model = shoal.KMeans(6, random_state=0).fit(chunked)
+    assert model.labels_.chunks == (chunked.chunks[0],)
+    assert equal(model.labels_, model.predict(X))
+    for method in ("predict", "transform"):
+        found = getattr(model, method)(chunked)
+        assert found.chunks[0] == chunked.chunks[0]
+        assert equal(found, getattr(model, method)(X))
+    assert model.score(chunked, sample_weight=weight) == model.score(X, sample_weight=weight)
+    mixture = shoal.GaussianMixture(3, random_state=0, tol=1).fit(chunked)
+    for method in ("predict", "predict_proba", "score_samples"):
+        assert equal(getattr(mixture, method)(chunked), getattr(mixture, method)(X))
+    assert mixture.score(chunked, sample_weight=weight) == mixture.score(X, sample_weight=weight)
+
+
+def test_other_collections(cluster):
+    """Data frames, delayed chunks, persisted and unknown chunks are the same rows."""
+    X = blobs(np.random.default_rng(3), 9000, 3)
+    wanted = shoal.KMeans(5, random_state=0).fit(X)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    array = da.from_array(X, chunks=(1700, -1))
+    unknown = dask.delayed(np.asarray)(X[4000:])
+    found = {
+        "frame": dd.from_pandas(frame, npartitions=4),
+        "delayed": [dask.delayed(np.asarray)(X[:4000]), unknown],
+        "persisted": array.persist(),
+        "unknown": array[array[:, 0] > -np.inf],
+    }
+    for kind, collection in found.items():
+        model = shoal.KMeans(5, random_state=0).fit(collection)
+        assert equal(model.cluster_centers_, wanted.cluster_centers_), kind
+        assert equal(model.labels_, wanted.labels_), kind
+        assert equal(model.predict(collection), wanted.labels_), kind
+        assert hasattr(model, "feature_names_in_") == (kind == "frame")
+
+
+def test_dbscan(cluster):
+    """By space: the labels of one machine, to the row, and the same core samples."""
+    rng = np.random.default_rng(9)
+    for trial in range(6):
+        n, d = int(rng.integers(500, 9000)), int(rng.integers(1, 4))
+        X = rng.normal(size=(n, d)) * rng.choice([0.3, 1, 3]) + 4 * rng.integers(0, 9, (n, 1))
+        if trial % 2:
+            X = np.round(X.astype("f4"), 1)  # ties at eps, and equal rows
+        params = {"eps": float(rng.choice([0.1, 0.3, 0.5])), "min_samples": int(rng.integers(2, 9))}
+        params |= {"metric": ["euclidean", "manhattan", "chebyshev"][trial % 3]}
+        weight = rng.integers(0, 4, n) / 2 if trial % 3 == 1 else None
+        chunked = da.from_array(X, chunks=(random_chunks(rng, n), -1))
+        wanted = shoal.DBSCAN(**params).fit(X, sample_weight=weight)
+        model = shoal.DBSCAN(**params).fit(chunked, sample_weight=weight)
+        assert equal(model.labels_, wanted.labels_), (trial, params)
+        assert equal(model.core_sample_indices_, wanted.core_sample_indices_)
+        assert equal(model.components_, wanted.components_)
+        assert equal(model.predict(X[:50]), wanted.predict(X[:50]))
+    with pytest.raises(ValueError, match="rows in memory"):
+        shoal.DBSCAN(metric="cosine").fit(chunked)
+
+
+def test_silhouette(cluster):
+    rng = np.random.default_rng(10)
+    X, labels, weight = blobs(rng, 4000, 2), rng.integers(0, 4, 4000), rng.random(4000)
+    chunked, named = da.from_array(X, chunks=(900, -1)), da.from_array(labels, chunks=1300)
+    for size in (None, 700):
+        settings = {"sample_size": size, "random_state": 1, "sample_weight": weight}
+        wanted = shoal.silhouette_score(X, labels, **settings)
+        assert shoal.silhouette_score(chunked, named, **settings) == wanted
+        with dask.config.set(scheduler="sync"):
+            assert shoal.silhouette_score(chunked, labels, **settings) == wanted
+
+
+def test_without_client(cluster):
+    """dask's own scheduler computes the rows, and the fit is one in memory."""
+    X = blobs(np.random.default_rng(4), 5000, 3)
+    chunked = da.from_array(X, chunks=(700, 2))
+    wanted = shoal.KMeans(5, random_state=0).fit(X)
+    with dask.config.set(scheduler="threads"):
+        model = shoal.KMeans(5, random_state=0).fit(chunked)
+        assert equal(model.labels_, wanted.labels_)
+        assert model.inertia_ == wanted.inertia_
+        assert model.score(chunked) == wanted.score(X)
+        assert model.labels_.chunks == (chunked.chunks[0],)
+        batch = shoal.MiniBatchKMeans(5, random_state=0).partial_fit(chunked)
+    assert equal(
+        batch.cluster_centers_,
+        shoal.MiniBatchKMeans(5, random_state=0).partial_fit(X).cluster_centers_,
+    )
+
+
+@pytest.mark.parametrize("paused", [0, 0.5])
+def test_trouble(cluster, paused):
+    """Workers that are killed or stopped meanwhile change nothing."""
+    rng = np.random.default_rng(5)
+    n_sent = 0
+    for _ in range(3):
+        await_workers(*cluster, 3)
+        bad, sent = check_fit(cluster[0], rng, 1, paused)
+        assert bad is None
+        n_sent += sent
+    assert n_sent
+    await_workers(*cluster, 3)
+
+
+def test_interrupted(cluster):
+    """Ctrl-C ends a fit soon, the estimator is as before, and the cluster goes on."""
+    chunked = da.from_array(blobs(np.random.default_rng(6), 40_000, 5), chunks=(5000, -1))
+    model = shoal.KMeans(9, random_state=0, max_iter=10_000, tol=0)
+    timer = threading.Timer(1.0, lambda: os.kill(os.getpid(), 2))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            model.fit(chunked)
+            vars(model).pop("labels_")
+    assert shoal.KMeans(3, n_init=1, random_state=0).fit(chunked).n_iter_ > 0
+
+
+def test_nothing_is_left(cluster):
+    """After a fit workers hold no rows of it."""
+    client = cluster[1]
+    X = blobs(np.random.default_rng(7), 8000, 3)
+    model = shoal.KMeans(4, random_state=0).fit(da.from_array(X, chunks=(1000, -1)))
+    held = [key for keys in client.has_what().values() for key in keys]
+    assert len(held) <= 2 * model.labels_.npartitions
+    del model
+
+
+def test_bad_input(cluster):
+    rng = np.random.default_rng(8)
+    X = blobs(rng, 3000, 2)
+    array = da.from_array(X, chunks=(1000, -1))
+    model = shoal.KMeans(3, random_state=0)
+    bad = X.copy()
+    bad[2500, 1] = np.nan
+    cases = [
+        (da.from_array(bad, chunks=(700, -1)), None, "contains NaN"),
+        (array[:, 0], None, "Expected 2D array"),
+        (array, rng.random(2999), "sample_weight.shape"),
+        (array, da.from_array(np.full(3000, np.inf), chunks=500), "contains infinity"),
+        (array[:2], None, "n_samples=2 should be"),
+        (array.astype(complex), None, "not real numbers"),
+        (dd.from_pandas(pd.DataFrame({"a": ["x", "y"] * 9}), npartitions=2), None, "column 'a'"),
+        ([dask.delayed(X[:5]), dask.delayed(X[:5, :1])], None, "different numbers of features"),
+    ]
+    for collection, weight, message in cases:
+        with pytest.raises(ValueError, match=message):
+            model.fit(collection, sample_weight=weight)
+    assert not hasattr(model, "labels_")
+    fitted_model = model.fit(array)
+    with pytest.raises(ValueError, match="features"):
+        fitted_model.predict(array[:, :1])
+
+
+def test_no_workers():
+    with (
+        small_blocks(),
+        warnings.catch_warnings(),
+        local_cluster(0) as (_, client),
+        pytest.raises(RuntimeError, match="no workers"),
+    ):
+        assert isinstance(client, Client)
+        shoal.KMeans(2).fit(da.ones((10, 2)))
