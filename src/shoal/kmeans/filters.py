@@ -51,7 +51,9 @@ def choose_filter(
     """
     k, d = values.shape
     type, n = rows.type, rows.n if batch_size is None else batch_size
-    if rows.sparse or not rows.is_whole or n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
+    if rows.sparse or not rows.is_whole:
+        return None
+    if n < MIN_ROWS or d not in FEATURES[type] or k < MIN_CLUSTERS:
         return None
     if k * d < MIN_PRODUCTS[type]:
         return None
