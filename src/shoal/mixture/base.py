@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
-from shoal.core.files import File
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.core.rows import Rows
+from shoal.core.sources import is_stored
 from shoal.mixture.covariances import (
     ILL_DEFINED_ERROR,
     Estimates,
@@ -416,7 +416,7 @@ def check_dense(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> An
         validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)  # refuses it
     X = check_rows(estimator, X, reset=reset, finite=not reset, files=True)
     if X.shape[0] < min_rows:
-        if not isinstance(X, File):  # other complaints come first
+        if not is_stored(X):  # other complaints come first
             check_finite(estimator, X)
         raise ValueError(
             f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
