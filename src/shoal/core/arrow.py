@@ -17,7 +17,7 @@ FORMATS = {
     ".feather": "ipc",
 }
 BATCH_BYTES = 2**22  # of rows that are decoded at a time, within a row group
-FILE_BYTES = 2**20  # of a column that are read at a time
+FILE_BYTES = 2**18  # of a column that are read from its file at a time
 
 
 def format_of(path: str) -> str | None:
@@ -93,13 +93,6 @@ class ArrowReader:
         self._edges = np.array([start for start, _, _ in self._groups], np.int64)
         self.shape = (self._starts[-1], sum(self._widths))
         self.window = 1
-        parquet = getattr(ds, "ParquetFileFormat", None)
-        self._options = None
-        if parquet is not None and isinstance(getattr(self._dataset, "format", None), parquet):
-            # of a row group only what is decoded next is read: less memory, and twice as fast
-            self._options = ds.ParquetFragmentScanOptions(
-                use_buffered_stream=True, buffer_size=FILE_BYTES, pre_buffer=False
-            )
 
     def cursor(self) -> "_ArrowCursor":
         return _ArrowCursor(self)
@@ -114,23 +107,15 @@ class ArrowReader:
         for i in range(number, len(self._fragments)):
             fragment = self._fragments[i]
             self._check_identity(fragment)
-            part = fragment
-            if i == number and at > self._starts[i]:
-                part = fragment.subset(row_group_ids=groups)
-            yield from self._batches_of(part, max(at, self._starts[i]), self._starts[i + 1])
+            begin, ids = (at, groups) if i == number else (self._starts[i], None)
+            yield from self._batches_of(fragment, begin, self._starts[i + 1], ids)
             self._check_identity(fragment)
 
-    def _batches_of(self, fragment: Any, at: int, end: int) -> Iterator[tuple[int, Any]]:
-        row_bytes = max(1, self.shape[1] * self.stored.itemsize)
-        scanner = fragment.scanner(
-            schema=self._dataset.schema,
-            columns=self._columns,
-            batch_size=max(1, BATCH_BYTES // row_bytes),
-            batch_readahead=1,
-            fragment_readahead=1,
-            **({} if self._options is None else {"fragment_scan_options": self._options}),
-        )
-        for batch in scanner.to_batches():
+    def _batches_of(
+        self, fragment: Any, at: int, end: int, groups: list[int] | None
+    ) -> Iterator[tuple[int, Any]]:
+        """Batches of one file, which begin at row `at` with the first of these row groups."""
+        for batch in self._scan(fragment, groups):
             if at + batch.num_rows > end:
                 raise OSError(f"{fragment} has more rows than it had: it was changed meanwhile")
             if batch.num_rows:
@@ -138,6 +123,30 @@ class ArrowReader:
             at += batch.num_rows
         if at < end:
             raise OSError(f"{fragment} ended {end - at} rows too soon: it was shortened meanwhile")
+
+    def _scan(self, fragment: Any, groups: list[int] | None) -> Iterator[Any]:
+        """Record batches of the columns in their order."""
+        size = max(1, BATCH_BYTES // max(1, self.shape[1] * self.stored.itemsize))
+        schema = self._dataset.schema
+        if hasattr(fragment, "row_groups"):
+            found = fragment.physical_schema
+            if all(
+                name in found.names and found.field(name).type == schema.field(name).type
+                for name in self._columns
+            ):
+                # a scanner decodes whole row groups, several at once: up to 3 times the memory
+                pq = _import("pyarrow.parquet", self.name)
+                file = pq.ParquetFile(fragment.open(), buffer_size=FILE_BYTES, pre_buffer=False)
+                batches = file.iter_batches(size, row_groups=groups, columns=self._columns)
+                return (batch.select(self._columns) for batch in batches)
+            fragment = fragment.subset(row_group_ids=groups) if groups else fragment
+        return fragment.scanner(
+            schema=schema,
+            columns=self._columns,
+            batch_size=size,
+            batch_readahead=1,
+            fragment_readahead=1,
+        ).to_batches()
 
     def _check_identity(self, fragment: Any) -> None:
         path = getattr(fragment, "path", None)
