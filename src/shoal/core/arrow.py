@@ -77,7 +77,7 @@ class ArrowReader:
         self._dataset = _open(data, ds, self._pa)
         schema = self._dataset.schema
         names = _columns_of(schema, is_paths) if columns is None else list(columns)
-        _check_names(names, schema)
+        _check_names(names, schema, self.name)
         if is_paths:
             _check_files(names, self._dataset, columns is None)
         self._columns = self.names = names
@@ -136,7 +136,12 @@ class ArrowReader:
             ):
                 # a scanner decodes whole row groups, several at once: up to 3 times the memory
                 pq = _import("pyarrow.parquet", self.name)
-                file = pq.ParquetFile(fragment.open(), buffer_size=FILE_BYTES, pre_buffer=False)
+                file = pq.ParquetFile(
+                    fragment.open(),
+                    buffer_size=FILE_BYTES,
+                    pre_buffer=False,
+                    page_checksum_verification=True,
+                )
                 batches = file.iter_batches(size, row_groups=groups, columns=self._columns)
                 return (batch.select(self._columns) for batch in batches)
             fragment = fragment.subset(row_group_ids=groups) if groups else fragment
@@ -240,18 +245,18 @@ def _open(data: Any, ds: Any, pa: Any) -> Any:
     return ds.dataset(data) if isinstance(data, pa.Table) else data
 
 
-def _check_names(names: list[str], schema: Any) -> None:
+def _check_names(names: list[str], schema: Any, what: str) -> None:
     """Raise ValueError unless each column is there once, and of real numbers."""
     for name in names:
         if schema.names.count(name) != 1 or names.count(name) != 1:
             raise ValueError(
-                f"There are {schema.names.count(name)} columns of the name {name!r} among "
+                f"{what} has {schema.names.count(name)} columns of the name {name!r} among "
                 f"{schema.names}, and {names.count(name)} are asked for; one is needed"
             )
         if not _is_real(_value_type(schema.field(name))):
             raise ValueError(
-                f"Column {name!r} holds values of type {schema.field(name).type}, which are not "
-                "real numbers: leave it out by shoal.open_rows(..., columns=[...])"
+                f"{what}: column {name!r} holds values of type {schema.field(name).type}, which "
+                "are not real numbers: leave it out by shoal.open_rows(..., columns=[...])"
             )
 
 

@@ -100,9 +100,10 @@ def _check_file(estimator: Any, X: Any, reset: bool) -> Any:
             validate_data(estimator, placeholder, reset=reset, **settings)
         else:
             check_array(placeholder, estimator=estimator, **settings)
-            validate_data(estimator, table, reset=reset, skip_check_array=True)
     except ValueError as error:
         raise ValueError(f"{X.name}: {error}") from error
+    if estimator is not None and table is not None:
+        validate_data(estimator, table, reset=reset, skip_check_array=True)
     return X
 
 

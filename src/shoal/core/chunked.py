@@ -16,6 +16,10 @@ COMPUTED = ("__dask_graph__",)
 def gives_row_slices(X: Any) -> bool:
     """Whether X is an array that is kept elsewhere: shape, dtype, and slices."""
     kind = type(X)
+    try:
+        np.dtype(getattr(X, "dtype", None))
+    except TypeError:  # a type that NumPy does not know
+        return False
     return (
         not isinstance(X, (np.ndarray, np.generic))
         and not sp.issparse(X)

@@ -47,7 +47,7 @@ def as_file(X: Any, columns: list[str] | None = None) -> Any:
         return _open_mapped(X)
     if isinstance(X, (np.ndarray, File, StoredRows)):
         return X
-    if isinstance(X, (str, bytes, os.PathLike)):
+    if isinstance(X, (str, os.PathLike)):
         return _open_paths([os.fspath(X)], columns) if _is_path(X) else X
     if isinstance(X, (list, tuple)):
         is_paths = len(X) > 0 and all(map(_is_path, X))
