@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
 
 def main():
     options = arguments()
+    warnings.filterwarnings("ignore", message="X has feature names")  # which centers lack
     if hasattr(signal, "SIGTERM"):  # remove the file then too
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for name in options.formats:

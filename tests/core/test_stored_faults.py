@@ -69,7 +69,7 @@ def huge(folder, shape, chunks):
 def missing_filter(folder):
     """A data set compressed by something that this machine does not have."""
     with h5py.File(folder / "rows.h5", "w") as file:
-        rows = file.create_dataset("x", data=X, chunks=(100, 4), compression="lzf")
+        rows = file.create_dataset("x", data=0 * X, chunks=(100, 4), compression="lzf")
         assert rows.id.get_create_plist().get_filter(0)[0] == h5py.h5z.FILTER_LZF
     content = (folder / "rows.h5").read_bytes()
     found, n_filters = re.subn(rb"\x00\x7d(?=.{6}lzf)", b"\xff\x7c", content, flags=re.DOTALL)
@@ -180,7 +180,7 @@ FAULTS = {
         r"is a group, which holds \[\]",
     ),
     "path of HDF5": (lambda f: hdf5(f, X).file.filename, ValueError, "open it by h5py"),
-    "filter": (missing_filter, OSError, r"rows\.h5:/x: .*filter"),
+    "filter": (missing_filter, OSError, r"rows\.h5:/x: Can.t .*read"),
     "no features": (lambda f: hdf5(f, X[:, :0]), ValueError, "0 feature"),
     "10^18 rows": (
         lambda f: huge(f, (10**18, 16), (1000, 16)),

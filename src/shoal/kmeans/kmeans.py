@@ -181,10 +181,11 @@ class KMeans(BaseKMeans):
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
-            anything else is converted once. The path of a .npy file, or an array mapped
-            from one, is read a block at a time in every pass, whatever its size, but for
-            its first 192 MiB, which are read once: the answer has the same bits as that of
-            the array in memory.
+            anything else is converted once. Rows that are not in memory (the path of a .npy
+            or Parquet file, an array mapped from one, a data set of HDF5, zarr or Arrow:
+            :func:`open_rows`) are read a block at a time in every pass, however many there
+            are, but for the first 192 MiB, which are read once: the answer has the same
+            bits as that of the array in memory.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -248,8 +248,8 @@ def kmeans_plusplus(
     Parameters
     ----------
     X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-        Rows to choose from. A .npy file (its path, or an array mapped from one) is read
-        once to look for NaN, and twice for each center.
+        Rows to choose from. Those that are not in memory (:func:`open_rows`) are read once
+        to look for NaN, and twice for each center.
     n_clusters : int
         Number of rows to choose.
     sample_weight : array-like of shape (n_samples,), default=None

@@ -125,8 +125,9 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
             Rows. float32 and float64 in C order are read in place; anything else is
-            converted once. The path of a .npy file, or an array mapped from one, is read
-            a block at a time in every iteration, but for its first 192 MiB, which are read once.
+            converted once. Rows that are not in memory (a path, a mapped array, a data set:
+            :func:`open_rows`) are read a block at a time in every iteration, but for the
+            first 192 MiB, which are read once.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -303,7 +304,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
@@ -321,7 +322,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -343,7 +344,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
@@ -364,7 +365,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
