@@ -82,7 +82,8 @@ def open_rows(X: Any, columns: list[str] | None = None) -> Any:
     -------
     rows : object
         With `shape`, `dtype` (float32 or float64: others are converted as scikit-learn does),
-        and copies of rows by slices or by arrays of indices. It stays open as long as it lives.
+        and copies of rows by slices or by arrays of indices. It stays open as long as it lives,
+        and keeps the rows that a fit held in memory for the next one.
 
     Raises
     ------

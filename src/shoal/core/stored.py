@@ -128,6 +128,8 @@ class StoredRows:
             cursor = self._take_cursor(first)
             try:
                 cursor.read(first, last, out[n_held:])
+            except MemoryError:
+                raise
             except Exception as error:
                 raise _reading_failed(self.name, error) from error
             self._put_cursor(last, cursor)
@@ -258,8 +260,6 @@ class Stream:
 
 def _reading_failed(name: str, error: Exception) -> Exception:
     """What a library raised, as an error that names what was read."""
-    if isinstance(error, MemoryError):
-        return error
     kind = ValueError if isinstance(error, ValueError) else OSError
     text = str(error) or type(error).__name__
     return kind(text if name in text else f"{name}: {text}")
