@@ -1,13 +1,15 @@
 """Clustering a file beside the plain sequential read of the same file, in the same run.
 
-    python benchmarks/streaming.py                    a file of 1 GiB
+    python benchmarks/streaming.py                    a .npy file of 1 GiB
     python benchmarks/streaming.py --gib 10 --plot    and a picture of resident memory
+    python benchmarks/streaming.py --formats parquet hdf5 zarr    and these, if installed
 
 The file is made in --folder and removed at the end. `cold`: the system was told to forget the
 file before each reading, so it comes from the disk; `warm`: it was read before. Speeds are
 medians of --rounds, their least and largest behind; the plain read (blocks of 16 MiB, one thread)
-alternates with ours. Of several passes in a row only the first is cold where the file fits in
-memory. Disks that others use too want many rounds.
+alternates with ours. Parquet, HDF5 and zarr are read plainly by their own libraries, as
+_formats.py tells, into nothing: no rows are made of columns. Of several passes in a row only
+the first is cold where the file fits in memory. Disks that others use too want many rounds.
 """
 
 import argparse
@@ -18,44 +20,51 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+from _formats import FORMATS
 
 import shoal
 
 ROOT = Path(__file__).resolve().parents[1]
-CLUSTERS, FEATURES, BLOCK = 8, 16, 2**24
+CLUSTERS, FEATURES = 8, 16
 STATES = ("cold", "warm")
 PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
 
 
 def main():
     options = arguments()
+    warnings.filterwarnings("ignore", message="X has feature names")  # which centers lack
     if hasattr(signal, "SIGTERM"):  # remove the file then too
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    table(options.gib, options.rounds, options.states, options.folder, plot=options.plot)
+    for name in options.formats:
+        print(f"{name}: {FORMATS[name].words}", flush=True)
+        table(name, options)
 
 
-def table(gib, rounds, states=STATES, folder=None, *, plot=False):
+def table(name, options):
     """Make the file, print a line for each job and state, and remove the file."""
-    with tempfile.TemporaryDirectory(dir=folder) as folder:
-        path = Path(folder) / "rows.npy"
-        centers = make(path, int(gib * 2**30) // (4 * FEATURES))
-        tasks, curves = jobs(path, centers), []
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        format = FORMATS[name](Path(folder))
+        centers, blocks = rows_of(int(options.gib * 2**30) // (4 * FEATURES))
+        format.write(blocks, int(options.gib * 2**30) // (4 * FEATURES))
+        tasks, curves = jobs(centers), []
         for _, _, run in tasks:
-            run(Path(small(folder, centers)))
-        print(f"{'GB/s':42}{'plain':>16}{'ours':>16}   ratio   peak MiB added")
-        for state in states:
-            for name, passes, run in tasks:
-                curves.append(report(name, state, passes, run, path, rounds))
-        if plot:
-            draw(curves[: len(tasks)], path.stat().st_size // (4 * FEATURES))
+            run(np.load(small(folder, centers)))
+        print(f"{'GB/s':42}{'plain':>16}{'ours':>16}   ratio   peak MiB added   resident")
+        for state in options.states:
+            for task in tasks:
+                curves.append(report(task, state, format, options))
+        if options.plot and name == "npy":
+            draw(curves[: len(tasks)], format.n)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--gib", type=float, default=1)
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=["npy"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
     parser.add_argument("--folder", default=tempfile.gettempdir())
@@ -63,22 +72,17 @@ def arguments():
     return parser.parse_args()
 
 
-def make(path, n):
-    """Write n rows around CLUSTERS centers; rows to start from."""
+def rows_of(n):
+    """Rows to start from, and n rows around CLUSTERS centers in blocks."""
     rng = np.random.default_rng(0)
     centers = 3 * rng.standard_normal((CLUSTERS, FEATURES), dtype="f4")
+    size = 2**20
     one = (
-        rng.standard_normal((2**18, FEATURES), dtype="f4")
-        + centers[rng.integers(CLUSTERS, size=2**18)]
+        rng.standard_normal((size, FEATURES), dtype="f4")
+        + centers[rng.integers(CLUSTERS, size=size)]
     )
-    header = {"descr": "<f4", "fortran_order": False, "shape": (n, FEATURES)}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for first in range(0, n, len(one)):
-            file.write(np.roll(one, first % 1009, axis=0)[: n - first].tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    return one[:CLUSTERS].copy()
+    blocks = (np.roll(one, first % 1009, axis=0)[: n - first] for first in range(0, n, size))
+    return one[:CLUSTERS].copy(), blocks
 
 
 def small(folder, centers):
@@ -88,7 +92,7 @@ def small(folder, centers):
     return path
 
 
-def jobs(path, centers):
+def jobs(centers):
     """Name, passes over the file, and what is run."""
     fitted = shoal.KMeans(CLUSTERS, init=centers, n_init=1, max_iter=1, tol=0)
     fitted.fit(np.repeat(centers, 100, axis=0))
@@ -109,42 +113,37 @@ def jobs(path, centers):
     ]
 
 
-def forget(path):
-    """Tell the system to drop its cache of the file."""
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def forget(format):
+    """Tell the system to drop its cache of the files."""
+    for path in format.files():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def plain(path):
-    """Read the file once."""
-    buffer = bytearray(BLOCK)
-    with path.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
-
-
-def seconds(run, path, state):
+def seconds(run, format, state):
     if state == "cold":
-        forget(path)
+        forget(format)
     start = time.perf_counter()
-    run(path)
+    run()
     return time.perf_counter() - start
 
 
-def report(name, state, passes, run, path, rounds):
+def report(task, state, format, options):
     """Measure and print a line; return the name and the curve of the last round."""
+    name, passes, run = task
     curve = Resident()
-    size = path.stat().st_size / 1e9
+    size = format.n * FEATURES * 4 / 1e9
     read, ours = [], []
     added = 0
-    for _ in range(rounds):
-        read.append(size / seconds(plain, path, state))
+    for _ in range(options.rounds):
+        read.append(size / seconds(format.plain, format, state))
         with curve:
-            ours.append(passes * size / seconds(run, path, state))
+            ours.append(passes * size / seconds(lambda: run(format.source()), format, state))
         added = max(added, curve.added)
     a, b = statistics.median(read), statistics.median(ours)
     print(
-        f"{name:36}{state:6}{spread(read)}{spread(ours)} {b / a:7.2f}{added / 2**20:17.0f}",
+        f"{name:36}{state:6}{spread(read)}{spread(ours)} {b / a:7.2f}{added / 2**20:17.0f}"
+        f"{max([0, *curve.values]) / 2**20:11.0f}",
         flush=True,
     )
     return name, curve.times, curve.values

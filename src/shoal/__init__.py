@@ -17,6 +17,7 @@ from shoal.cluster import (
 )
 from shoal.core import config as _config
 from shoal.core.config import show_config
+from shoal.core.sources import open_rows, save_rows
 from shoal.metrics import silhouette_samples, silhouette_score
 from shoal.mixture import BayesianGaussianMixture, GaussianMixture
 
@@ -34,6 +35,8 @@ __all__ = [
     "k_means",
     "kmeans_plusplus",
     "linkage_tree",
+    "open_rows",
+    "save_rows",
     "show_config",
     "silhouette_samples",
     "silhouette_score",
@@ -41,4 +44,5 @@ __all__ = [
     "ward_tree",
 ]
 __version__ = _config.__version__
-show_config.__module__ = "shoal"
+for _public in (open_rows, save_rows, show_config):
+    _public.__module__ = "shoal"

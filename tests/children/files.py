@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,36 @@ def memory(path, kind, method):
     else:
         getattr(model, method)(X)
     return {"added": _status("VmHWM") - before}
+
+
+def open_stored(path, kind):
+    if kind == "hdf5":
+        import h5py
+
+        return h5py.File(path)["x"]
+    if kind == "zarr":
+        import zarr
+
+        return zarr.open_array(path, mode="r")
+    return sorted(Path(path).iterdir()) if kind == "list" else path
+
+
+def stored_memory(path, kind):
+    """Bytes by which a prediction, and a fit by batches, raise the peak of resident memory."""
+    X = shoal.open_rows(open_stored(path, kind))
+    small = X[:5000]
+    model = shoal.KMeans(5, init=small[:5], n_init=1, max_iter=2).fit(small)
+    batches = shoal.MiniBatchKMeans(5, init=small[:5], compute_labels=False, batch_size=50_000)
+    batches.fit_sequential(small)
+    warnings.simplefilter("ignore")  # of names that the centers do not have
+    found = {}
+    for name, call in (("predict", model.predict), ("sequential", batches.fit_sequential)):
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        before = _status("VmRSS")
+        call(open_stored(path, kind))
+        found[name] = _status("VmHWM") - before
+    return found
 
 
 def fit_short(X, k):
@@ -162,7 +193,8 @@ def long_fit(path):
 
 
 COMMANDS = {
-    f.__name__: f for f in (memory, shorten, unreadable, limited_disk, killed_fit, long_fit)
+    f.__name__: f
+    for f in (memory, stored_memory, shorten, unreadable, limited_disk, killed_fit, long_fit)
 }
 
 if __name__ == "__main__":

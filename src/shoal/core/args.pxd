@@ -10,7 +10,8 @@ cdef class RowArgs:
     cdef Rows struct
     cdef list kept
     cdef str type
-    cdef File file          # where x is; None: in memory
+    cdef File file          # where x is; None: elsewhere
+    cdef object stored      # StoredRows that x is read from; None: elsewhere
 
 
 cdef class Args:

@@ -14,6 +14,8 @@ from shoal.core.files cimport File
 
 import sys
 
+from shoal.core.stored import StoredRows
+
 _FORMATS = {"f4": b"f", "f8": b"d", "i4": b"il", "i8": b"lq", "u1": b"B"}
 _SIZES = {"f4": 4, "f8": 8, "i4": 4, "i8": 8, "u1": 1}
 # A dtype may name this machine's own byte order, as those of HDF5's data sets do.
@@ -65,7 +67,7 @@ cdef class Args:
 
 
 cdef class RowArgs:
-    """The data: an array of shape (n, d), the three arrays of CSR data, or a file."""
+    """The data: an array of shape (n, d), the three arrays of CSR data, or rows in files."""
 
     def __init__(self, shape, x, weights=None, origin=None, indices=None, indptr=None):
         self.kept = []
@@ -75,6 +77,8 @@ cdef class RowArgs:
         cdef Py_ssize_t stored = n * d if indptr is None else x.size
         if isinstance(x, File):
             self.file = x  # the run says where each block is read to
+        elif isinstance(x, StoredRows):
+            self.stored = x
         else:
             self.struct.x = address(x, self.type, stored, self.kept)
         self.struct.weights = address(weights, self.type, n, self.kept)

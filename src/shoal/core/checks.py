@@ -11,8 +11,7 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from shoal.core.collections import Collection, is_collection, open_collection
-from shoal.core.files import File
-from shoal.core.sources import as_file
+from shoal.core.sources import as_file, is_stored, iterate_blocks
 
 
 def all_or_nothing(fit: Callable) -> Callable:
@@ -37,15 +36,15 @@ def check_rows(
     """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
 
     With ``finite=False`` the values of an array are not checked here: a kernel that reads
-    them anyway does so, and `check_finite` raises the error. With ``files=True`` a path
-    or a mapped array becomes a File, whose values are never checked here.
+    them anyway does so, and `check_finite` raises the error. With ``files=True`` what is not in
+    memory becomes a File or StoredRows (sources.py), whose values are never checked here.
     """
     if files:
         X = open_collection(X) if is_collection(X) else as_file(X)
     if isinstance(X, Collection):
         X.check_features(estimator, reset)
         return X
-    if isinstance(X, File):
+    if is_stored(X):
         return _check_file(estimator, X, reset)
     if get_config().get("array_api_dispatch") and (
         hasattr(X, "__dlpack__") and not isinstance(X, np.ndarray)
@@ -88,24 +87,29 @@ def check_function_rows(X: Any) -> Any:
     """check_rows for a function, which has no estimator and no features of an earlier fit."""
     if isinstance(X, Collection):
         return X
-    if isinstance(X, File):
+    if is_stored(X):
         return _check_file(None, X, False)
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
     return X if sp.issparse(X) else aligned(X)
 
 
-def _check_file(estimator: Any, X: File, reset: bool) -> File:
-    if not reset and _has_known_features(estimator, X):
+def _check_file(estimator: Any, X: Any, reset: bool) -> Any:
+    table = getattr(X, "table", None)  # has names of features
+    if table is None and not reset and _has_known_features(estimator, X):
         return X
     placeholder = np.broadcast_to(X.dtype.type(0), X.shape)  # without its memory
     settings = {"dtype": None, "ensure_all_finite": False}
     try:
         if estimator is None:
             check_array(placeholder, **settings)
-        else:
+        elif table is None:
             validate_data(estimator, placeholder, reset=reset, **settings)
+        else:
+            check_array(placeholder, estimator=estimator, **settings)
     except ValueError as error:
         raise ValueError(f"{X.name}: {error}") from error
+    if estimator is not None and table is not None:
+        validate_data(estimator, table, reset=reset, skip_check_array=True)
     return X
 
 
@@ -171,12 +175,12 @@ def check_finite(estimator: Any, X: Any) -> None:
     if isinstance(X, Collection):
         X.check_finite(estimator)
         return
-    if isinstance(X, File):
+    if is_stored(X):
         step = max(1, 2**24 // (X.shape[1] * X.dtype.itemsize))
-        for first in range(0, len(X), step):
-            bad = np.flatnonzero(~np.isfinite(X[first : first + step]).all(axis=1))
+        for first, block, _ in iterate_blocks(X, step):
+            bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
             if len(bad):
-                row = X[first + bad[0] : first + bad[0] + 1]
+                row = block[bad[0]]
                 what = (
                     "NaN"
                     if np.isnan(row).any()

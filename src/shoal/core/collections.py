@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from shoal.core.rows import Rows
-
 
 class Collection(ABC):
     """Rows that a dask collection stands for.
@@ -88,13 +86,6 @@ def map_rows(
     Of shape (n_samples,), or (n_samples, width); `dtype` is that of X by default.
     """
     return importlib.import_module("shoal.dask").map_rows(estimator, method, X, width, dtype)
-
-
-def make_rows(X: Any, weights: Any = None, origin: Any = None) -> Any:
-    """The data in the form that kernels take, wherever it lies."""
-    if isinstance(X, Collection):
-        return X.make_rows(weights, origin)
-    return Rows(X, weights, origin)
 
 
 def publish(X: Any, values: Any) -> Any:

@@ -253,6 +253,40 @@ cdef void run_block(void *job, Py_ssize_t block, int slot) noexcept nogil:
         r.errors[slot] = read_and_run(r.reader, r.kernel, b, start, stop, scratch)
 
 
+cdef run_blocks(Run *r, Py_ssize_t first, Py_ssize_t stop, int n_threads, File file):
+    """Run a kernel over blocks first .. stop - 1; Ctrl-C and errors in reading raise."""
+    cdef Py_ssize_t done = first, end, turn = n_threads
+    cdef int slot
+    while done < stop:
+        end = min(stop, done + turn)
+        before = perf_counter()
+        r.first = done
+        with nogil:
+            pool_run(run_block, r, end - done, n_threads)
+        PyErr_CheckSignals()
+        for slot in range(n_threads):
+            if r.errors[slot]:
+                raise reading_failed(file, r.errors[slot])
+        # from the first blocks' time, how many to run before the next check
+        taken = max(perf_counter() - before, 1e-6)
+        turn = max(n_threads, min(stop, 2**30, int((end - done) * TURN / taken)))
+        done = end
+
+
+cdef run_over_stored(Run *r, stored, int n_threads):
+    """Run a kernel over rows that are read ahead, whole blocks at a time."""
+    cdef Rows *rows = <Rows *> r.args
+    cdef Py_ssize_t row = rows.d * stored.dtype.itemsize
+    try:
+        with stored.stream(r.size) as spans:
+            for first, block, _ in spans:
+                rows.x = <char *> <size_t> block.ctypes.data - <Py_ssize_t> first * row
+                first //= r.size
+                run_blocks(r, first, first + (len(block) + r.size - 1) // r.size, n_threads, None)
+    finally:
+        rows.x = NULL
+
+
 cdef int read_and_run(const Reader *r, kernel_t kernel, Py_ssize_t b, Py_ssize_t start,
                       Py_ssize_t stop, char *memory) noexcept nogil:
     """Read a block that is not held, and run the kernel with a struct that points there."""
@@ -283,14 +317,15 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
 
     Each thread has `scratch` bytes of its own. Where the items are rows that lie in a
     file, it has room for a block of them besides. Blocks that must come `in_order` are
-    run by one thread. Ctrl-C is answered between blocks: KeyboardInterrupt leaves the
-    outputs half written, for the caller to drop; so does an error in reading.
+    run by one thread. Rows that a library keeps are read by a thread of their own. Ctrl-C is
+    answered between blocks: KeyboardInterrupt leaves the outputs half written, for the caller
+    to drop; so does an error in reading.
     """
     cdef Run r
     cdef Reader reader
     cdef pool_mutex disk
-    cdef Py_ssize_t n_blocks = (n + size - 1) // size, done = 0, end, turn
-    cdef int n_threads = 1, slot
+    cdef Py_ssize_t n_blocks = (n + size - 1) // size
+    cdef int n_threads = 1
     cdef File file = None if args.over is None else args.over.file
     cdef char *memory = NULL
     r.kernel = <kernel_t> PyCapsule_GetPointer(_kernels[name, type], "shoal.kernel")
@@ -316,21 +351,10 @@ def run_kernel(str name, str type, Args args, Py_ssize_t n, Py_ssize_t size,
     begun = perf_counter()
     pool_mutex_init(&disk)
     try:
-        turn = n_threads
-        while done < n_blocks:
-            end = min(n_blocks, done + turn)
-            before = perf_counter()
-            r.first = done
-            with nogil:
-                pool_run(run_block, &r, end - done, n_threads)
-            PyErr_CheckSignals()
-            for slot in range(n_threads):
-                if r.errors[slot]:
-                    raise reading_failed(file, r.errors[slot])
-            # from the first blocks' time, how many to run before the next check
-            taken = max(perf_counter() - before, 1e-6)
-            turn = max(n_threads, min(n_blocks, 2**30, int((end - done) * TURN / taken)))
-            done = end
+        if args.over is not None and args.over.stored is not None:
+            run_over_stored(&r, args.over.stored, n_threads)
+        else:
+            run_blocks(&r, 0, n_blocks, n_threads, file)
     finally:
         PyMem_RawFree(memory)
         pool_mutex_destroy(&disk)

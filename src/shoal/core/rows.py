@@ -1,6 +1,7 @@
 """The data in the form that kernels take."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import scipy.sparse as sp
 from shoal.core import parallel
 from shoal.core.args import MomentsArgs, RowArgs
 from shoal.core.combine import combine_blocks
-from shoal.core.files import File
+from shoal.core.sources import is_stored, iterate_blocks
+from shoal.core.stored import StoredRows
 
 parallel.load_kernels("shoal.core.kernels", "moments")
 
@@ -35,8 +37,8 @@ class Rows:
 
     Parameters
     ----------
-    X : ndarray (C order), CSR matrix or File, float32 or float64
-        The rows of a File that are not held in memory are read again, a block at a time, in
+    X : ndarray (C order), CSR matrix, File or StoredRows, float32 or float64
+        Rows in files that are not held in memory are read again, a block at a time, in
         each run over them.
     sample_weight : ndarray of X's dtype, or None where all are 1
     origin : ndarray of shape (n_features,) and X's dtype, or None
@@ -61,7 +63,7 @@ class Rows:
         self.dtype = X.dtype
         self.type = "f4" if X.dtype == np.float32 else "f8"
         self.sparse = sp.issparse(X)
-        self.in_memory = not isinstance(X, File)
+        self.in_memory = not is_stored(X)
         self.stored = X.nnz / max(self.n, 1) if self.sparse else self.d  # values a row
         if self.sparse:
             self.origin = None
@@ -96,6 +98,17 @@ class Rows:
         weights = None if self.sample_weight is None else self.sample_weight[start:stop]
         X = self.X[start:stop] if self.in_memory else self.X.slice_rows(start, stop)
         return Rows(X, weights, self.origin)
+
+    def iterate_parts(self, size: int) -> Iterator[tuple[int, "Rows"]]:
+        """Index of the first row, and the rows, of each part of `size`; needed until the next."""
+        if not isinstance(self.X, StoredRows):
+            for start in range(0, self.n, size):
+                yield start, self.slice_rows(start, min(self.n, start + size))
+            return
+        for start, block, _ in iterate_blocks(self.X, size):
+            weights = self.sample_weight
+            weights = None if weights is None else weights[start : start + len(block)]
+            yield start, Rows(block, weights, self.origin)
 
     def gather(self, indices: Any) -> "Rows":
         """Some rows and their weights, copied."""
@@ -145,3 +158,10 @@ def divide_moments(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     d = len(moments) // 2
     with np.errstate(all="ignore"):
         return moments[1 : d + 1] / moments[0], moments[d + 1 :] / moments[0]
+
+
+def make_rows(X: Any, weights: Any = None, origin: Any = None) -> Any:
+    """The data in the form that kernels take, wherever it lies."""
+    if isinstance(X, Collection):
+        return X.make_rows(weights, origin)
+    return Rows(X, weights, origin)

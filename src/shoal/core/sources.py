@@ -1,5 +1,8 @@
-"""Data in .npy files: given by path or as an array mapped from one, read in blocks, written to."""
+"""Rows that are not in memory: .npy files, given by path or as an array mapped from one, read in
+blocks and written to; and what other libraries keep (stored.py).
+"""
 
+import contextlib
 import functools
 import math
 import mmap
@@ -14,9 +17,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.lib import format as npy
 
+from shoal.core.arrow import ArrowReader, files_in, format_of, is_arrow
+from shoal.core.chunked import ArrayReader, FilesReader, gives_row_slices, is_group
 from shoal.core.collections import is_collection, open_collection
 from shoal.core.files import File
 from shoal.core.read_ahead import ReadAhead
+from shoal.core.stored import StoredRows
 
 READ_BYTES = 2**23  # of a file in one read
 HELD_BYTES = 6 * 2**25  # of a file that a fit of many passes holds in memory
@@ -32,21 +38,168 @@ ITEM_SIZES = {  # bytes of a value, by the kind of the dtype
 }
 
 
-def as_file(X: Any) -> Any:
-    """X as a File where it is a path or a whole-row view of a mapped file; else X itself."""
-    if isinstance(X, os.PathLike) or (
-        isinstance(X, str) and (X.endswith(".npy") or os.path.exists(X))
-    ):
-        return open_npy(os.fspath(X))
+def as_file(X: Any, columns: list[str] | None = None) -> Any:
+    """X as a File or as StoredRows where its rows are not in memory; else X itself.
+
+    That is a path or a list of paths, a whole-row view of a mapped file, a table or data set of
+    pyarrow's, or an array that gives slices of its rows.
+    """
     if isinstance(X, np.memmap):
         return _open_mapped(X)
-    return X
+    if isinstance(X, (np.ndarray, File, StoredRows)):
+        return X
+    if isinstance(X, (str, os.PathLike)):
+        return _open_paths([os.fspath(X)], columns) if _is_path(X) else X
+    if isinstance(X, (list, tuple)):
+        is_paths = len(X) > 0 and all(map(_is_path, X))
+        return _open_paths([os.fspath(path) for path in X], columns) if is_paths else X
+    if is_arrow(X):
+        return StoredRows(ArrowReader(X, columns))
+    if is_group(X):
+        raise ValueError(
+            f"{X!r} is a group, which holds {sorted(X.keys())}: give one of its arrays"
+        )
+    return StoredRows(ArrayReader(X)) if gives_row_slices(X) else X
+
+
+def open_rows(X: Any, columns: list[str] | None = None) -> Any:
+    """Rows that are not in memory, as estimators that read files take them.
+
+    Estimators do so by themselves: this is to look at what they will read, and to choose columns.
+
+    Parameters
+    ----------
+    X : path, list of paths, or object
+        A .npy, Parquet (.parquet, .pq) or Arrow file (.arrow, .ipc, .feather); a folder of
+        Parquet or Arrow files, or a list of files of one format, as one, in that order (of a
+        folder: of their paths); a pyarrow data set or table; an array that is kept elsewhere and
+        gives slices of its rows, with `shape`, `dtype` and, where it has chunks, `chunks`: a data
+        set of h5py's, an array of zarr's.
+    columns : list of str, default=None
+        Columns of a table, in this order; all by default. A column of lists of one length has
+        as many features as its lists.
+
+    Returns
+    -------
+    rows : object
+        With `shape`, `dtype` (float32 or float64: others are converted as scikit-learn does),
+        and copies of rows by slices or by arrays of indices. It stays open as long as it lives,
+        and keeps the rows that a fit held in memory for the next one.
+
+    Raises
+    ------
+    ValueError
+        There are no rows of real numbers.
+    OSError
+        It can't be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from shoal import open_rows
+    >>> folder = tempfile.mkdtemp()
+    >>> paths = [os.path.join(folder, name) for name in ("1.npy", "2.npy")]
+    >>> for path in paths:
+    ...     np.save(path, np.eye(3))
+    >>> rows = open_rows(paths)
+    >>> rows.shape
+    (6, 3)
+    >>> rows[[2, 3]]
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    """
+    found = as_file(X, columns)
+    if not is_stored(found):
+        raise ValueError(f"{type(X).__name__} is no path, table, or array that is kept elsewhere")
+    if columns is not None and getattr(getattr(found, "reader", None), "names", None) is None:
+        raise ValueError(f"{found.name} has no named columns")
+    return found
+
+
+def save_rows(path: str | os.PathLike, X: Any) -> None:
+    """Write rows to a .npy file, a block at a time: the layout that is read fastest.
+
+    A fit reads its rows many times, and what is compressed, or kept by columns, is decoded each
+    time. From this file the answer has the same bits.
+
+    Parameters
+    ----------
+    path : path
+        Of the file, whose name should end in .npy. It is replaced when all is written.
+    X : path, list of paths, or object
+        What :func:`open_rows` takes or gives.
+
+    Returns
+    -------
+    None
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from shoal import open_rows, save_rows
+    >>> folder = tempfile.mkdtemp()
+    >>> paths = [os.path.join(folder, name) for name in ("1.npy", "2.npy")]
+    >>> for path in paths:
+    ...     np.save(path, np.eye(3))
+    >>> save_rows(os.path.join(folder, "all.npy"), paths)
+    >>> np.load(os.path.join(folder, "all.npy")).shape
+    (6, 3)
+    """
+    rows = open_rows(X)
+    part = f"{os.fspath(path)}.part"
+    header = {
+        "descr": npy.dtype_to_descr(rows.dtype),
+        "fortran_order": False,
+        "shape": rows.shape,
+    }
+    size = max(1, READ_BYTES // max(1, rows.shape[1] * rows.dtype.itemsize))
+    try:
+        with open(part, "wb") as stream:
+            npy.write_array_header_1_0(stream, header)
+            for _, block, _ in iterate_blocks(rows, size):
+                stream.write(np.ascontiguousarray(block).data)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(part)
+        raise
+
+
+def _is_path(X: Any) -> bool:
+    return isinstance(X, os.PathLike) or (
+        isinstance(X, str) and (X.endswith(".npy") or format_of(X) is not None or os.path.exists(X))
+    )
+
+
+def _open_paths(paths: list, columns: list[str] | None) -> Any:
+    """The rows of files, one after the other."""
+    paths = [os.fsdecode(path) for path in paths]
+    if len(paths) == 1 and os.path.isdir(paths[0]):
+        paths = files_in(paths[0]) or paths
+    for path in paths:
+        os.stat(path)  # raises what open would
+        if path.lower().endswith((".h5", ".hdf5", ".zarr")):
+            raise ValueError(
+                f"{path} may hold many arrays: open it by h5py or zarr (pip install "
+                '"shoal[hdf5,zarr]"), and give one of them'
+            )
+    if any(map(format_of, paths)):
+        return StoredRows(ArrowReader(paths, columns))
+    files = [open_npy(path) for path in paths]
+    return files[0] if len(files) == 1 else StoredRows(FilesReader(files))
 
 
 def hold_rows(X: Any) -> None:
     """Keep the first rows of a file in memory, for the passes of a fit."""
-    if isinstance(X, File):
+    if is_stored(X):
         X.hold_rows(HELD_BYTES)
+
+
+def is_stored(X: Any) -> bool:
+    """Whether the rows of X are read when they are needed."""
+    return isinstance(X, (File, StoredRows))
 
 
 def takes_files(function: Callable) -> Callable:
@@ -246,6 +399,12 @@ def iterate_blocks(X: Any, size: int) -> Iterator[tuple[int, Any, bool]]:
     overwritten soon after the next block is requested.
     """
     n = X.shape[0]
+    if isinstance(X, StoredRows):
+        with X.stream(size) as spans:
+            for first, found, waited in spans:
+                for start in range(0, len(found), size):
+                    yield first + start, found[start : start + size], waited and start == 0
+        return
     if not isinstance(X, File):
         for start in range(0, n, size):
             yield start, X[start : start + size], False

@@ -22,9 +22,9 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from shoal.core.callbacks import CallbackSupportMixin
 from shoal.core.checks import check_finite, check_given, check_out, check_rows, check_weights
-from shoal.core.collections import is_collection, make_rows, map_rows
+from shoal.core.collections import is_collection, map_rows
 from shoal.core.parameters import CheckedParameters
-from shoal.core.rows import Rows
+from shoal.core.rows import Rows, make_rows
 from shoal.kmeans.centers import (
     Centers,
     assign_labels,
@@ -176,7 +176,7 @@ class BaseKMeans(
         Parameters
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-            Rows to assign; those of a .npy file are read a block at a time.
+            Rows to assign; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
@@ -193,7 +193,7 @@ class BaseKMeans(
         Parameters
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-            Rows to transform; those of a .npy file are read a block at a time.
+            Rows to transform; those not in memory (:func:`open_rows`) are read a block at a time.
         out : ndarray of shape (n_samples, n_clusters) and the dtype of X, default=None
             Receives the distances. One that is mapped from a file is written to that
             file, a block at a time, so neither X nor the result need fit in memory.
@@ -219,7 +219,7 @@ class BaseKMeans(
         Parameters
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-            Rows to score; those of a .npy file are read a block at a time.
+            Rows to score; those not in memory (:func:`open_rows`) are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -291,8 +291,7 @@ def compute_distances(
     size = max(1, parallel.BLOCK_BYTES // (rows.dtype.itemsize * max(centers.k, rows.d)))
     finite = True
     with writer or nullcontext():
-        for start in range(0, rows.n, size):
-            part = rows.slice_rows(start, min(rows.n, start + size))
+        for start, part in rows.iterate_parts(size):
             found = out[start : start + size]
             if writer:
                 found = np.empty((part.n, centers.k), rows.dtype)

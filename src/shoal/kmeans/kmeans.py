@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from shoal.core.callbacks import Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_rows, check_weights
-from shoal.core.collections import make_rows, publish
+from shoal.core.collections import publish
 from shoal.core.parameters import check_random_state
-from shoal.core.rows import Rows
+from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.lloyd import Lloyd, start_lloyd
@@ -190,10 +190,11 @@ class KMeans(BaseKMeans):
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
-            anything else is converted once. The path of a .npy file, or an array mapped
-            from one, is read a block at a time in every pass, whatever its size, but for
-            its first 192 MiB, which are read once: the answer has the same bits as that of
-            the array in memory.
+            anything else is converted once. Rows that are not in memory (the path of a .npy
+            or Parquet file, an array mapped from one, a data set of HDF5, zarr or Arrow:
+            :func:`open_rows`) are read a block at a time in every pass, however many there
+            are, but for the first 192 MiB, which are read once: the answer has the same
+            bits as that of the array in memory.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -477,9 +477,7 @@ class Lloyd:
         return compute_inertia(self.rows, self.centers, self.labels)
 
 
-def start_lloyd(
-    rows: Rows, centers: np.ndarray, algorithm: str, *, copied: bool = True
-) -> Lloyd:
+def start_lloyd(rows: Rows, centers: np.ndarray, algorithm: str, *, copied: bool = True) -> Lloyd:
     """A run from these centers, where the rows are."""
     if rows.is_whole:
         return Lloyd(rows, centers, algorithm, copied=copied)

@@ -17,16 +17,16 @@ from sklearn.utils.validation import _is_arraylike_not_scalar
 from shoal.core import parallel
 from shoal.core.callbacks import begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
-from shoal.core.collections import Collection, make_rows, publish
-from shoal.core.files import File
+from shoal.core.collections import Collection, publish
 from shoal.core.parameters import check_random_state
-from shoal.core.rows import Rows
-from shoal.core.sources import iterate_blocks
+from shoal.core.rows import Rows, make_rows
+from shoal.core.sources import hold_rows, is_stored, iterate_blocks
+from shoal.core.stored import StoredRows
 from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.filters import choose_filter
-from shoal.kmeans.sampling import UniformSampler, WeightedSampler
+from shoal.kmeans.sampling import StoredBatches, UniformSampler, WeightedSampler
 from shoal.kmeans.sparse_batches import SparseUpdater, centers_outweigh_batch
 
 # Attributes by which one call of partial_fit goes on from the last.
@@ -173,7 +173,9 @@ class MiniBatchKMeans(BaseKMeans):
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
             anything else is converted once. Of a .npy file (its path, or an array mapped
             from it) only the rows drawn are read, and all of them once for the labels;
-            a value that is not finite is found when it is read.
+            a value that is not finite is found when it is read. Of what is stored in
+            chunks (see :func:`open_rows`) those with rows drawn are decoded, for up to
+            64 MiB of batches at once: `fit_sequential` reads such data once.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -185,6 +187,8 @@ class MiniBatchKMeans(BaseKMeans):
             The fitted estimator. One whose fit fails stays as it was.
         """
         X = check_rows(self, X, reset=True, finite=False, files=True)
+        if isinstance(X, StoredRows):  # rows at random cost much more than of a file
+            hold_rows(X)
         self._tol = self._tolerance(X)
         n_init = self._count_runs(X, 3)
         self._set_batch_and_init_size(X.shape[0])
@@ -223,11 +227,16 @@ class MiniBatchKMeans(BaseKMeans):
         else:
             filter = choose_filter(unweighted, best[1], self._batch_size)
             updater = MiniBatchUpdater(best[1], self._counts, unweighted, filter)
+        is_read = isinstance(X, StoredRows)
+        ahead = StoredBatches(X, sampler, self._batch_size) if is_read else None
         for i in range(n_steps):
             part = task.subtask("step")
             batch_indices = sampler.draw(self._batch_size, random_state)
             before = updater.centers if self._tol > 0 else None
-            batch_inertia = self._batch_step(updater, unweighted, batch_indices, random_state)
+            batch = unweighted
+            if ahead is not None:
+                batch, batch_indices = Rows(ahead.read(batch_indices, random_state)), None
+            batch_inertia = self._batch_step(updater, batch, batch_indices, random_state)
             change = np.sum((updater.centers - before) ** 2) if self._tol > 0 else 0
             if not (rows.in_memory or np.isfinite(batch_inertia)):
                 check_finite(self, X)
@@ -271,7 +280,7 @@ class MiniBatchKMeans(BaseKMeans):
             The estimator. One whose call fails stays as it was.
         """
         X = check_rows(self, X, reset=not hasattr(self, "cluster_centers_"), files=True)
-        if isinstance(X, (File, Collection)):
+        if is_stored(X) or isinstance(X, Collection):
             file, X = X, X.load() if isinstance(X, Collection) else X[:]
             if not np.isfinite(X).all():
                 check_finite(self, file)
@@ -376,7 +385,7 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _tolerance(self, X: Any) -> float:
         """The squared change of the centers that ends a fit; checks dense X for NaN."""
-        if isinstance(X, (File, Collection)) and not self.tol:
+        if (is_stored(X) or isinstance(X, Collection)) and not self.tol:
             return 0.0  # saves a pass: values that are not finite are found when they are read
         return self._mean_and_tolerance(X)[1]
 

@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from shoal.core.stored import StoredRows
+
+AHEAD_BYTES = 2**26  # rows of batches that are read at once
+
 
 class WeightedSampler:
     """Rows of unequal weights. Memory: 8 bytes a row."""
@@ -99,3 +103,38 @@ def _sum_of_ones(n: int, real: type) -> Any:
         return real(n)
     half = n // 2 - n // 2 % 8
     return _sum_of_ones(half, real) + _sum_of_ones(n - half, real)
+
+
+class StoredBatches:
+    """Rows of batches drawn from StoredRows, of more and more batches in one pass over these.
+
+    Chunks are decoded whole, so a batch costs nearly as much as all rows. The draws to come are
+    therefore tried on a copy of the generator, and their rows read too; where something else is
+    drawn between, they are read anew. Memory: twice AHEAD_BYTES while they are read.
+    """
+
+    def __init__(self, X: StoredRows, sampler: Any, size: int) -> None:
+        self._X, self._sampler, self._size = X, sampler, size
+        self._most = max(1, AHEAD_BYTES // (size * X.row_bytes))
+        self._n_batches, self._next = 0, 0
+        self._indices = np.empty((0, size), np.int64)
+        self._rows = np.empty((0, size, X.shape[1]), X.dtype)
+
+    def read(self, indices: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+        """Rows of the indices that `random_state` has just drawn."""
+        i = self._next
+        self._next += 1
+        if i < len(self._indices) and np.array_equal(self._indices[i], indices):
+            return self._rows[i]
+        came_true = 0 < i == len(self._indices)
+        self._n_batches = min(self._most, 2 * self._n_batches) if came_true else 1
+        trial = np.random.RandomState()
+        trial.set_state(random_state.get_state())
+        drawn = [indices]
+        for _ in range(1, self._n_batches):
+            drawn.append(self._sampler.draw(self._size, trial))
+        self._indices, self._next = np.stack(drawn), 1
+        self._rows = self._rows[:0].copy()  # freed before the next are read
+        rows = self._X[self._indices.reshape(-1)]
+        self._rows = rows.reshape(len(drawn), self._size, -1)
+        return self._rows[0]

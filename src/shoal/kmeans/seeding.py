@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, validate_params
 from shoal.core import parallel
 from shoal.core.args import Args
 from shoal.core.checks import check_finite, check_function_rows, check_weights
-from shoal.core.collections import Collection, make_rows
+from shoal.core.collections import Collection
 from shoal.core.combine import combine_blocks
 from shoal.core.parameters import check_random_state
-from shoal.core.rows import Rows
+from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.args import SearchArgs, SeedingArgs
 from shoal.kmeans.centers import scratch_for
@@ -293,8 +293,8 @@ def kmeans_plusplus(
     Parameters
     ----------
     X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-        Rows to choose from. A .npy file (its path, or an array mapped from one) is read
-        once to look for NaN, and twice for each center.
+        Rows to choose from. Those that are not in memory (:func:`open_rows`) are read once
+        to look for NaN, and twice for each center.
     n_clusters : int
         Number of rows to choose.
     sample_weight : array-like of shape (n_samples,), default=None

@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
-from shoal.core.collections import is_collection, make_rows, map_rows
-from shoal.core.files import File
+from shoal.core.collections import is_collection, map_rows
 from shoal.core.parameters import CheckedParameters, check_random_state
-from shoal.core.rows import Rows
+from shoal.core.rows import Rows, make_rows
+from shoal.core.sources import is_stored
 from shoal.mixture.covariances import (
     ILL_DEFINED_ERROR,
     Estimates,
@@ -127,8 +127,9 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
             Rows. float32 and float64 in C order are read in place; anything else is
-            converted once. The path of a .npy file, or an array mapped from one, is read
-            a block at a time in every iteration, but for its first 192 MiB, which are read once.
+            converted once. Rows that are not in memory (a path, a mapped array, a data set:
+            :func:`open_rows`) are read a block at a time in every iteration, but for the
+            first 192 MiB, which are read once.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -307,7 +308,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
@@ -327,7 +328,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -349,7 +350,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
@@ -372,7 +373,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         Parameters
         ----------
         X : {array-like, path} of shape (n_samples, n_features)
-            Rows; those of a .npy file are read a block at a time.
+            Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
         -------
@@ -426,7 +427,7 @@ def check_dense(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> An
         validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)  # refuses it
     X = check_rows(estimator, X, reset=reset, finite=not reset, files=True)
     if X.shape[0] < min_rows:
-        if not isinstance(X, File):  # other complaints come first
+        if not is_stored(X):  # other complaints come first
             check_finite(estimator, X)
         raise ValueError(
             f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "

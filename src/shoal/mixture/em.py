@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shoal.core.collections import make_rows
+from shoal.core.rows import make_rows
 from shoal.core.sources import hold_rows
 from shoal.kmeans import cluster_rows, draw_seeds
 from shoal.mixture.covariances import (
