@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from shoal.core import parallel
 from shoal.core.args import MomentsArgs, RowArgs
+from shoal.core.collections import Collection
 from shoal.core.combine import combine_blocks
 from shoal.core.sources import is_stored, iterate_blocks
 from shoal.core.stored import StoredRows
