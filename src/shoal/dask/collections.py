@@ -416,9 +416,14 @@ def map_rows(estimator: Any, method: str, X: Any, width: int | None, dtype: Any)
         vars(model).pop(name, None)
     shape = {"drop_axis": 1} if width is None else {"chunks": (array.chunks[0], (width,))}
     meta = np.empty((0,) if width is None else (0, 0), dtype or array.dtype)
-    return array.map_blocks(answer_chunk, model, method, dtype=meta.dtype, meta=meta, **shape)
+    settings = {"dtype": meta.dtype, "meta": meta, **shape}
+    return array.map_blocks(answer_chunk, model, method, width, dtype or array.dtype, **settings)
 
 
-def answer_chunk(chunk: np.ndarray, model: Any, method: str) -> np.ndarray:
+def answer_chunk(
+    chunk: np.ndarray, model: Any, method: str, width: int | None, dtype: Any
+) -> np.ndarray:
     """A method of a fitted estimator for the rows of a chunk."""
+    if len(chunk) == 0:
+        return np.empty((0,) if width is None else (0, width), dtype)
     return getattr(model, method)(chunk)
