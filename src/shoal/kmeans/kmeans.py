@@ -188,7 +188,7 @@ class KMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
             anything else is converted once. The path of a .npy file, or an array mapped
             from one, is read a block at a time in every pass, whatever its size, but for
@@ -333,7 +333,7 @@ def k_means(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+    X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
         Rows to cluster.
     n_clusters : int
         Number of clusters.

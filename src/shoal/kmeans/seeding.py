@@ -286,7 +286,7 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+    X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
         Rows to choose from. A .npy file (its path, or an array mapped from one) is read
         once to look for NaN, and twice for each center.
     n_clusters : int

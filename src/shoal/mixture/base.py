@@ -125,7 +125,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows. float32 and float64 in C order are read in place; anything else is
             converted once. The path of a .npy file, or an array mapped from one, is read
             a block at a time in every iteration, but for its first 192 MiB, which are read once.
@@ -162,7 +162,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows, as for `fit`.
         y : Ignored
             Present for the sake of pipelines.
@@ -306,7 +306,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those of a .npy file are read a block at a time.
 
         Returns
@@ -326,7 +326,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those of a .npy file are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.
@@ -348,7 +348,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those of a .npy file are read a block at a time.
 
         Returns
@@ -371,7 +371,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those of a .npy file are read a block at a time.
 
         Returns
