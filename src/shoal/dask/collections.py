@@ -392,11 +392,14 @@ def cut_pieces(array: da.Array, starts: np.ndarray) -> list[list]:
     found = []
     for first, last in pairwise(starts):
         pieces = []
-        for chunk, begin, end in zip(chunks, begins, ends, strict=True):
+        for i in range(np.searchsorted(ends, first, "right"), np.searchsorted(begins, last)):
+            begin, end = begins[i], ends[i]
             low, high = max(first, begin), min(last, end)
             if low < high:
                 whole = low == begin and high == end
-                pieces.append(chunk if whole else chunk[int(low - begin) : int(high - begin)])
+                pieces.append(
+                    chunks[i] if whole else chunks[i][int(low - begin) : int(high - begin)]
+                )
         found.append(pieces)
     return found
 
