@@ -9,8 +9,8 @@
 an array with 2 threads and on 2 workers of one thread each; `dask-ml` gives both the same
 centers and number of iterations. `traffic` counts the bytes that pass the loopback device of the
 machine, scheduler's messages included, so nothing else may use it meanwhile; blocks are made
-small there, and workers are threads that talk by TCP. What it prints last is the model behind the
-table of README: bytes a pass = a + b·k·(d + 1)·8, for each worker.
+small there, and workers are threads that talk by TCP. What it prints last is a model of them:
+bytes a pass = workers · (a + b·k·(d + 1)·8).
 """
 
 import argparse
