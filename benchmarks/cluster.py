@@ -9,12 +9,12 @@
 an array with 2 threads and on 2 workers of one thread each; `dask-ml` gives both the same
 centers and number of iterations. `traffic` counts the bytes that pass the loopback device of the
 machine, scheduler's messages included, so nothing else may use it meanwhile; blocks are made
-small there, and workers are threads that talk by TCP. What it prints last is the model behind the
-table of README: bytes a pass = a + b·k·(d + 1)·8, for each worker.
+small there, and workers are threads that talk by TCP. What it prints last is a model of them:
+bytes a pass = workers · (a + b·k·(d + 1)·8).
 """
 
 import argparse
-import os
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +84,13 @@ def chunks_of(n, n_workers):
     return tuple(min(size, n - start) for start in range(0, n, size))
 
 
+@contextmanager
+def rows_in_file():
+    """A name for a file, which is removed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(Path(folder) / "rows.npy")
+
+
 def spread(path, n, n_workers):
     """The rows of a .npy file as a dask array whose chunks workers read."""
     chunks = chunks_of(n, n_workers)
@@ -126,27 +133,29 @@ class Iterations:
 def overhead(n, rounds):
     """Print seconds of iterations on an array and on two workers, in turn."""
     X = make_rows(n)
-    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"shoal-cluster-{os.getpid()}.npy"
-    np.save(path, X)
     init, timer = X[:: n // K][:K].copy(), Iterations()
-    try:
-        with cluster_of(2) as client:
-            rows = spread(path, n, 2).persist()
-            client.gather(client.compute(rows[0, 0]))
-            print(f"{'seconds of all iterations':30}{'array':>10}{'cluster':>10}{'ratio':>8}")
-            for _ in range(rounds):
-                model, ours = timer.fit(X, init)
-                spread_model, theirs = timer.fit(rows, init)
-                same = (model.cluster_centers_ == spread_model.cluster_centers_).all()
-                print(
-                    f"{'same bits' if same else 'OTHER BITS':30}{ours.sum():10.3f}"
-                    f"{theirs.sum():10.3f}{theirs.sum() / ours.sum():8.3f}",
-                    flush=True,
-                )
-            each = [f"{a * 1e3:.0f}/{b * 1e3:.0f}" for a, b in zip(ours, theirs, strict=True)]
-            print("ms of each iteration, array/cluster:", *each)
-    finally:
-        path.unlink()
+    with rows_in_file() as path, cluster_of(2) as client:
+        np.save(path, X)
+        rows = hold(client, spread(path, n, 2))
+        print(f"{'seconds of all iterations':30}{'array':>10}{'cluster':>10}{'ratio':>8}")
+        for _ in range(rounds):
+            model, ours = timer.fit(X, init)
+            spread_model, theirs = timer.fit(rows, init)
+            same = (model.cluster_centers_ == spread_model.cluster_centers_).all()
+            print(
+                f"{'same bits' if same else 'OTHER BITS':30}{ours.sum():10.3f}"
+                f"{theirs.sum():10.3f}{theirs.sum() / ours.sum():8.3f}",
+                flush=True,
+            )
+        each = [f"{a * 1e3:.0f}/{b * 1e3:.0f}" for a, b in zip(ours, theirs, strict=True)]
+        print("ms of each iteration, array/cluster:", *each)
+
+
+def hold(client, rows):
+    """The rows in the memory of workers."""
+    rows = rows.persist()
+    client.gather(client.compute(rows[:, 0].sum()))
+    return rows
 
 
 def processor_seconds(client):
@@ -163,9 +172,9 @@ def efficiency(n):
     alone = time.process_time() - before
     print(f"array: {alone:.2f} s")
     for n_workers in (1, 2, 4):
-        with cluster_of(n_workers) as client:
-            rows = da.from_array(X, chunks=(chunks_of(n, n_workers), -1)).persist()
-            client.gather(client.compute(rows[0, 0]))
+        with rows_in_file() as path, cluster_of(n_workers) as client:
+            np.save(path, X)
+            rows = hold(client, spread(path, n, n_workers))
             before = processor_seconds(client)
             shoal.KMeans(K, init=init, n_init=1, max_iter=ITERATIONS, tol=0).fit(rows)
             used = processor_seconds(client) - before
@@ -209,8 +218,7 @@ def one_pass(n_workers, n, d, k):
     rng = np.random.default_rng(0)
     X = rng.random((n, d), np.float32)
     with cluster_of(n_workers, processes=False, protocol="tcp://") as client:
-        rows = da.from_array(X, chunks=(-(-n // n_workers), -1)).persist()
-        client.gather(client.compute(rows[0, 0]))
+        rows = hold(client, da.from_array(X, chunks=(-(-n // n_workers), -1)))
         costs = []
         for max_iter in (4, 24):
             submitted, submit = 0, client.submit
@@ -235,9 +243,9 @@ def beside_dask_ml(n):
 
     X = make_rows(n)
     init = X[:: n // K][:K].copy()
-    with cluster_of(2) as client:
-        rows = da.from_array(X, chunks=(chunks_of(n, 2), -1)).persist()
-        client.gather(client.compute(rows[0, 0]))
+    with rows_in_file() as path, cluster_of(2) as client:
+        np.save(path, X)
+        rows = hold(client, spread(path, n, 2))
         taken = {}
         for name, make in (("dask-ml", dask_ml.cluster.KMeans), ("shoal", shoal.KMeans)):
             more = {"n_init": 1} if name == "shoal" else {}

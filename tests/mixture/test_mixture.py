@@ -14,7 +14,7 @@ import shoal
 from helpers.kernel_cases import level
 from helpers.outcomes import assert_same_complaint, assert_state, outcome, snapshot
 from shoal.core import cpu, parallel, sources
-from shoal.mixture import em
+from shoal.mixture import parts
 from shoal.mixture.covariances import ILL_DEFINED_ERROR
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -403,7 +403,7 @@ def test_initialization_from_files(init_params, tmp_path):
 def test_random_responsibilities_in_blocks(monkeypatch):
     X = blobs(500, 3)
     a = shoal.GaussianMixture(3, init_params="random", random_state=0).fit(X)
-    monkeypatch.setattr(em, "MAX_RANDOM_RESP", 100)
+    monkeypatch.setattr(parts, "MAX_RANDOM_RESP", 100)
     b = shoal.GaussianMixture(3, init_params="random", random_state=0).fit(X)
     np.testing.assert_allclose(a.means_, b.means_, rtol=1e-9)
 

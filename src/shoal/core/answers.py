@@ -21,6 +21,8 @@ class Answer:
         Anything else, by the index of the part.
     missing : dict, optional
         Number of steps that the machines of some parts have taken: too few to answer.
+    adds_moments : bool, default=False
+        Whether partial results are moments, as `rows.add_moments` adds them up.
     """
 
     def __init__(
@@ -29,18 +31,22 @@ class Answer:
         counts: Any = 0,
         of_parts: dict | None = None,
         missing: dict | None = None,
+        adds_moments: bool = False,
     ) -> None:
         self.nodes, self.counts = nodes or {}, counts
         self.of_parts, self.missing = of_parts or {}, missing or {}
+        self.adds_moments = adds_moments
 
 
-def merge_answers(answers: list[Answer], adds_moments: bool = False) -> Answer:
+def merge_answers(answers: list[Answer]) -> Answer:
     """The answer of several parts."""
-    merged = Answer(counts=sum(answer.counts for answer in answers))
-    if adds_moments:
-        merged.nodes = merge_nodes([answer.nodes for answer in answers], add_moments)
-    else:
-        merged.nodes = merge_nodes([answer.nodes for answer in answers])
+    adds_moments = any(answer.adds_moments for answer in answers)
+    nodes = [answer.nodes for answer in answers]
+    merged = Answer(
+        merge_nodes(nodes, add_moments) if adds_moments else merge_nodes(nodes),
+        sum(answer.counts for answer in answers),
+        adds_moments=adds_moments,
+    )
     for answer in answers:
         merged.of_parts |= answer.of_parts
         merged.missing |= answer.missing

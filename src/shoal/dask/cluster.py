@@ -133,14 +133,14 @@ class Parts:
         task = self.submit(call, None, function, self.futures, self.weights, *args)
         return self.results([task])[0]
 
-    def merge(self, answers: list[Future], adds_moments: bool = False) -> Answer:
+    def merge(self, answers: list[Future]) -> Answer:
         """The answer of all parts: merged on workers where there are many."""
         while len(answers) > FAN_IN:
             answers = [
-                self.submit(merge_answers, None, answers[i : i + FAN_IN], adds_moments)
+                self.submit(merge_answers, None, answers[i : i + FAN_IN])
                 for i in range(0, len(answers), FAN_IN)
             ]
-        return merge_answers(self.results(answers), adds_moments)
+        return merge_answers(self.results(answers))
 
 
 class Fit:
@@ -215,6 +215,8 @@ class Fit:
     def map_machines(self, function: Callable, *args: Any) -> list[Future]:
         """function(machine, part, weights, *args) on each part; None for a machine that is lost."""
         parts = self.parts
+        for part, n_taken in enumerate(self._n_taken):
+            self._catch_up(part, n_taken)
         return [
             parts.submit(
                 use_machine,

@@ -392,11 +392,14 @@ def cut_pieces(array: da.Array, starts: np.ndarray) -> list[list]:
     found = []
     for first, last in pairwise(starts):
         pieces = []
-        for chunk, begin, end in zip(chunks, begins, ends, strict=True):
+        for i in range(np.searchsorted(ends, first, "right"), np.searchsorted(begins, last)):
+            begin, end = begins[i], ends[i]
             low, high = max(first, begin), min(last, end)
             if low < high:
                 whole = low == begin and high == end
-                pieces.append(chunk if whole else chunk[int(low - begin) : int(high - begin)])
+                pieces.append(
+                    chunks[i] if whole else chunks[i][int(low - begin) : int(high - begin)]
+                )
         found.append(pieces)
     return found
 
@@ -416,9 +419,14 @@ def map_rows(estimator: Any, method: str, X: Any, width: int | None, dtype: Any)
         vars(model).pop(name, None)
     shape = {"drop_axis": 1} if width is None else {"chunks": (array.chunks[0], (width,))}
     meta = np.empty((0,) if width is None else (0, 0), dtype or array.dtype)
-    return array.map_blocks(answer_chunk, model, method, dtype=meta.dtype, meta=meta, **shape)
+    settings = {"dtype": meta.dtype, "meta": meta, **shape}
+    return array.map_blocks(answer_chunk, model, method, width, dtype or array.dtype, **settings)
 
 
-def answer_chunk(chunk: np.ndarray, model: Any, method: str) -> np.ndarray:
+def answer_chunk(
+    chunk: np.ndarray, model: Any, method: str, width: int | None, dtype: Any
+) -> np.ndarray:
     """A method of a fitted estimator for the rows of a chunk."""
+    if len(chunk) == 0:
+        return np.empty((0,) if width is None else (0, width), dtype)
     return getattr(model, method)(chunk)

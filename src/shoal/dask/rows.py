@@ -42,7 +42,8 @@ class RowMachine:
         """Of each block."""
         n_blocks, size = self._rows.cut_blocks(4 * self._rows.d)
         moments = self._rows.block_moments(n_blocks, size)
-        return Answer(combine_some_blocks(moments, self._part.start // size, add_moments))
+        nodes = combine_some_blocks(moments, self._part.start // size, add_moments)
+        return Answer(nodes, adds_moments=True)
 
     def gather(self, indices: np.ndarray) -> Answer:
         """Of these rows those that are here, and their weights."""

@@ -154,6 +154,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
 (n_samples, n_samples)
             Rows to cluster, or the distances between them if ``metric='precomputed'``.
             float32 and float64 in C order are read in place; other arrays are converted once.
+            Dask collections are clustered by space where they lie.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -175,7 +175,7 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             Rows to assign; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
@@ -192,7 +192,7 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             Rows to transform; those not in memory (:func:`open_rows`) are read a block at a time.
         out : ndarray of shape (n_samples, n_clusters) and the dtype of X, default=None
             Receives the distances. One that is mapped from a file is written to that
@@ -218,7 +218,7 @@ class BaseKMeans(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             Rows to score; those not in memory (:func:`open_rows`) are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.

@@ -188,7 +188,7 @@ class KMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
             anything else is converted once. Rows that are not in memory (the path of a .npy
             or Parquet file, an array mapped from one, a data set of HDF5, zarr or Arrow:
@@ -336,7 +336,7 @@ def k_means(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+    X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
         Rows to cluster.
     n_clusters : int
         Number of clusters.

@@ -169,7 +169,7 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             Rows to cluster. float32 and float64 in C order, and CSR, are read in place;
             anything else is converted once. Of a .npy file (its path, or an array mapped
             from it) only the rows drawn are read, and all of them once for the labels;
@@ -267,7 +267,7 @@ class MiniBatchKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
             The batch. Rows of a file are copied, and the copy is freed after the call.
         y : Ignored
             Present for the sake of pipelines.

@@ -292,7 +292,7 @@ def kmeans_plusplus(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
+    X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
         Rows to choose from. Those that are not in memory (:func:`open_rows`) are read once
         to look for NaN, and twice for each center.
     n_clusters : int

@@ -125,7 +125,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows. float32 and float64 in C order are read in place; anything else is
             converted once. Rows that are not in memory (a path, a mapped array, a data set:
             :func:`open_rows`) are read a block at a time in every iteration, but for the
@@ -163,7 +163,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows, as for `fit`.
         y : Ignored
             Present for the sake of pipelines.
@@ -307,7 +307,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
@@ -327,7 +327,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those not in memory (:func:`open_rows`) are read a block at a time.
         y : Ignored
             Present for the sake of pipelines.
@@ -349,7 +349,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
@@ -372,7 +372,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
         Parameters
         ----------
-        X : {array-like, path} of shape (n_samples, n_features)
+        X : {array-like, path, dask collection} of shape (n_samples, n_features)
             Rows; those not in memory (:func:`open_rows`) are read a block at a time.
 
         Returns
