@@ -50,7 +50,8 @@ cdef inline void put(const number *values, Py_ssize_t count, real *out,
 cdef void fill(const Column *columns, Py_ssize_t n, Py_ssize_t d, real *out,
                Py_ssize_t width) noexcept nogil:
     """Rows of `width` values, of which `d` are filled."""
-    cdef Py_ssize_t strip = max(<Py_ssize_t> MIN_STRIP, STRIP_BYTES // (width * sizeof(real)))
+    cdef Py_ssize_t row = width * <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t strip = max(<Py_ssize_t> MIN_STRIP, STRIP_BYTES // row)
     cdef Py_ssize_t start = 0, count, j
     cdef const char *v
     cdef real *to
