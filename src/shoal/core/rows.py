@@ -72,7 +72,7 @@ class Rows:
     def gather(self, indices: Any) -> "Rows":
         """Some rows and their weights, copied."""
         weights = self.sample_weight
-        return Rows(self.X[indices], None if weights is None else weights[indices])
+        return Rows(self.X[indices], None if weights is None else weights[indices], self.origin)
 
     def gather_dense(self, indices: Any) -> np.ndarray:
         """Some rows as they are, dense and in float64."""

@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial.distance import cdist
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import DistanceMetric, pairwise_distances
 from sklearn.metrics.pairwise import (
     PAIRWISE_BOOLEAN_FUNCTIONS,
-    PAIRWISE_DISTANCE_FUNCTIONS,
     _precompute_metric_params,
 )
 from sklearn.neighbors import BallTree, KDTree, NearestNeighbors
@@ -36,11 +34,11 @@ from shoal.hdbscan.prim import (
     prim,
     sparse_distances,
 )
+from shoal.space.metrics import distances_without_checks
 from shoal.space.mutual_reachability import mutual_reachability_tree
 from shoal.space.nearest import has_finite_squares
 
 EUCLIDEAN = ("euclidean", "l2")
-MANHATTAN = ("manhattan", "cityblock", "l1")
 
 
 def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -> SpanningTree:
@@ -200,7 +198,7 @@ def row_distances(estimator: Any, X: Any, are_checked: bool = False) -> Callable
         if not sp.issparse(X):  # what the metric takes from all rows of a fit
             rows = X.astype(np.float64, copy=False)
             params |= _precompute_metric_params(rows, rows, metric=metric, **params)
-        compute = _distances_without_checks(metric, params) if are_checked else None
+        compute = distances_without_checks(metric, params) if are_checked else None
         return compute or partial(
             pairwise_distances, metric=metric, n_jobs=estimator.n_jobs, **params
         )
@@ -208,16 +206,6 @@ def row_distances(estimator: Any, X: Any, are_checked: bool = False) -> Callable
     if are_checked:
         return getattr(measure, "_pairwise_dense_dense", measure.pairwise)
     return lambda x, y: measure.pairwise(*(np.require(rows, np.float64, ["C"]) for rows in (x, y)))
-
-
-def _distances_without_checks(metric: Any, params: dict) -> Callable | None:
-    """What `pairwise_distances` calls once it has checked and converted arrays; None where that
-    is more than a function of SciPy."""
-    if metric in MANHATTAN and not params:
-        return partial(cdist, metric="cityblock")
-    if callable(metric) or metric in PAIRWISE_DISTANCE_FUNCTIONS:
-        return None
-    return partial(cdist, metric=metric, **params)
 
 
 def _span_by_distance_metric(

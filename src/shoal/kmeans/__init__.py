@@ -1,10 +1,12 @@
-"""k-means: `KMeans`, `MiniBatchKMeans` and their first centers."""
+"""k-means: `KMeans`, `MiniBatchKMeans`, `BisectingKMeans` and first centers."""
 
+from shoal.kmeans.bisecting import BisectingKMeans
 from shoal.kmeans.kmeans import KMeans, cluster_rows, k_means
 from shoal.kmeans.minibatch import MiniBatchKMeans
 from shoal.kmeans.seeding import draw_seeds, kmeans_plusplus
 
 __all__ = [
+    "BisectingKMeans",
     "KMeans",
     "MiniBatchKMeans",
     "cluster_rows",
