@@ -152,7 +152,16 @@ def test_every_module_is_installed():
         assert listed == sorted(path.name for path in (PACKAGE / wing).glob("*.py")), wing
 
 
-WINGS = {"kmeans", "density", "mixture", "hierarchy", "hdbscan", "spectral", "silhouette"}
+WINGS = {
+    "kmeans",
+    "density",
+    "mixture",
+    "hierarchy",
+    "hdbscan",
+    "optics",
+    "spectral",
+    "silhouette",
+}
 FACES = {"cluster", "metrics"}
 
 

@@ -195,7 +195,7 @@ class BisectingKMeans(BaseKMeans):
             if self.verbose:
                 print("Initialization complete")
             iterate(run, self.max_iter, self.tol, verbose=self.verbose)
-            inertia = run.inertia()
+            inertia = run.inertia() if self.n_init > 1 else 0.0
             if best is None or inertia < best[0] * (1 - 1e-6):
                 best = inertia, run
         run = best[1]

@@ -264,57 +264,66 @@ def _order_by_distances(
     """The order by distances of one row at a time, as scikit-learn computes them."""
     n = X.shape[0]
     is_ordered = np.zeros(n, bool)
-    reach, predecessor = np.full(n, np.inf), np.full(n, -1)
+    reach, predecessor = np.full(n, np.inf), np.full(n, -1, np.int64)
     ordering, next_point = np.zeros(n, np.int64), np.zeros(1, np.int64)
-    flags = is_ordered.view(np.uint8)
     args = RelaxationArgs(
-        n, np.inf, flags, reach, predecessor.astype(np.int64, copy=False), next_point
+        n,
+        max_eps if metric == "precomputed" else np.inf,
+        is_ordered.view(np.uint8),
+        reach,
+        predecessor,
+        next_point,
     )
-    measure = _row_measure(X, metric, params)
+    measure = _stored_distances(X)
+    if metric != "precomputed":
+        measure = _computed_distances(X, max_eps, neighbors, metric, params, is_ordered)
     nothing = np.empty(0), np.empty(0, np.int32)
     for i in range(n):
-        point = int(next_point[0]) if i else 0
+        point = int(next_point[0])
         is_ordered[point] = True
         ordering[i] = point
-        found = rows = None
-        if np.isfinite(cores[point]) or np.isnan(cores[point]):
-            near = _find_neighbors(X, point, max_eps, neighbors, is_ordered, metric)
-            found, rows = measure(point, near), near.astype(np.int32, copy=False)
-        else:
-            found, rows = nothing
-        args.set_step(point, cores[point], found, rows)
+        args.set_step(point, cores[point], *(nothing if cores[point] == np.inf else measure(point)))
         parallel.run_kernel("relax_reachability", "f8", args, 1, 1)
     return ordering, cores, reach, predecessor
 
 
-def _find_neighbors(
+def _stored_distances(X: Any) -> Callable:
+    """The distances of a row in a matrix of them, and the rows to which they are."""
+    if not sp.issparse(X):
+        matrix = X.astype(np.float64, order="C", copy=False)
+        return lambda point: (matrix[point], None)
+    data, rows = X.data.astype(np.float64, copy=False), X.indices.astype(np.int32, copy=False)
+
+    def stored(point: int) -> tuple[np.ndarray, np.ndarray]:
+        place = slice(X.indptr[point], X.indptr[point + 1])
+        return data[place], rows[place]
+
+    return stored
+
+
+def _computed_distances(
     X: Any,
-    point: int,
     max_eps: float,
     neighbors: NearestNeighbors,
-    is_ordered: np.ndarray,
     metric: Any,
-) -> np.ndarray:
-    """Rows within `max_eps` of a row that are not yet ordered."""
-    if max_eps == np.inf and not (metric == "precomputed" and sp.issparse(X)):
-        return np.flatnonzero(~is_ordered)
-    near = neighbors.radius_neighbors(X[point : point + 1], radius=max_eps, return_distance=False)
-    return near[0][~is_ordered[near[0]]]
-
-
-def _row_measure(X: Any, metric: Any, params: dict) -> Callable:
-    """Distances of one row to some others, in float64."""
-    if metric == "precomputed":
-        return lambda point, rows: _as_distances(
-            X[point, rows] if isinstance(X, np.ndarray) else X[[point], rows]
-        )
+    params: dict,
+    is_ordered: np.ndarray,
+) -> Callable:
+    """Distances of a row to its neighbours that are not yet ordered, and these."""
     compute = None if sp.issparse(X) else distances_without_checks(metric, params)
     if compute is None:
         compute = partial(pairwise_distances, metric=metric, **params)
-    return lambda point, rows: (
-        _as_distances(compute(X[point : point + 1], X[rows])) if len(rows) else np.empty(0)
-    )
 
+    def computed(point: int) -> tuple[np.ndarray, np.ndarray]:
+        row = X[point : point + 1]
+        if max_eps == np.inf:
+            near = np.flatnonzero(~is_ordered)
+        else:
+            near = neighbors.radius_neighbors(row, radius=max_eps, return_distance=False)[0]
+            near = near[~is_ordered[near]]
+        if not len(near):
+            return np.empty(0), np.empty(0, np.int32)
+        found = np.ascontiguousarray(compute(row, X[near])[0], dtype=np.float64)
+        return found, near.astype(np.int32, copy=False)
 
-def _as_distances(found: Any) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(found).ravel(), dtype=np.float64)
+    return computed
