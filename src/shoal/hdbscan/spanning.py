@@ -139,21 +139,33 @@ def _largest_within(function: Callable, limits: np.ndarray, guess: np.ndarray) -
     """For each limit the largest number whose image under an increasing function is within it.
 
     So comparing numbers with these is comparing their images with the limits, to the last bit.
-    The guess is off by a few roundings.
+    From a guess that is off by a few roundings, or, where alpha² overflows or underflows, by
+    anything: numbers from zero on are ordered as their bits are, so steps over them double until
+    the number is between two of them, and halve from there.
     """
-    found = np.minimum(guess, np.finfo(np.float64).max)
-    while True:
-        is_beyond = function(found) > limits
-        if not is_beyond.any():
-            break
-        found = np.where(is_beyond, np.nextafter(found, 0), found)
-    while True:
-        following = np.nextafter(found, np.inf)
+    infinity = np.array(np.inf).view(np.int64)
+    low = np.clip(np.nan_to_num(guess), 0, np.finfo(np.float64).max).view(np.int64)
+    high = low + 1
+
+    def is_within(bits: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            is_within = np.isfinite(following) & (function(following) <= limits)
-        if not is_within.any():
-            return found
-        found = np.where(is_within, following, found)
+            return (function(bits.view(np.float64)) <= limits) & (bits < infinity)
+
+    step = 1
+    while (is_beyond := ~is_within(low)).any():
+        high = np.where(is_beyond, low, high)
+        low = np.where(is_beyond, np.maximum(low - step, 0), low)
+        step *= 2
+    step = 1
+    while (is_inside := is_within(high)).any():
+        low = np.where(is_inside, high, low)
+        high = np.where(is_inside, np.minimum(high, infinity - step) + step, high)
+        step *= 2
+    while (high - low > 1).any():
+        middle = low + (high - low) // 2
+        is_inside = is_within(middle)
+        low, high = np.where(is_inside, middle, low), np.where(is_inside, high, middle)
+    return low.view(np.float64)
 
 
 def _span_by_pairs(
