@@ -22,7 +22,7 @@ from trials.bisecting import check_seed
 ROWS = np.random.default_rng(0).standard_normal((60, 2))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_trials(seed):
     result = check_seed(seed)
     assert result is None or not result[2].startswith("BUG"), result
@@ -91,13 +91,14 @@ def test_files(tmp_path):
         ({}, ROWS[0]),
     ],
 )
-def test_errors(params, X):
+def test_complaints(params, X):
     ours, theirs = (
         outcome(model(**params, random_state=0).fit, X)
         for model in (BisectingKMeans, sklearn.cluster.BisectingKMeans)
     )
-    assert theirs.error is not None
     assert_same_complaint(ours, theirs)
+    if theirs.error is None:  # clusters that cannot be split are
+        np.testing.assert_array_equal(ours.value.labels_, theirs.value.labels_)
 
 
 def test_failed_fits_change_nothing():

@@ -84,7 +84,7 @@ def draw_trial(seed):
     }
     return Trial(
         seed=seed,
-        n=_log_integer(rng, 3, 120 if metric == "callable" else 600),
+        n=_log_integer(rng, 3, 60 if metric == "callable" else 300),
         d=d,
         kind=str(rng.choice(list(KINDS))),
         dtype=str(rng.choice(["f4", "f8"])),

@@ -28,7 +28,11 @@ cdef class OrderingArgs(Args):
         cdef Ordering *a = &self.struct
         cdef Py_ssize_t n = tree.struct.n, n_nodes = 2 * tree.struct.n_leaves - 1
         cdef Py_ssize_t n_positions = tree.n_tiles * TILE
-        if tree.type != "f8" or tree.struct.tiles_per_leaf != 1 or tree.struct.squared_norms != NULL:
+        if (
+            tree.type != "f8"
+            or tree.struct.tiles_per_leaf != 1
+            or tree.struct.squared_norms != NULL
+        ):
             raise ValueError("the tree is to have plain tiles of float64, one to a leaf")
         self.pointer = a
         self.kept.append(tree)
@@ -96,14 +100,14 @@ cdef class SteepAreasArgs(Args):
         a.starts = <int64_t *> address(starts, "i8", n, self.kept, True)
         a.ends = <int64_t *> address(ends, "i8", n, self.kept, True)
         a.maxima = <double *> address(maxima, "f8", n, self.kept, True)
-        a.state = <int64_t *> address(state, "i8", 4, self.kept, True)
+        a.state = <int64_t *> address(state, "i8", 3, self.kept, True)
 
     def set_clusters(self, clusters):
         """Room for clusters, of which `n_found` were counted by a run without."""
         cdef SteepAreas *a = &self.struct
         a.room = len(clusters)
         a.clusters = <int64_t *> address(clusters, "i8", 2 * a.room, self.kept, True)
-        a.state[0] = a.state[1] = a.state[2] = 0
+        a.state[0] = a.state[1] = 0
 
     @property
     def n_found(self):
@@ -122,6 +126,6 @@ cdef class ClusterLabelsArgs(Args):
         a.n = len(labels)
         a.n_clusters = len(clusters)
         a.clusters = <int64_t *> address(clusters, "i8", 2 * a.n_clusters, self.kept, True)
-        a.state = <int64_t *> address(state, "i8", 4, self.kept, True)
+        a.state = <int64_t *> address(state, "i8", 3, self.kept, True)
         a.counts = <int64_t *> address(counts, "i8", a.n + 1, self.kept, True)
         a.labels = <int64_t *> address(labels, "i8", a.n, self.kept, True)

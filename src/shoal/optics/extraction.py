@@ -183,7 +183,7 @@ def _find_clusters(
         starts=starts,
         ends=ends,
         maxima=np.empty(n),
-        state=np.zeros(4, np.int64),
+        state=np.zeros(3, np.int64),
     )
     parallel.run_kernel("find_steep_clusters", "f8", args, 1, 1)
     if not args.n_found:
@@ -197,21 +197,20 @@ def _find_clusters(
 def _last_places(ordering: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """For each place the last one before it at which the wanted row stands, or -1."""
     n = len(ordering)
-    place = np.full(n, -1, np.int64)
-    by_row = np.argsort(ordering, kind="stable")
-    found = np.searchsorted(ordering[by_row], wanted, side="right") - 1
-    is_there = (found >= 0) & (ordering[by_row[np.maximum(found, 0)]] == wanted)
-    place[is_there] = by_row[found[is_there]]
-    place[place >= np.arange(n)] = -1
-    return place
+    rows, number = np.unique(ordering, return_inverse=True)
+    keys = np.sort(number * n + np.arange(n))  # by row, then by place
+    wanted_number = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+    found = np.searchsorted(keys, wanted_number * n + np.arange(n)) - 1
+    is_there = (found >= 0) & (keys[found] // n == wanted_number) & (rows[wanted_number] == wanted)
+    return np.where(is_there, keys[found] % n, -1).astype(np.int64, copy=False)
 
 
 def _label_clusters(ordering: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """The label of each row: of clusters that hold no smaller one."""
     n, m = len(ordering), len(clusters)
-    found, labels = np.full((2, n), -1, np.int64)
+    labels = np.full(n, -1, np.int64)
     if m:
-        args = ClusterLabelsArgs(clusters, np.zeros(4, np.int64), np.zeros(n + 1, np.int64), found)
+        args = ClusterLabelsArgs(clusters, np.zeros(3, np.int64), np.zeros(n + 1, np.int64), labels)
         parallel.run_kernel("label_clusters", "f8", args, m, BLOCK, in_order=True)
-    labels[ordering] = found
+    labels[ordering] = labels.copy()  # rows that are not in the order keep those of places
     return labels

@@ -14,7 +14,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 from shoal.optics.kernels.structs cimport (
-    DOWNWARD, INDEX, N_FOUND, N_LABELS, N_OPEN, STEEP_DOWNWARD, STEEP_UPWARD, UPWARD, SteepAreas,
+    DOWNWARD, N_FOUND, N_LABELS, N_OPEN, STEEP_DOWNWARD, STEEP_UPWARD, UPWARD, SteepAreas,
 )
 
 
@@ -86,7 +86,7 @@ cdef void find_steep_clusters(void *args, Py_ssize_t block, Py_ssize_t start, Py
                               void *scratch) noexcept nogil:
     """The whole plot, in one block; without room clusters are only counted."""
     cdef SteepAreas *a = <SteepAreas *> args
-    cdef Py_ssize_t i, j, first, index = 0, end, down
+    cdef Py_ssize_t i, j, index = 0, end, down
     cdef double maximum = 0
     for i in range(a.n):
         if i < index or not a.slopes[i] & (STEEP_UPWARD | STEEP_DOWNWARD):

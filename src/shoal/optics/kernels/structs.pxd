@@ -49,12 +49,11 @@ ctypedef struct SteepAreas:
     double xi_complement       # 1 - xi
     Py_ssize_t min_samples
     Py_ssize_t min_cluster_size
-    const int64_t *last_source  # [n]: the last place before each of its predecessor, or -1;
-                                # NULL: clusters are not corrected by predecessors
+    const int64_t *last_source  # [n]: where the predecessor last stood before, or -1; NULL: any
     int64_t *starts            # [n]: steep down areas that are open, as first and last place,
     int64_t *ends              # [n]
     double *maxima             # [n]: and the maximum in between
-    int64_t *state             # [4]: see the enum below
+    int64_t *state             # [3]: see the enum below
     Py_ssize_t room            # for clusters
     int64_t *clusters          # [room, 2]: first and last place
     # label_clusters
@@ -71,7 +70,6 @@ cdef enum:                     # slopes
 
 
 cdef enum:                     # what SteepAreas.state holds
-    INDEX = 0                  # the place after the last steep area
-    N_OPEN = 1                 # steep down areas
-    N_FOUND = 2                # clusters, also those that there was no room for
-    N_LABELS = 3
+    N_OPEN = 0                 # steep down areas
+    N_FOUND = 1                # clusters, also those that there was no room for
+    N_LABELS = 2
