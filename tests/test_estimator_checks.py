@@ -58,7 +58,7 @@ BISECTIONS = [
 ORDERS = [
     {},
     {"min_samples": 2, "cluster_method": "dbscan", "eps": 0.5},
-    {"metric": "manhattan", "max_eps": 3.0},
+    {"metric": "chebyshev", "max_eps": 3.0},
     {"min_samples": 0.2, "min_cluster_size": 0.5, "xi": 0.2},
 ]
 # A check shuffles the rows, which renumbers clusters: of its few rows none is to be core.

@@ -9,7 +9,7 @@ def _rounded(values):
 
 
 def relax_reachability(found, rows, core, max_eps, point, is_ordered, reach, predecessor):
-    """A step from the distances of a row to `rows`; the next row. Changes its last two arrays."""
+    """relax.pyx: a step by distances of a row to `rows`; the next row. Changes the last arrays."""
     for row, distance in zip(rows, found, strict=True):
         if not is_ordered[row] and distance <= max_eps:
             new = _rounded(max(distance, core))
@@ -20,7 +20,7 @@ def relax_reachability(found, rows, core, max_eps, point, is_ordered, reach, pre
 
 
 def order_rows(distances, cores, max_eps):
-    """The order from a matrix of distances and rounded core distances."""
+    """ordering.pyx: the order from a matrix of distances and rounded core distances."""
     n = len(cores)
     is_ordered = np.zeros(n, bool)
     reach, predecessor = np.full(n, np.inf), np.full(n, -1)
@@ -83,7 +83,7 @@ def _cluster(plot, complement, area, up, min_size, corrected):
 
 
 def find_steep_clusters(reach, sources, ordering, xi, min_samples, min_size, corrects):
-    """First and last places of clusters, from arrays in the order."""
+    """steep.pyx: first and last places of clusters, from arrays in the order."""
     plot, complement = np.append(reach, np.inf), 1 - xi
     with np.errstate(all="ignore"):
         ratio = plot[:-1] / plot[1:]
