@@ -165,12 +165,16 @@ class BisectingKMeans(BaseKMeans):
         center = np.asarray(X.mean(axis=0)).ravel() if rows.sparse else np.zeros(rows.d)
         root = _Node(center, 0.0, None)
         leaves = [root]
+        room = None  # for the rows of a cluster: none is larger than those of the first bisection
         task = begin_fit(self, X, y, sample_weight, self.n_clusters - 1)
         for _ in range(self.n_clusters - 1):
-            part = task.subtask("bisection")
+            step = task.subtask("bisection")
             i = max(range(len(leaves)), key=lambda i: leaves[i].score)  # the first of the largest
-            leaves[i : i + 1] = self._bisect(rows, leaves[i], random_state)
-            if part.end(lambda: _fitted_state(root, leaves, rows)):
+            if leaves[i] is not root and room is None and not rows.sparse:
+                room = np.empty((max(len(leaf.indices) for leaf in leaves), rows.d), rows.dtype)
+            part = rows if leaves[i] is root else rows.gather(leaves[i].indices, room)
+            leaves[i : i + 1] = self._bisect(part, leaves[i], random_state)
+            if step.end(lambda: _fitted_state(root, leaves, rows)):
                 break
 
         self.labels_ = np.zeros(rows.n, np.int32)
@@ -184,9 +188,8 @@ class BisectingKMeans(BaseKMeans):
         task.end(dict)
         return self
 
-    def _bisect(self, rows: Rows, leaf: _Node, random_state: Any) -> list[_Node]:
-        """Split a leaf by k-means with two centers; its children."""
-        part = rows if leaf.indices is None else rows.gather(leaf.indices)
+    def _bisect(self, part: Rows, leaf: _Node, random_state: Any) -> list[_Node]:
+        """Split a leaf, whose rows are given, by k-means with two centers; its children."""
         init = self._check_init(part)
         best = None
         for _ in range(self.n_init):
