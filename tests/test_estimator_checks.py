@@ -50,6 +50,17 @@ AGGLOMERATIONS = [
     {"linkage": "average", "compute_distances": True},
     {"linkage": "single", "n_clusters": 3},
 ]
+BISECTIONS = [
+    {"n_clusters": 3},
+    {"n_clusters": 2, "init": "k-means++", "n_init": 2, "algorithm": "elkan"},
+    {"n_clusters": 4, "bisecting_strategy": "largest_cluster", "tol": 0},
+]
+ORDERS = [
+    {},
+    {"min_samples": 2, "cluster_method": "dbscan", "eps": 0.5},
+    {"metric": "chebyshev", "max_eps": 3.0},
+    {"min_samples": 0.2, "min_cluster_size": 0.5, "xi": 0.2},
+]
 # A check shuffles the rows, which renumbers clusters: of its few rows none is to be core.
 DENSITIES = [
     {},
@@ -69,6 +80,7 @@ MIXTURES = [
     {"n_components": 2, "covariance_type": "spherical", "init_params": "random_from_data"},
 ]
 DRAWING = (
+    shoal.BisectingKMeans,
     shoal.KMeans,
     shoal.MiniBatchKMeans,
     shoal.GaussianMixture,
@@ -92,11 +104,13 @@ def expected_failures(estimator):
     [
         *(shoal.KMeans(**params) for params in SETTINGS),
         *(shoal.MiniBatchKMeans(**params) for params in BATCHES),
+        *(shoal.BisectingKMeans(**params) for params in BISECTIONS),
         *(shoal.SpectralClustering(**params) for params in SPECTRAL),
         *(shoal.AgglomerativeClustering(**params) for params in AGGLOMERATIONS),
         shoal.FeatureAgglomeration(),
         *(shoal.DBSCAN(**params) for params in DENSITIES),
         *(shoal.HDBSCAN(**params) for params in HIERARCHIES),
+        *(shoal.OPTICS(**params) for params in ORDERS),
         *(shoal.GaussianMixture(**params) for params in MIXTURES),
         *(shoal.BayesianGaussianMixture(**params) for params in MIXTURES),
     ],

@@ -152,7 +152,17 @@ def test_every_module_is_installed():
         assert listed == sorted(path.name for path in (PACKAGE / wing).glob("*.py")), wing
 
 
-WINGS = {"kmeans", "density", "mixture", "hierarchy", "hdbscan", "spectral", "silhouette", "dask"}
+WINGS = {
+    "kmeans",
+    "density",
+    "mixture",
+    "hierarchy",
+    "hdbscan",
+    "optics",
+    "spectral",
+    "silhouette",
+    "dask",
+}
 FACES = {"cluster", "metrics"}
 
 

@@ -75,6 +75,7 @@ from ._mixtures import (
     m_step,
     precisions_cholesky,
 )
+from ._optics import find_steep_clusters, label_clusters, order_rows, relax_reachability
 from ._pairs import compute_square_distances, pack_tiles
 from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
@@ -149,6 +150,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "pack_tiles", "compute_square_distances",
     "sum_cluster_distances", "silhouettes_from_sums", "silhouettes_from_tiles",
     "compute_cluster_moments", "silhouettes_from_means", "silhouettes_from_distances",
+    "order_rows", "relax_reachability", "find_steep_clusters", "label_clusters",
     "compute_affinities", "compute_degrees", "multiply_graph",
     "compute_condensed_distances", "compute_panel_norms",
     "find_nearest_clusters", "contract_distances", "nn_chain", "number_nodes", "label_leaves",

@@ -111,10 +111,13 @@ class Rows:
             weights = None if weights is None else weights[start : start + len(block)]
             yield start, Rows(block, weights, self.origin)
 
-    def gather(self, indices: Any) -> "Rows":
-        """Some rows and their weights, copied."""
-        weights = self.sample_weight
-        return Rows(self.X[indices], None if weights is None else weights[indices])
+    def gather(self, indices: Any, room: np.ndarray | None = None) -> "Rows":
+        """Some rows and their weights, copied; dense ones to the first rows of `room`, if given."""
+        weights = None if self.sample_weight is None else self.sample_weight[indices]
+        if self.sparse or not isinstance(self.X, np.ndarray):
+            return Rows(self.X[indices], weights, self.origin)
+        room = None if room is None else room[: len(indices)]
+        return Rows(self.X.take(indices, axis=0, out=room, mode="clip"), weights, self.origin)
 
     def gather_dense(self, indices: Any) -> np.ndarray:
         """Some rows as they are, dense and in float64."""

@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial.distance import cdist
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import DistanceMetric, pairwise_distances
 from sklearn.metrics.pairwise import (
     PAIRWISE_BOOLEAN_FUNCTIONS,
-    PAIRWISE_DISTANCE_FUNCTIONS,
     _precompute_metric_params,
 )
 from sklearn.neighbors import BallTree, KDTree, NearestNeighbors
@@ -36,11 +34,11 @@ from shoal.hdbscan.prim import (
     prim,
     sparse_distances,
 )
+from shoal.space.metrics import distances_without_checks
 from shoal.space.mutual_reachability import mutual_reachability_tree
 from shoal.space.nearest import has_finite_squares
 
 EUCLIDEAN = ("euclidean", "l2")
-MANHATTAN = ("manhattan", "cityblock", "l1")
 
 
 def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -> SpanningTree:
@@ -141,21 +139,33 @@ def _largest_within(function: Callable, limits: np.ndarray, guess: np.ndarray) -
     """For each limit the largest number whose image under an increasing function is within it.
 
     So comparing numbers with these is comparing their images with the limits, to the last bit.
-    The guess is off by a few roundings.
+    From a guess that is off by a few roundings, or, where alpha² overflows or underflows, by
+    anything: numbers from zero on are ordered as their bits are, so steps over them double until
+    the number is between two of them, and halve from there.
     """
-    found = np.minimum(guess, np.finfo(np.float64).max)
-    while True:
-        is_beyond = function(found) > limits
-        if not is_beyond.any():
-            break
-        found = np.where(is_beyond, np.nextafter(found, 0), found)
-    while True:
-        following = np.nextafter(found, np.inf)
+    infinity = np.array(np.inf).view(np.int64)
+    low = np.clip(np.nan_to_num(guess), 0, np.finfo(np.float64).max).view(np.int64)
+    high = low + 1
+
+    def is_within(bits: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            is_within = np.isfinite(following) & (function(following) <= limits)
-        if not is_within.any():
-            return found
-        found = np.where(is_within, following, found)
+            return (function(bits.view(np.float64)) <= limits) & (bits < infinity)
+
+    step = 1
+    while (is_beyond := ~is_within(low)).any():
+        high = np.where(is_beyond, low, high)
+        low = np.where(is_beyond, np.maximum(low - step, 0), low)
+        step *= 2
+    step = 1
+    while (is_inside := is_within(high)).any():
+        low = np.where(is_inside, high, low)
+        high = np.where(is_inside, np.minimum(high, infinity - step) + step, high)
+        step *= 2
+    while (high - low > 1).any():
+        middle = low + (high - low) // 2
+        is_inside = is_within(middle)
+        low, high = np.where(is_inside, middle, low), np.where(is_inside, high, middle)
+    return low.view(np.float64)
 
 
 def _span_by_pairs(
@@ -200,7 +210,7 @@ def row_distances(estimator: Any, X: Any, are_checked: bool = False) -> Callable
         if not sp.issparse(X):  # what the metric takes from all rows of a fit
             rows = X.astype(np.float64, copy=False)
             params |= _precompute_metric_params(rows, rows, metric=metric, **params)
-        compute = _distances_without_checks(metric, params) if are_checked else None
+        compute = distances_without_checks(metric, params) if are_checked else None
         return compute or partial(
             pairwise_distances, metric=metric, n_jobs=estimator.n_jobs, **params
         )
@@ -208,16 +218,6 @@ def row_distances(estimator: Any, X: Any, are_checked: bool = False) -> Callable
     if are_checked:
         return getattr(measure, "_pairwise_dense_dense", measure.pairwise)
     return lambda x, y: measure.pairwise(*(np.require(rows, np.float64, ["C"]) for rows in (x, y)))
-
-
-def _distances_without_checks(metric: Any, params: dict) -> Callable | None:
-    """What `pairwise_distances` calls once it has checked and converted arrays; None where that
-    is more than a function of SciPy."""
-    if metric in MANHATTAN and not params:
-        return partial(cdist, metric="cityblock")
-    if callable(metric) or metric in PAIRWISE_DISTANCE_FUNCTIONS:
-        return None
-    return partial(cdist, metric=metric, **params)
 
 
 def _span_by_distance_metric(

@@ -1,10 +1,11 @@
-"""k-means: `KMeans`, `MiniBatchKMeans` and their first centers.
+"""k-means: `KMeans`, `MiniBatchKMeans`, `BisectingKMeans` and their first centers.
 
 What follows in the list are the steps of a fit, for wings whose fits begin with k-means and for
 the one whose rows are not in this process.
 """
 
 from shoal.kmeans.batches import assign_blocks
+from shoal.kmeans.bisecting import BisectingKMeans
 from shoal.kmeans.centers import (
     Centers,
     assign_labels,
@@ -21,6 +22,7 @@ from shoal.kmeans.sampling import UniformSampler
 from shoal.kmeans.seeding import GreedySeeding, draw_rows, draw_seeds, kmeans_plusplus
 
 __all__ = [
+    "BisectingKMeans",
     "Centers",
     "GreedySeeding",
     "KMeans",

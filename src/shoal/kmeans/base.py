@@ -102,33 +102,33 @@ class BaseKMeans(
                 return lambda k, random_state: self.init(rows.X, k, random_state=random_state)
             return self.init
         init = check_given(self.init, rows.dtype, 2, order="C")
-        self._check_center_shape(rows, init)
+        self._check_center_shape(rows, init, self.n_clusters)
         init = init.astype(np.float64)
         return init if rows.sparse else init - rows.origin
 
-    def _first_centers(self, rows: Rows, init: Any, random_state: Any) -> np.ndarray:
-        """Initial centers of a run, less the origin."""
+    def _first_centers(
+        self, rows: Rows, init: Any, random_state: Any, k: int | None = None
+    ) -> np.ndarray:
+        """k initial centers of a run, `n_clusters` by default, less the origin."""
+        k = self.n_clusters if k is None else k
         if isinstance(init, str) and init == "k-means++":
             chosen = draw_seeds(
-                rows,
-                self.n_clusters,
-                random_state,
-                max_rows_in_float32=self._max_rows_in_float32,
+                rows, k, random_state, max_rows_in_float32=self._max_rows_in_float32
             )
             return rows.gather_centered(chosen)
         if isinstance(init, str):
-            chosen = draw_rows(rows, self.n_clusters, random_state)
+            chosen = draw_rows(rows, k, random_state)
             return rows.gather_centered(chosen)
         if callable(init):
-            centers = init(self.n_clusters, random_state)
+            centers = init(k, random_state)
             centers = check_array(centers, dtype=rows.dtype, copy=False, order="C")
-            self._check_center_shape(rows, centers)
+            self._check_center_shape(rows, centers, k)
             return centers
         return init
 
-    def _check_center_shape(self, rows: Rows, centers: np.ndarray) -> None:
+    def _check_center_shape(self, rows: Rows, centers: np.ndarray, k: int) -> None:
         for expected, found, what in (
-            (self.n_clusters, centers.shape[0], "number of clusters"),
+            (k, centers.shape[0], "number of clusters"),
             (rows.d, centers.shape[1], "number of features of the data"),
         ):
             if found != expected:

@@ -53,14 +53,44 @@ def _warn_of_few_clusters(labels: np.ndarray, k: int, stacklevel: int) -> None:
         )
 
 
-def _add_origin(values: np.ndarray, rows: Rows) -> np.ndarray:
+def add_origin(values: np.ndarray, rows: Rows) -> np.ndarray:
     """A copy of centers less the rows' origin, with it and in the rows' dtype."""
     return (values if rows.sparse else values + rows.origin).astype(rows.dtype)
 
 
 def _fitted_state(run: Lloyd, n_iter: int) -> dict:
     """The fitted attributes that a callback's estimator needs to predict."""
-    return {"cluster_centers_": _add_origin(run.centers.values, run.rows), "n_iter_": n_iter}
+    return {"cluster_centers_": add_origin(run.centers.values, run.rows), "n_iter_": n_iter}
+
+
+def iterate(
+    run: Lloyd, max_iter: int, tol: float, *, verbose: int = 0, task: Task | None = None
+) -> int:
+    """Iterate until labels or centers stay the same; the number of iterations."""
+    task = task or Task(None, None, {})
+    stop = "." if run.algorithm == "lloyd" else ""
+    for i in range(max_iter):
+        part = task.subtask("iteration")
+        changed = run.assign()
+        if verbose:
+            print(f"Iteration {i}, inertia {run.inertia()}{stop}")
+        shift = run.update()
+        stop_now = part.end(lambda i=i: _fitted_state(run, i + 1))
+        if changed == 0:
+            if verbose:
+                print(f"Converged at iteration {i}: strict convergence.")
+            run.finalize_centers()
+            run.correct_labels()
+            return i + 1
+        if shift <= tol:
+            if verbose:
+                print(f"Converged at iteration {i}: center shift {shift} within tolerance {tol}.")
+            break
+        if stop_now:
+            break
+    run.finalize_centers()
+    run.assign()  # the labels of the last centers
+    return i + 1
 
 
 class KMeans(BaseKMeans):
@@ -223,7 +253,7 @@ class KMeans(BaseKMeans):
             if self.verbose:
                 print("Initialization complete")
             part = task.subtask("run", self.max_iter)
-            n_iter = self._iterate(run, tol, part)
+            n_iter = iterate(run, self.max_iter, tol, verbose=self.verbose, task=part)
             stop = part.end(lambda run=run, n_iter=n_iter: _fitted_state(run, n_iter))
             result = (run.inertia(), run.labels, run.centers.values, n_iter)
             if best is None or (
@@ -236,40 +266,12 @@ class KMeans(BaseKMeans):
                 break
 
         self.inertia_, labels, centers, self.n_iter_ = best
-        self.cluster_centers_ = _add_origin(centers, rows)
+        self.cluster_centers_ = add_origin(centers, rows)
         self._n_features_out = self.n_clusters
         _warn_of_few_clusters(labels, self.n_clusters, stacklevel=5)
         self.labels_ = publish(X, labels)
         task.end(dict)
         return self
-
-    def _iterate(self, run: Lloyd, tol: float, task: Task) -> int:
-        """Iterate until labels or centers stay the same; the number of iterations."""
-        stop = "." if run.algorithm == "lloyd" else ""
-        for i in range(self.max_iter):
-            part = task.subtask("iteration")
-            changed = run.assign()
-            if self.verbose:
-                print(f"Iteration {i}, inertia {run.inertia()}{stop}")
-            shift = run.update()
-            stop_now = part.end(lambda i=i: _fitted_state(run, i + 1))
-            if changed == 0:
-                if self.verbose:
-                    print(f"Converged at iteration {i}: strict convergence.")
-                run.finalize_centers()
-                run.correct_labels()
-                return i + 1
-            if shift <= tol:
-                if self.verbose:
-                    print(
-                        f"Converged at iteration {i}: center shift {shift} within tolerance {tol}."
-                    )
-                break
-            if stop_now:
-                break
-        run.finalize_centers()
-        run.assign()  # the labels of the last centers
-        return i + 1
 
     def _choose_algorithm(self) -> str:
         if self.algorithm == "elkan" and self.n_clusters == 1:
@@ -300,10 +302,10 @@ def cluster_rows(
     stacklevel : int
         Of a warning of clusters without rows, as seen from the caller.
     """
-    model = KMeans(k, n_init=1)
+    model = KMeans(k)
     centers = rows.gather_centered(draw_seeds(rows, k, random_state))
     run = start_lloyd(rows, centers, "lloyd", copied=False)
-    model._iterate(run, model.tol * variance, Task(model, None, {}))
+    iterate(run, model.max_iter, model.tol * variance)
     _warn_of_few_clusters(run.labels, k, stacklevel + 2)
     return run.labels, run.centers.values + rows.origin
 

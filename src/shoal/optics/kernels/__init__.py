@@ -1,0 +1,1 @@
+"""Kernels of OPTICS; they compute in float64."""
