@@ -17,8 +17,14 @@ from shoal.cluster import (
 )
 from shoal.core import config as _config
 from shoal.core.config import show_config
-from shoal.metrics import silhouette_samples, silhouette_score
+from shoal.metrics import (
+    calinski_harabasz_score,
+    davies_bouldin_score,
+    silhouette_samples,
+    silhouette_score,
+)
 from shoal.mixture import BayesianGaussianMixture, GaussianMixture
+from shoal.selection import select_n_clusters
 
 __all__ = [
     "DBSCAN",
@@ -30,10 +36,13 @@ __all__ = [
     "KMeans",
     "MiniBatchKMeans",
     "SpectralClustering",
+    "calinski_harabasz_score",
+    "davies_bouldin_score",
     "dbscan",
     "k_means",
     "kmeans_plusplus",
     "linkage_tree",
+    "select_n_clusters",
     "show_config",
     "silhouette_samples",
     "silhouette_score",
@@ -41,4 +50,4 @@ __all__ = [
     "ward_tree",
 ]
 __version__ = _config.__version__
-show_config.__module__ = "shoal"
+show_config.__module__ = select_n_clusters.__module__ = "shoal"

@@ -1,5 +1,6 @@
 """Initial centers: k-means++ with scikit-learn's draws, and random rows."""
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
 
@@ -193,21 +194,38 @@ def draw_seeds(
 
     Up to `max_rows_in_float32` rows of float32 are added up in float32.
     """
-    n = rows.n
     if n_local_trials is None:
-        n_local_trials = 2 + int(np.log(k))
-    indices = np.full(k, -1, dtype=int)
-    indices[0] = random_state.choice(n, p=probabilities(rows))
+        n_local_trials = count_trials(k)
+    seeds = iterate_seeds(rows, k, random_state, n_local_trials, max_rows_in_float32)
+    return np.fromiter(seeds, int, k)
+
+
+def count_trials(k: int) -> int:
+    """Candidates that scikit-learn draws for each center but the first."""
+    return 2 + int(np.log(k))
+
+
+def iterate_seeds(
+    rows: Rows,
+    k: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int,
+    max_rows_in_float32: int = MAX_ROWS_IN_FLOAT32,
+) -> Iterator[int]:
+    """The indices of `draw_seeds` one after the other, each drawn when it is asked for."""
+    n = rows.n
+    first = np.array([random_state.choice(n, p=probabilities(rows))])
     in_float32 = rows.type == "f4" and n <= max_rows_in_float32
     weights = rows.sample_weight
     if in_float32 and weights is None:
         weights = np.ones(n, rows.dtype)
 
     seeding = _GreedySeeding(rows, k, n_local_trials, in_float32)
-    seeding.compare(indices[:1], 0)
+    seeding.compare(first, 0)
     potential = seeding.accept(0, 0)
     if in_float32:
         potential = (seeding.candidate_closest[:1] @ weights)[0]
+    yield int(first[0])
     for c in range(1, k):
         targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
         candidates = seeding.search(targets)
@@ -218,8 +236,7 @@ def draw_seeds(
         potential = seeding.accept(best, c)
         if in_float32:
             potential = potentials[best]
-        indices[c] = candidates[best]
-    return indices
+        yield int(candidates[best])
 
 
 @takes_files
