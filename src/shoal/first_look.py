@@ -1,6 +1,7 @@
 """A first look: `python -m shoal [--plot FILE]` sets shoal beside scikit-learn on real data."""
 
 import argparse
+import itertools
 import math
 import multiprocessing
 import time
@@ -17,6 +18,10 @@ import shoal
 from shoal.core.memory import added_by
 
 ENGINES = ("scikit-learn", "shoal")
+NEXT = """To try next, on rows X of your own:
+  from shoal.cluster import KMeans; model = KMeans(8, random_state=0).fit(X)  # was: sklearn
+  shoal.select_n_clusters(X, range(2, 11), random_state=0)  # how many clusters?
+  shoal.plot.SilhouetteDisplay.from_estimator(model, X)  # how good are they? (import shoal.plot)"""
 MIB = 2**20
 # where it can be, forked from a process that has imported everything and used no thread
 CHILDREN = multiprocessing.get_context(
@@ -31,9 +36,13 @@ class Row(NamedTuple):
     module: str  # where scikit-learn keeps the estimator; in shoal it is at the top
     name: str
     params: dict
-    k: str  # what the columns `k` and `algorithm` say
+    setting: str  # what the columns `with` and `algorithm` say
     algorithm: str
     score: str  # the fitted attribute compared besides the labels
+
+    @property
+    def label(self):
+        return f"{self.data}: {self.algorithm}, {self.setting}"
 
     def model(self, engine):
         home = shoal if engine == "shoal" else import_module(self.module)
@@ -87,40 +96,41 @@ DATA = {
 
 def kmeans(data, k, algorithm="lloyd"):
     params = {"n_clusters": k, "algorithm": algorithm, "random_state": 0}
-    return Row(data, "sklearn.cluster", "KMeans", params, str(k), f"KMeans {algorithm}", "inertia_")
+    words = f"KMeans {algorithm}"
+    return Row(data, "sklearn.cluster", "KMeans", params, f"k={k}", words, "inertia_")
 
 
 def spectral(data, k, gamma):
     params = {"n_clusters": k, "gamma": gamma, "random_state": 0}
     score = "affinity_matrix_"
-    return Row(data, "sklearn.cluster", "SpectralClustering", params, str(k), "Spectral", score)
+    return Row(data, "sklearn.cluster", "SpectralClustering", params, f"k={k}", "Spectral", score)
 
 
 def agglomerative(data, k, linkage):
     """Compare heights by their sum."""
     params = {"n_clusters": k, "linkage": linkage, "compute_distances": True}
     return Row(
-        data, "sklearn.cluster", "AgglomerativeClustering", params, str(k), linkage, "distances_"
+        data, "sklearn.cluster", "AgglomerativeClustering", params, f"k={k}", linkage, "distances_"
     )
 
 
 def dbscan(data, eps, min_samples):
     params = {"eps": eps, "min_samples": min_samples}
-    return Row(data, "sklearn.cluster", "DBSCAN", params, "", f"DBSCAN {eps:.2g}", "components_")
+    return Row(data, "sklearn.cluster", "DBSCAN", params, f"eps={eps:.2g}", "DBSCAN", "components_")
 
 
 def hdbscan(data, min_cluster_size):
     """With core distances of zero: scikit-learn's answer depends on the order of rows otherwise."""
     params = {"min_cluster_size": min_cluster_size, "min_samples": 1, "copy": True}
-    words = f"HDBSCAN {min_cluster_size}"
-    return Row(data, "sklearn.cluster", "HDBSCAN", params, "", words, "probabilities_")
+    setting = f"size={min_cluster_size}"
+    return Row(data, "sklearn.cluster", "HDBSCAN", params, setting, "HDBSCAN", "probabilities_")
 
 
 def mixture(data, k, covariance_type):
     params = {"n_components": k, "covariance_type": covariance_type, "random_state": 0}
     params |= {"reg_covar": 1e-2, "tol": 1e-2}
     words = f"GM {covariance_type}"
-    return Row(data, "sklearn.mixture", "GaussianMixture", params, str(k), words, "lower_bound_")
+    return Row(data, "sklearn.mixture", "GaussianMixture", params, f"k={k}", words, "lower_bound_")
 
 
 ROWS = (
@@ -130,7 +140,7 @@ ROWS = (
     kmeans("china.jpg", 64),
     kmeans("colours", 64, "elkan"),
     spectral("digits", 10, 0.0005),
-    Row("digits", "sklearn.metrics", "silhouette_samples", {}, "10", "silhouettes", "score_"),
+    Row("digits", "sklearn.metrics", "silhouette_samples", {}, "k=10", "silhouettes", "score_"),
     agglomerative("digits", 10, "ward"),
     dbscan("digits", 21.0, 8),
     dbscan("colours", 3 / 255, 10),
@@ -208,19 +218,19 @@ def peak(index, engine):
     return added_by(lambda: row.model(engine).fit_predict(X))
 
 
-# heading (two lines), width, text of a result; numbers are aligned right, words left
+# heading of several columns, heading, width, text of a result; words go left, numbers right
 COLUMNS = (
     ("", "data", -9, lambda r: r.row.data),
     ("", "n x d", 10, lambda r: f"{r.shape[0]} x {r.shape[1]}"),
-    ("", "k", 3, lambda r: r.row.k),
     ("", "algorithm", -12, lambda r: r.row.algorithm),
-    ("labels", "differing", 9, lambda r: str(r.differing)),
-    ("score", "rel.diff", 8, lambda r: f"{r.score_error:.0e}" if r.score_error else "0"),
-    ("time", "sklearn", 7, lambda r: f"{1e3 * r.seconds['scikit-learn']:.1f}"),
-    ("in ms", "shoal", 7, lambda r: f"{1e3 * r.seconds['shoal']:.1f}"),
-    ("times", "faster", 6, lambda r: f"{r.ratio:.1f}"),
-    ("adds", "sklearn", 7, lambda r: mebibytes(r.added["scikit-learn"])),
-    ("MiB", "shoal", 6, lambda r: mebibytes(r.added["shoal"])),
+    ("", "with", -9, lambda r: r.row.setting),
+    ("differ", "labels", 6, lambda r: str(r.differing)),
+    ("differ", "score", 5, lambda r: f"{r.score_error:.0e}" if r.score_error else "0"),
+    ("ms", "sklearn", 7, lambda r: f"{1e3 * r.seconds['scikit-learn']:.1f}"),
+    ("ms", "shoal", 6, lambda r: f"{1e3 * r.seconds['shoal']:.1f}"),
+    ("", "ratio", 5, lambda r: f"{r.ratio:.1f}"),
+    ("MiB", "sklearn", 7, lambda r: mebibytes(r.added["scikit-learn"])),
+    ("MiB", "shoal", 5, lambda r: mebibytes(r.added["shoal"])),
 )
 
 
@@ -231,15 +241,24 @@ def mebibytes(number):
 def line(texts):
     """Join one text a column, padded to the columns' widths."""
     cells = zip(texts, (width for _, _, width, _ in COLUMNS), strict=True)
-    return " ".join(f"{t:<{-w}}" if w < 0 else f"{t:>{w}}" for t, w in cells).rstrip()
+    return "  ".join(f"{t:<{-w}}" if w < 0 else f"{t:>{w}}" for t, w in cells).rstrip()
+
+
+def headings():
+    """Return the two lines above the table: what columns share, ruled over these, and theirs."""
+    shared = []
+    for group, columns in itertools.groupby(COLUMNS, lambda column: column[0]):
+        width = sum(abs(column[2]) + 2 for column in columns) - 2
+        shared.append(f" {group} ".center(width, "-") if group else " " * width)
+    return "  ".join(shared).rstrip(), line(column[1] for column in COLUMNS)
 
 
 def explain(result):
     """Say how many labels differ, beside how far scikit-learn is from itself."""
     row = result.row
     return (
-        f"{row.data} k={row.k}, {row.algorithm}: {result.differing} of {result.shape[0]} labels "
-        f"differ; scikit-learn on one thread changes {result.own} of its own."
+        f"{row.label}: {result.differing} of {result.shape[0]} labels differ; scikit-learn on "
+        f"one thread changes {result.own} of its own."
     )
 
 
@@ -255,18 +274,14 @@ def closing(results):
 
 
 def draw(results, path):
-    """Draw the ratios, and the photograph beside its version of 8 colours."""
+    """Draw the ratios, the photograph in 8 colours, and the digits' clusters."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.1))
-    axes = top.subplots()
-    names = [f"{r.row.data} k={r.row.k}, {r.row.algorithm}" for r in results]
-    bars = axes.barh(names, [r.ratio for r in results], color="tab:blue")
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.invert_yaxis()
-    axes.set_xlabel("times as fast as scikit-learn")
+    from shoal.plot import CentersDisplay, ElbowDisplay, SilhouetteDisplay
+
+    figure = Figure(figsize=(9, 11), layout="constrained")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(0.3 + 0.2 * len(results), 3, 3.2))
+    draw_ratios(top.subplots(), results)
     X = china()
     model = shoal.KMeans(8, random_state=0).fit(X)
     shape = load_sample_image("china.jpg").shape
@@ -274,11 +289,33 @@ def draw(results, path):
         f"{len(np.unique(X, axis=0)):,} colours": X,
         "8 colours": model.cluster_centers_[model.labels_],
     }
-    for ax, (title, pixels) in zip(bottom.subplots(1, 2), pictures.items(), strict=True):
+    for ax, (title, pixels) in zip(middle.subplots(1, 2), pictures.items(), strict=True):
         ax.imshow(np.clip(pixels, 0, 1).reshape(shape))
         ax.set_title(title)
         ax.set_axis_off()
+    digits = load_digits().data
+    found = shoal.select_n_clusters(digits, range(2, 21), scores=["inertia"], random_state=0)
+    model = found.estimators[list(found.n_clusters).index(10)]
+    left, center, right = bottom.subplots(1, 3)
+    CentersDisplay.from_estimator(model, image_shape=(8, 8), ax=left)
+    SilhouetteDisplay.from_estimator(model, digits, ax=center)
+    ElbowDisplay.from_selection(found, ax=right)
+    left.set_title("1797 digits: 10 centers")
+    center.set_title("their silhouettes")
+    right.set_title("how many clusters?")
     figure.savefig(path, dpi=120)
+
+
+def draw_ratios(ax, results):
+    """Draw a bar a fit."""
+    bars = ax.barh([r.row.label for r in results], [r.ratio for r in results], color="#0072B2")
+    ax.bar_label(bars, fmt="%.1f", padding=3)
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.margins(x=0.15)
+    ax.set_xlabel("times as fast as scikit-learn")
 
 
 def arguments():
@@ -300,9 +337,10 @@ def main():
         CHILDREN.set_forkserver_preload(["shoal.first_look", "sklearn.cluster", "sklearn.mixture"])
     shoal.show_config()
     print("\nshoal beside scikit-learn, same parameters and random_state. Time: the fastest of")
-    print("several fits, in turn. Memory: what one fit adds at its peak, in its own process.\n")
-    for heading in range(2):
-        print(line(column[heading] for column in COLUMNS))
+    print("several fits, in turn. Memory: what one fit adds at its peak, in its own process.")
+    print("Differ: labels, and the relative difference of inertia or the like.\n")
+    for heading in headings():
+        print(heading)
     results = []
     for index, row in enumerate(ROWS):
         if options.only not in (None, row.data):
@@ -320,3 +358,4 @@ def main():
     if options.plot:
         draw(results, options.plot)
         print(f"Drawn: {options.plot}")
+    print(f"\n{NEXT}")

@@ -125,13 +125,14 @@ def _draw_selection(
     from matplotlib.patches import Ellipse
 
     least = 0.02 * bars.bounds[:, 3].max()
+    line_width = 2 if len(selected) <= 40 else 0.7
     for label, cluster in enumerate(selected):
         left, right, bottom, top = bars.bounds[cluster]
         center = ((left + right) / 2, (bottom + top) / 2)
         width, height = 2.0 * (right - left), 1.2 * max(top - bottom, least)
         color = palette[label % len(palette)] if palette is not None and len(palette) else "r"
         axis.add_artist(
-            Ellipse(center, width, height, facecolor="none", edgecolor=color, linewidth=2)
+            Ellipse(center, width, height, facecolor="none", edgecolor=color, linewidth=line_width)
         )
         if writes_labels:
             place = (center[0] - width / 2, center[1] + height / 2)

@@ -98,6 +98,14 @@ def outline(text: Any, color: str) -> None:
     text.set_path_effects([withStroke(linewidth=2, foreground=color)])
 
 
+def name_axes(ax: Any, labels: list[str]) -> None:
+    """Write what the axes are; one without a name, across a single feature, has no numbers."""
+    ax.set_xlabel(labels[0])
+    ax.set_ylabel(labels[1])
+    if not labels[1]:
+        ax.set_yticks([])
+
+
 def write_note(ax: Any, text: str) -> Any:
     """What is left out of a picture, in small print above it on the right."""
     if not text:
@@ -236,7 +244,7 @@ class Plane:
             self.mean, self.axes = pca.mean_, pca.components_
             shares = np.nan_to_num(pca.explained_variance_ratio_)
             self.labels = [
-                f"principal axis {i + 1} ({100 * share:.0f} % of variance)"
+                f"principal axis {i + 1} ({100 * share:.0f} %)"  # of the variance
                 for i, share in enumerate(shares)
             ]
 
@@ -260,9 +268,7 @@ class Plane:
         x, y = np.meshgrid(*(a + (b - a) * steps for a, b in zip(low, high, strict=True)))
         return (low[0], high[0], low[1], high[1]), np.column_stack([x.ravel(), y.ravel()])
 
-    def write_labels(self, ax: Any) -> None:
-        """Name the axes."""
-        ax.set_xlabel(self.labels[0])
-        ax.set_ylabel(self.labels[1])
-        if not self.labels[1]:
-            ax.set_yticks([])
+    def note(self, before: str) -> str:
+        """What else is to be said of regions, after another note."""
+        text = "" if self.is_exact else "regions: in the plane through the mean"
+        return f"; {text}" if before and text else text

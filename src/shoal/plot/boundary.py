@@ -15,6 +15,7 @@ from shoal.plot.base import (
     colors_of,
     foreground,
     mark_centers,
+    name_axes,
     scatter,
     write_note,
 )
@@ -138,7 +139,7 @@ class DecisionBoundaryDisplay:
             labels,
             axis_labels=plane.labels,
             centers=None if centers is None else plane.project(np.asarray(centers)),
-            note=drawn.note,
+            note=drawn.note + plane.note(drawn.note),
         ).plot(ax=ax, **kwargs)
 
     @classmethod
@@ -220,8 +221,7 @@ class DecisionBoundaryDisplay:
             self.centers_ = mark_centers(ax, self.centers)
         ax.set_xlim(self.extent[:2])
         ax.set_ylim(self.extent[2:])
-        ax.set_xlabel(self.axis_labels[0])
-        ax.set_ylabel(self.axis_labels[1])
+        name_axes(ax, self.axis_labels)
         write_note(ax, self.note)
         return self
 

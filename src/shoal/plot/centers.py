@@ -151,9 +151,7 @@ class CentersDisplay:
         gap = 0.12
         title = 0.3 if titled else 0.0  # of an image's height
         cell = (width * (1 + gap), height * (1 + gap + title))
-        n_columns = int(np.clip(round((k * box.width * cell[1] / (box.height * cell[0])) ** 0.5),
-                                1, k))  # fmt: skip
-        n_rows = -(-k // n_columns)
+        n_columns, n_rows = _divide(k, box.width / cell[0], box.height / cell[1])
         low, high = float(self.centers.min()), float(self.centers.max())
         limits = {"cmap": "gray", "vmin": low, "vmax": high}
         if len(self.image_shape) == 3:
@@ -207,3 +205,13 @@ class CentersDisplay:
 
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.set_xlabel("feature")
+
+
+def _divide(k: int, width: float, height: float) -> tuple[int, int]:
+    """Columns and rows of k cells, as large as they can be; full rows where that costs little."""
+    sizes = {n: min(width / n, height / -(-k // n)) for n in range(1, k + 1)}
+    best = max(sizes.values())
+    near = [n for n, size in sizes.items() if size >= 0.8 * best]
+    full = [n for n in near if k % n == 0]
+    n_columns = max(full or near, key=lambda n: sizes[n])
+    return n_columns, -(-k // n_columns)

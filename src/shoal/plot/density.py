@@ -18,6 +18,7 @@ from shoal.plot.base import (
     begin,
     colors_of,
     foreground,
+    name_axes,
     outline,
     palette,
     scatter,
@@ -193,8 +194,7 @@ class DBSCANDisplay:
         name = "core" if self.borders_ is not None else "in clusters"
         self.cores_ = draw(inside, name, c=shades[inside], s=size)
         self._number_clusters(ax)
-        ax.set_xlabel(self.axis_labels[0])
-        ax.set_ylabel(self.axis_labels[1])
+        name_axes(ax, self.axis_labels)
         n_clusters = len(np.unique(self.labels[~is_noise]))
         title = f"{n_clusters:,} cluster{'' if n_clusters == 1 else 's'}"
         handles = [h for h in (self.cores_, self.borders_, self.noise_) if h is not None]
@@ -351,20 +351,20 @@ class KDistanceDisplay:
             share = np.searchsorted(self.distances, self.suggested_eps, side="right") / n
             self.suggestion_ = ax.axhline(
                 self.suggested_eps, color=colors[5], linestyle="--",
-                label=f"knee: eps = {self.suggested_eps:.3g}, {100 * share:.0f} % core samples",
+                label=f"knee: eps = {self.suggested_eps:.3g}, {100 * share:.0f} % core",
             )  # fmt: skip
         if self.eps is not None:
             share = np.searchsorted(self.distances, self.eps, side="right") / n
             self.eps_ = ax.axhline(
                 self.eps, color=colors[2], linestyle=":", linewidth=2,
-                label=f"eps = {self.eps:.3g}, {100 * share:.0f} % core samples",
+                label=f"eps = {self.eps:.3g}, {100 * share:.0f} % core",
             )  # fmt: skip
         if self.suggestion_ or self.eps_:
             ax.legend(fontsize="small", loc="upper left", framealpha=0.7)
         ax.set_ylim(bottom=0)
         ax.margins(x=0.01)
         ax.set_xlabel("rows, by distance")
-        ax.set_ylabel(f"distance to row {self.k} of the nearest (itself the first)")
+        ax.set_ylabel(f"k-distance, k = {self.k}")
         return self
 
 

@@ -14,6 +14,7 @@ from shoal.plot.base import (
     colors_of,
     foreground,
     mark_centers,
+    name_axes,
     palette,
     scatter,
     write_note,
@@ -172,11 +173,14 @@ class MixtureDisplay:
         self : MixtureDisplay
         """
         self.figure_, self.ax_ = _, ax = begin(ax)
+        if self.marginal.means_.shape[1] == 1:
+            self._draw_curve(ax, kwargs)
+            return self
         side = int(len(self.grid) ** 0.5)
         density = self.marginal.score_samples(self.grid)
         regions = self.marginal.predict(self.grid).reshape(side, side)
         x, y = self.grid[:side, 0], self.grid[::side, 1]
-        levels = np.quantile(self.marginal.score_samples(self.points), LEVELS)
+        levels = np.quantile(self.marginal.score_samples(self.points), LEVELS)  # of these rows
         levels = np.unique(levels[np.diff(levels, prepend=-np.inf) > 0])
         color = foreground(ax)
         fills = np.linspace(0.04, 0.22, len(levels))
@@ -185,7 +189,14 @@ class MixtureDisplay:
         for low, alpha in zip(limits, fills, strict=False):
             ax.contourf(x, y, surface, levels=[low, limits[-1]], colors=color, alpha=alpha / 3)
         self.contours_ = ax.contour(
-            x, y, surface, levels=levels, colors=color, linewidths=0.6, alpha=0.6
+            x,
+            y,
+            surface,
+            levels=levels,
+            colors=color,
+            linewidths=0.6,
+            alpha=0.6,
+            linestyles="solid",
         )
         self.boundaries_ = draw_boundaries(
             ax, regions, self.extent, linestyles="dashed", linewidths=1.2
@@ -194,10 +205,26 @@ class MixtureDisplay:
         self.ellipses_ = self._draw_ellipses(ax)
         ax.set_xlim(self.extent[:2])
         ax.set_ylim(self.extent[2:])
-        ax.set_xlabel(self.axis_labels[0])
-        ax.set_ylabel(self.axis_labels[1])
+        name_axes(ax, self.axis_labels)
         write_note(ax, self.note)
         return self
+
+    def _draw_curve(self, ax: Any, style: dict) -> None:
+        """The density over one feature, that of each component, and rows below."""
+        x = np.unique(self.grid[:, 0])
+        color, shades = foreground(ax), palette(len(self.marginal.weights_), ax)
+        density = np.exp(self.marginal.score_samples(x[:, None]))
+        shares = self.marginal.predict_proba(x[:, None]) * density[:, None]
+        self.contours_ = ax.plot(x, density, color=color, linewidth=2)[0]
+        self.ellipses_ = [ax.plot(x, y, color=c)[0] for y, c in zip(shares.T, shades, strict=True)]
+        changes = np.flatnonzero(np.diff(self.marginal.predict(x[:, None])))
+        self.boundaries_ = [ax.axvline(x[i : i + 2].mean(), color=color, ls="--") for i in changes]
+        self.points = np.column_stack([self.points[:, 0], np.full(len(self.points), 0.0)])
+        self._draw_points(ax, {"marker": "|", "linewidths": 0.8, "s": 60} | style)
+        ax.set_xlim(self.extent[:2])
+        ax.set_xlabel(self.axis_labels[0])
+        ax.set_ylabel("density")
+        write_note(ax, self.note)
 
     def _draw_points(self, ax: Any, style: dict) -> None:
         usual, odd = self.points[~self.anomalies], self.points[self.anomalies]
@@ -247,12 +274,10 @@ def _marginal(estimator: Any, plane: Plane) -> GaussianMixture:
         "spherical": lambda: covariances[:, None, None] * np.eye(d),
     }[estimator.covariance_type]()
     flat = axes @ full @ axes.T
-    if d == 1:  # of no width across
-        flat = np.concatenate([np.concatenate([flat, 0 * flat], 2), 0 * np.ones((k, 1, 2))], 1)
-        flat[:, 1, 1] = flat[:, 0, 0]
     model = GaussianMixture(k)
-    model.weights_, model.means_ = np.asarray(estimator.weights_, np.float64), plane.project(means)
-    model.covariances_, model.n_features_in_ = flat, 2
+    model.weights_ = np.asarray(estimator.weights_, np.float64)
+    model.means_ = np.ascontiguousarray(plane.project(means)[:, : len(axes)])
+    model.covariances_, model.n_features_in_ = flat, len(axes)
     model.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(flat)).transpose(0, 2, 1).copy()
     model.precisions_ = np.linalg.inv(flat)
     return model

@@ -17,7 +17,14 @@ TITLES = {
     "bic": "BIC (low)",
     "aic": "AIC (low)",
 }
+SHORT = {
+    "inertia": "inertia",
+    "silhouette": "silh. (high)",
+    "davies_bouldin": "DB (low)",
+    "calinski_harabasz": "CH (high)",
+}
 MIN_WIDTH = 5.5  # inches, from which on there are two panels side by side
+MIN_TITLE = 3.0  # inches, from which on a panel has a long title
 
 
 class ElbowDisplay:
@@ -273,13 +280,20 @@ class SelectionDisplay:
         self : SelectionDisplay
         """
         names = list(self.selection.scores if scores is None else scores)
-        self.figure_, self.axes_ = _divide(ax, len(names))
+        self.figure_, self.axes_, self._is_narrow = _divide(ax, len(names))
         self.ax_ = self.axes_[0]
         self.lines_ = [
             self._plot_score(panel, name) for panel, name in zip(self.axes_, names, strict=True)
         ]
+        for panel in self.axes_:
+            if not panel.get_subplotspec().is_last_row() and len(names) > 1:
+                panel.set_xlabel("")  # k below the lowest panels alone
         if self.selection.covariance_types is not None:
-            self.ax_.legend(fontsize="small", framealpha=0.6)
+            self.ax_.legend(
+                fontsize="x-small" if self._is_narrow else "small",
+                framealpha=0.6,
+                ncols=2 if self._is_narrow else 1,
+            )
         return self
 
     def _plot_score(self, ax: Any, name: str) -> list:
@@ -303,16 +317,19 @@ class SelectionDisplay:
         ax.axvline(
             selection.best_n_clusters, color=foreground(ax), linestyle="--", linewidth=1, zorder=0
         )
-        ax.set_title(TITLES[name], fontsize="medium")
+        title = SHORT.get(name, TITLES[name]) if self._is_narrow else TITLES[name]
+        ax.set_title(title, fontsize="medium")
         _number_clusters(ax)
+        if self._is_narrow:
+            ax.set_xlabel("k")
         return lines
 
 
-def _divide(ax: Any, count: int) -> tuple[Any, np.ndarray]:
-    """A figure, and panels in it or in the place of an axes."""
+def _divide(ax: Any, count: int) -> tuple[Any, np.ndarray, bool]:
+    """A figure, panels in it or in the place of an axes, and whether these are narrow."""
     pyplot = import_pyplot()
     if ax is not None and count == 1:
-        return ax.figure, np.array([ax])
+        return ax.figure, np.array([ax]), False
     if ax is None:
         figure = pyplot.figure(layout="constrained")
         box, width = figure.add_gridspec(), figure.get_figwidth()
@@ -321,15 +338,15 @@ def _divide(ax: Any, count: int) -> tuple[Any, np.ndarray]:
         width = ax.get_position().width * figure.get_figwidth()
         box = ax.get_subplotspec()
         ax.set_axis_off()
-    n_columns = 2 if count > 1 and width >= MIN_WIDTH else 1
+    n_columns = 2 if count > 1 and (width >= MIN_WIDTH or (count > 2 and ax is not None)) else 1
     n_rows = -(-count // n_columns)
     if ax is None:
         if n_rows > 2:
-            figure.set_figheight(2.0 * n_rows)
+            figure.set_figheight(max(figure.get_figheight(), 1.6 * n_rows))
         places = figure.add_gridspec(n_rows, n_columns)
     elif box is None:
         raise ValueError("ax must be one of a grid of subplots, in whose place panels can be drawn")
     else:
         places = box.subgridspec(n_rows, n_columns)
     panels = [figure.add_subplot(places[i // n_columns, i % n_columns]) for i in range(count)]
-    return figure, np.array(panels)
+    return figure, np.array(panels), width / n_columns < MIN_TITLE

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import column_or_1d
 
 from shoal.plot.base import (
+    MAX_LABELS,
     MAX_POINTS,
     Drawn,
     begin,
@@ -19,7 +20,7 @@ from shoal.plot.base import (
 from shoal.silhouette import silhouette_samples
 
 MAX_STEPS = 200  # of the outline of a cluster
-GAPS = 0.25  # of the height of all clusters, between them
+GAPS = 0.25  # of the height of all clusters, between them where these are few
 
 
 class SilhouetteDisplay:
@@ -179,7 +180,7 @@ class SilhouetteDisplay:
         """
         self.figure_, self.ax_ = _, ax = begin(ax)
         k, total = len(self.classes), int(self._counts.sum())
-        gap = GAPS * total / (k + 1)
+        gap = GAPS * total / (k + 1) if k <= MAX_LABELS else 0.0
         shades = palette(k, ax)
         bottoms = gap + np.concatenate([[0], np.cumsum(self._counts + gap)[:-1]])
         self.polygons_ = []

@@ -1,6 +1,6 @@
 """`select_n_clusters`: one call that fits many numbers of clusters and scores them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
