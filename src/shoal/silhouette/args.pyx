@@ -138,7 +138,8 @@ cdef class DispersionArgs(Args):
     cdef Dispersions struct
 
     def __init__(self, RowArgs rows, Py_ssize_t k, Py_ssize_t n_blocks, *, centers, labels=None,
-                 first_row=0, sums=None, spreads=None, ratios=None, mean_distances=None):
+                 first_row=0, sums=None, spreads=None, ratios=None, mean_distances=None,
+                 rounding=None):
         cdef Dispersions *a = &self.struct
         cdef Py_ssize_t d = rows.struct.d
         self.set_rows(rows, &a.rows, sizeof(Dispersions))
@@ -149,3 +150,4 @@ cdef class DispersionArgs(Args):
         a.spreads = <double *> address(spreads, "f8", n_blocks * k * 2, self.kept, True)
         a.ratios = <double *> address(ratios, "f8", k, self.kept, True)
         a.mean_distances = <const double *> address(mean_distances, "f8", k, self.kept)
+        a.rounding = <const double *> address(rounding, "f8", k, self.kept)

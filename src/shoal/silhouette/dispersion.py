@@ -18,6 +18,7 @@ from shoal.silhouette.silhouette import check_number_of_labels, check_rows_and_l
 PARAMETERS = {"X": ["array-like"], "labels": ["array-like"]}
 MAX_PARTIALS = 2**26  # bytes of the sums of all blocks of a run
 MIN_BLOCKS = 4  # of a run
+MEAN_ROUNDING = 16  # units, by which means that coincide may lie apart
 
 
 class Dispersions(NamedTuple):
@@ -27,6 +28,12 @@ class Dispersions(NamedTuple):
     means: np.ndarray  # of shape (k, d), less the origin
     inertias: np.ndarray  # of shape (k,)
     mean_distances: np.ndarray  # of shape (k,)
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """Squared distance by which each mean may be off: see kernels/dispersion.pyx."""
+        squares = np.square(self.means).sum(axis=1) + self.inertias
+        return (MEAN_ROUNDING * np.finfo(np.float64).eps) ** 2 * squares
 
     def calinski_harabasz(self) -> float:
         """Dispersion between clusters over that within, each by its degrees of freedom."""
@@ -52,6 +59,7 @@ class Dispersions(NamedTuple):
             centers=self.means,
             ratios=ratios,
             mean_distances=self.mean_distances,
+            rounding=self.rounding,
         )
         _, size = parallel.cut_blocks(k, k * (3 * d + 20))
         parallel.run_kernel("find_largest_ratios", "f8", args, k, size)

@@ -9,7 +9,13 @@ of which the scores of Calinski & Harabasz (1974) and Davies & Bouldin (1979) ar
 
 Rows are read twice: for means, as the sum of differences to one row of each cluster, so that the
 mean of equal rows is that row (2·d flops a row), then for distances to them (5·d). All sums are
-in float64. Ratios cost 3·d flops for each of k² pairs.
+in float64. Ratios cost 5·d flops for each of k² pairs.
+
+The mean m of a cluster is off by at most c u (|m| + sqrt(S)), u the unit roundoff: sums are of
+differences to one of its rows, of which none is farther from the mean than sqrt(S), and their
+rounding errors add up like a random walk, for which sqrt(S) >= sqrt(n_c) times the root mean
+square distance leaves room. dispersion.py takes c = 16. Scores of means nearer to each other are
+those of means that coincide.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -59,9 +65,10 @@ cdef void sum_spreads(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t
 
 cdef void find_largest_ratios(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                               void *scratch) noexcept nogil:
-    """ratios[c] = max_j (s_c + s_j) / |m_c - m_j|, of centers apart, of clusters from `start` on.
+    """ratios[c] = max_j (s_c + s_j) / |m_c - m_j|, over the centers apart from that of c.
 
-    ratios[c] is negative where no two centers are apart. Rows are the centers here.
+    Centers as near as rounding may have put them apart coincide. ratios[c] is negative where
+    all do. Rows are the centers here.
     """
     cdef Dispersions *a = <Dispersions *> args
     cdef Py_ssize_t c, j
@@ -70,7 +77,7 @@ cdef void find_largest_ratios(void *args, Py_ssize_t block, Py_ssize_t start, Py
         largest = -1
         for j in range(a.k):
             squared_distance(&a.rows, c, a.centers + j * a.rows.d, &squared, &norm)
-            if squared > 0:
+            if squared > a.rounding[c] + a.rounding[j]:
                 ratio = (a.mean_distances[c] + a.mean_distances[j]) / sqrt(squared)
                 if ratio > largest or ratio != ratio:
                     largest = ratio

@@ -78,3 +78,4 @@ ctypedef struct Dispersions:
     double *spreads                # [n_blocks, k, 2]: of squared distances, of distances
     double *ratios                 # [k]: see dispersion.pyx
     const double *mean_distances   # [k]
+    const double *rounding         # [k]: of |m|², by which a squared distance may be off
