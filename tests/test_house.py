@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import shoal
+import shoal.plot
 from shoal.core import parallel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,8 +58,8 @@ def test_public_names():
 
 def documented():
     """Public functions, classes and their own methods, by name."""
-    for name in shoal.__all__:
-        public = getattr(shoal, name)
+    displays = {name: getattr(shoal.plot, name) for name in shoal.plot.__all__}
+    for name, public in ({name: getattr(shoal, name) for name in shoal.__all__} | displays).items():
         if not callable(public):
             continue
         yield name, public

@@ -243,7 +243,7 @@ def test_mixture(kind):
 def test_mixture_without_weight():
     """A component that no row has left draws no ellipse."""
     model = shoal.BayesianGaussianMixture(
-        8, weight_concentration_prior=1e-5, random_state=0, max_iter=500
+        n_components=8, weight_concentration_prior=1e-5, random_state=0, max_iter=500
     ).fit(X)
     display = MixtureDisplay.from_estimator(model, X, resolution=30)
     assert len(display.ellipses_) == 2 * np.sum(model.weights_ >= 1e-3) < 16
@@ -393,7 +393,7 @@ def bad_calls():
     yield CentersDisplay, (np.full((2, 3), np.nan),), "contains NaN"
 
 
-@pytest.mark.parametrize(("function", "args", "message"), bad_calls())
+@pytest.mark.parametrize(("function", "args", "message"), list(bad_calls()))
 def test_bad_calls(function, args, message):
     from matplotlib import pyplot
 

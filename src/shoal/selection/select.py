@@ -36,7 +36,7 @@ DISPERSIONS = ("davies_bouldin", "calinski_harabasz")
         "sample_weight": ["array-like", None],
         "random_state": ["random_state"],
     },
-    prefer_skip_nested_validation=True,
+    prefer_skip_nested_validation=False,
 )
 def select_n_clusters(
     X: Any,
