@@ -216,10 +216,36 @@ def test_features(d):
         assert display.ax_.get_xlabel().startswith(word)
 
 
+def test_labels_of_any_kind():
+    """Words, floats and large numbers, as colours go."""
+    for labels in (
+        np.array(["a", "b", "c"])[KMEANS.labels_],
+        KMEANS.labels_ * 1.0,
+        KMEANS.labels_ * 10**9,
+        KMEANS.labels_ + 0.5,
+    ):
+        display = DBSCANDisplay.from_predictions(X, labels)
+        assert len(np.unique(display.cores_.get_facecolors(), axis=0)) == 3
+        regions = DecisionBoundaryDisplay.from_predictions(X, labels, resolution=20).regions
+        assert len(np.unique(regions)) == 3
+
+
+def test_rows_that_took_no_part():
+    """Rows of NaN, which HDBSCAN leaves out, join a dendrogram at infinity."""
+    rows = MOONS.copy()
+    rows[3] = np.nan
+    model = shoal.HDBSCAN(min_cluster_size=10, copy=True).fit(rows)
+    display = DendrogramDisplay.from_estimator(model, max_leaves=20)
+    assert len(display.branches_.get_segments()) == 37 and display.leaf_sizes.sum() == 300
+    CondensedTreeDisplay.from_estimator(model)
+
+
 def test_names_of_features():
     import pandas as pd
 
     frame = pd.DataFrame(X, columns=["height", "width"])
+    MixtureDisplay.from_estimator(shoal.GaussianMixture(2).fit(frame), frame, resolution=20)
+    SilhouetteDisplay.from_estimator(shoal.KMeans(3, random_state=0).fit(frame), frame[:50])
     display = DecisionBoundaryDisplay.from_estimator(
         shoal.KMeans(3, random_state=0).fit(frame), frame, resolution=20
     )

@@ -17,7 +17,7 @@ Y = RNG.integers(0, 3, 60)
 
 def draw_rows(rng):
     """Random rows and labels of many shapes, dtypes and layouts."""
-    n, d = int(rng.integers(3, 500)), int(rng.integers(1, 70))
+    n, d = int(rng.integers(3, 300)), int(rng.integers(1, 40))
     x = rng.standard_normal((n, d)) * 10.0 ** rng.integers(-3, 4)
     x += rng.choice([0, 0, 10, 1000]) * rng.random(d)
     dtype = str(rng.choice(["f8", "f4", "i4", "f2"], p=[0.5, 0.3, 0.1, 0.1]))
@@ -52,7 +52,7 @@ def exact_score(function, x, labels):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_trials(function):
     """scikit-learn's values on random problems, or nearer to the truth where its digits cancel."""
-    for seed in range(200):
+    for seed in range(80):
         x, labels = draw_rows(np.random.default_rng([seed, 3]))
         ours = outcome(getattr(shoal, function), x, labels)
         theirs = outcome(getattr(sklearn.metrics, function), x, labels)

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from shoal.core.extras import import_pyplot
+from shoal.core.extras import import_pandas, import_pyplot
 from shoal.core.files import File
 from shoal.core.parameters import check_random_state
 from shoal.core.sources import as_file
@@ -24,6 +24,7 @@ HUES = np.array(
         [213, 94, 0],
     ]
 ) / np.float64(255)
+N_COLORS = 3 * len(HUES)  # hues in three shades, then from the start
 NOISE = (0.55, 0.55, 0.55)
 MARKERS = "osD^vP"
 RASTERIZED = 2000  # points from which on they are pixels in vector formats too
@@ -49,7 +50,7 @@ def foreground(ax: Any) -> str:
 
 
 def palette(k: int, ax: Any) -> np.ndarray:
-    """Colours of k clusters, of shape (k, 3): six hues in three shades, then from the start."""
+    """Colours of k clusters, of shape (k, 3)."""
     lighter, darker = 0.45 + 0.55 * HUES, 0.6 * HUES
     is_light = foreground(ax) == "black"
     shades = np.concatenate([HUES, *((darker, lighter) if is_light else (lighter, darker))])
@@ -58,10 +59,8 @@ def palette(k: int, ax: Any) -> np.ndarray:
 
 def colors_of(labels: np.ndarray, ax: Any) -> np.ndarray:
     """Colours of rows by label; noise, which is negative, is grey."""
-    if not len(labels):
-        return np.zeros((0, 3))
-    shades = np.vstack([palette(max(0, int(labels.max())) + 1, ax), NOISE])
-    return shades[np.where(labels < 0, len(shades) - 1, labels)]
+    shades = palette(N_COLORS, ax)
+    return np.where((labels < 0)[:, None], NOISE, shades[labels % N_COLORS])
 
 
 def scatter(ax: Any, points: np.ndarray, **style: Any) -> Any:
@@ -205,7 +204,25 @@ class Drawn:
                 f"{'others' if found is None else len(found)}: it can't predict, so give the "
                 "rows of the fit"
             )
-        return np.asarray(estimator.predict(self.rows))
+        return np.asarray(estimator.predict(self.with_names(self.rows, estimator)))
+
+    def with_names(self, rows: np.ndarray, estimator: Any) -> Any:
+        """Rows as a data frame with the names of X, if the estimator was fitted to names."""
+        if self.names is None or not hasattr(estimator, "feature_names_in_"):
+            return rows
+        return import_pandas().DataFrame(rows, columns=self.names)
+
+
+def number_labels(labels: Any) -> np.ndarray:
+    """Labels as whole numbers; others, such as words, by their order."""
+    labels = column_or_1d(labels)
+    if labels.dtype.kind in "iu":
+        return labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="labels")
+        if (labels == np.floor(labels)).all():
+            return labels.astype(np.int64)
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def check_clusters(labels: np.ndarray) -> None:

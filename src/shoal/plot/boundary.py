@@ -4,7 +4,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import column_or_1d
 
 from shoal.plot.base import (
     MAX_POINTS,
@@ -16,6 +15,7 @@ from shoal.plot.base import (
     foreground,
     mark_centers,
     name_axes,
+    number_labels,
     scatter,
     write_note,
 )
@@ -127,10 +127,8 @@ class DecisionBoundaryDisplay:
         points = plane.project(drawn.rows)
         extent, grid = plane.grid(points, resolution)
         places = np.ascontiguousarray(plane.lift(grid), drawn.rows.dtype)
-        if hasattr(estimator, "feature_names_in_") and drawn.names:
-            import_frame = type(X)
-            places = import_frame(places, columns=drawn.names)
-        regions = np.asarray(estimator.predict(places)).reshape(resolution, resolution)
+        regions = np.asarray(estimator.predict(drawn.with_names(places, estimator)))
+        regions = regions.reshape(resolution, resolution)
         centers = getattr(estimator, "cluster_centers_", getattr(estimator, "means_", None))
         return cls(
             regions,
@@ -160,7 +158,7 @@ class DecisionBoundaryDisplay:
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows.
         labels : array-like of shape (n_samples,)
-            Their clusters, whole numbers; negative for noise.
+            Their clusters; negative numbers are noise.
         resolution, max_points, ax, **kwargs
             As for :meth:`from_estimator`.
 
@@ -169,7 +167,7 @@ class DecisionBoundaryDisplay:
         display : DecisionBoundaryDisplay
         """
         drawn = Drawn(X, max_points)
-        return cls._from_labels(drawn, drawn.take(column_or_1d(labels)), resolution, ax, kwargs)
+        return cls._from_labels(drawn, drawn.take(number_labels(labels)), resolution, ax, kwargs)
 
     @classmethod
     def _from_labels(

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from shoal.core.files import File
@@ -19,6 +19,7 @@ from shoal.plot.base import (
     colors_of,
     foreground,
     name_axes,
+    number_labels,
     outline,
     palette,
     scatter,
@@ -136,7 +137,7 @@ class DBSCANDisplay:
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
             Rows.
         labels : array-like of shape (n_samples,)
-            Their clusters, whole numbers; negative for noise.
+            Their clusters; negative numbers are noise.
         core_sample_indices : array-like of int, default=None
             Rows that are core samples; None: all that are in clusters.
         max_points, ax, **kwargs
@@ -147,7 +148,7 @@ class DBSCANDisplay:
         display : DBSCANDisplay
         """
         drawn = Drawn(X, max_points)
-        labels = column_or_1d(labels)
+        labels = number_labels(labels)
         is_core = labels >= 0
         if core_sample_indices is not None:
             is_core = np.zeros(len(labels), bool)

@@ -142,7 +142,8 @@ class MixtureDisplay:
         if quantile is not None and not 0 <= quantile <= 1:
             raise ValueError(f"quantile must be from 0 to 1, got {quantile!r}")
         drawn = Drawn(X, max_points)
-        labels, density = estimator.predict(drawn.rows), estimator.score_samples(drawn.rows)
+        rows = drawn.with_names(drawn.rows, estimator)
+        labels, density = estimator.predict(rows), estimator.score_samples(rows)
         plane = Plane(drawn.rows, drawn.names)
         points = plane.project(drawn.rows)
         extent, grid = plane.grid(points, resolution)

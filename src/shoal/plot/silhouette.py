@@ -105,7 +105,7 @@ class SilhouetteDisplay:
             As for :func:`shoal.silhouette_samples`.
         sample_size : int, default=20000
             Silhouettes are those of so many rows, drawn at random, among themselves; None: of
-            all, in n²/2 distances and O(n) memory.
+            all, by n²/2 distances.
         random_state : int, RandomState instance or None, default=0
             Draws the sample.
         ax : matplotlib Axes, default=None

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight
 
 from shoal.core.files import File
@@ -22,22 +22,19 @@ from shoal.silhouette import measure_dispersions, silhouettes_of_labelings
 DISPERSIONS = ("davies_bouldin", "calinski_harabasz")
 
 
+PARAMETERS = {
+    "X": ["array-like", "sparse matrix"],
+    "covariance_types": ["array-like", None],
+    "scores": ["array-like", None],
+    "criterion": [str, None],
+    "sample_size": [Interval(Integral, 2, None, closed="left"), None],
+    "patience": [Interval(Integral, 1, None, closed="left"), None],
+    "sample_weight": ["array-like", None],
+    "random_state": ["random_state"],
+}
+
+
 @takes_files
-@validate_params(
-    {
-        "X": ["array-like", "sparse matrix"],
-        "n_clusters": ["array-like", range],
-        "estimator": "no_validation",
-        "covariance_types": ["array-like", None],
-        "scores": ["array-like", None],
-        "criterion": [str, None],
-        "sample_size": [Interval(Integral, 2, None, closed="left"), None],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "sample_weight": ["array-like", None],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=False,
-)
 def select_n_clusters(
     X: Any,
     n_clusters: Iterable[int] = range(2, 11),
@@ -124,6 +121,11 @@ def select_n_clusters(
     >>> selection.best_estimator.labels_.shape
     (300,)
     """
+    given = locals()
+    # not by a decorator, which would name this function in errors of the estimator's parameters
+    validate_parameter_constraints(
+        PARAMETERS, {name: given[name] for name in PARAMETERS}, "select_n_clusters"
+    )
     estimator = KMeans() if estimator is None else estimator
     is_mixture = isinstance(estimator, Mixture)
     numbers = _check_numbers(n_clusters)
@@ -154,7 +156,7 @@ def select_n_clusters(
 
 
 def _check_numbers(n_clusters: Iterable[int]) -> list[int]:
-    numbers = list(n_clusters)
+    numbers = list(n_clusters) if isinstance(n_clusters, Iterable) else []
     if not numbers or not all(isinstance(k, Integral) and k >= 1 for k in numbers):
         raise ValueError(f"n_clusters must be one or more integers from 1 on, got {n_clusters!r}")
     return sorted({int(k) for k in numbers})

@@ -14,6 +14,7 @@ from shoal.silhouette.args import LabelingSumsArgs
 from shoal.silhouette.silhouette import (
     CLOSED_FORM_METRICS,
     Clustering,
+    check_diagonal,
     compute_silhouettes,
     encode_labels,
     find_native_metric,
@@ -62,6 +63,8 @@ def silhouettes_of_labelings(
     X, _ = check_X_y(
         X, labelings[0], accept_sparse=["csr"], ensure_all_finite=metric != "precomputed"
     )
+    if isinstance(metric, str) and metric == "precomputed":
+        check_diagonal(X)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
