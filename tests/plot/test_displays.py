@@ -409,7 +409,9 @@ def bad_calls():
     yield MixtureDisplay.from_estimator, (MIXTURE, holes), "contains NaN"
     yield DBSCANDisplay.from_estimator, (DENSE, X[:9]), "inconsistent numbers"
     yield KDistanceDisplay.from_data, (holes,), "contains NaN"
-    yield KDistanceDisplay.from_data, (X, 301), "k must be from 1"
+    yield KDistanceDisplay.from_data, (X, 301), "k must be an integer from 1"
+    yield KDistanceDisplay.from_data, (X, 2.5), "k must be an integer"
+    yield DBSCANDisplay.from_predictions, (X, KMEANS.labels_, [300]), "must be from 0 to 299"
     yield KDistanceDisplay.from_estimator, (KMEANS, X), "no min_samples"
     yield DendrogramDisplay.from_estimator, (KMEANS,), "no tree"
     flat = shoal.AgglomerativeClustering(3).fit(X)

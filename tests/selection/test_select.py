@@ -166,6 +166,8 @@ def test_one_seed_for_all(given):
     ids=lambda model: type(model).__name__,
 )
 def test_other_estimators(model):
+    rows = np.asfortranarray(np.round(X)).astype(int)
+    assert shoal.select_n_clusters(rows, iter([2, 3]), estimator=model).scores.keys()
     selection = shoal.select_n_clusters(X, range(2, 6), estimator=model)
     for k, found in zip(selection.n_clusters, selection.estimators, strict=True):
         alone = clone(model).set_params(n_clusters=int(k)).fit(X)
@@ -207,6 +209,10 @@ def bad_calls():
     yield X, {"covariance_types": ["full"]}, "of mixtures"
     yield X, {"estimator": shoal.GaussianMixture(), "covariance_types": []}, "is empty"
     yield X, {"estimator": shoal.DBSCAN()}, "no parameter n_clusters"
+    yield X, {"estimator": shoal.KMeans}, "estimator must be"
+    yield X, {"estimator": "kmeans"}, "estimator must be"
+    yield X, {"n_clusters": 3}, "one or more integers"
+    yield sp.csr_array(X), {"criterion": "davies_bouldin"}, "X is sparse"
     yield X, {"sample_size": 1}, "sample_size"
     yield X, {"patience": 0}, "patience"
     yield X, {"sample_weight": np.ones(3)}, "sample_weight.shape"

@@ -1,5 +1,6 @@
 """DBSCANDisplay and KDistanceDisplay: clusters of density, and the radius that finds them."""
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -152,7 +153,10 @@ class DBSCANDisplay:
         is_core = labels >= 0
         if core_sample_indices is not None:
             is_core = np.zeros(len(labels), bool)
-            is_core[np.asarray(core_sample_indices)] = True
+            cores = np.asarray(core_sample_indices)
+            if len(cores) and not (0 <= cores.min() and cores.max() < len(labels)):
+                raise ValueError(f"core_sample_indices must be from 0 to {len(labels) - 1}")
+            is_core[cores.astype(np.intp)] = True
         labels, is_core = drawn.take(labels), drawn.take(is_core)
         plane = Plane(drawn.rows, drawn.names)
         return cls(
@@ -384,8 +388,10 @@ def _find_distances(X: Any, k: int, metric: Any, params: dict) -> np.ndarray:
     X = as_file(X)
     rows = X[:] if isinstance(X, File) else X
     rows = check_array(rows, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
-    if not 1 <= k <= rows.shape[0]:
-        raise ValueError(f"k must be from 1 to the number of rows, {rows.shape[0]}, got {k}")
+    if not (isinstance(k, Integral) and 1 <= k <= rows.shape[0]):
+        raise ValueError(
+            f"k must be an integer from 1 to the number of rows, {rows.shape[0]}, got {k!r}"
+        )
     is_euclidean = metric in EUCLIDEAN or (metric == "minkowski" and params == {"p": 2})
     if is_euclidean and isinstance(rows, np.ndarray) and has_finite_squares(rows):
         found = np.sqrt(KNearest(rows).find(k)[1][:, -1])

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import clone
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight
 
@@ -127,6 +128,8 @@ def select_n_clusters(
         PARAMETERS, {name: given[name] for name in PARAMETERS}, "select_n_clusters"
     )
     estimator = KMeans() if estimator is None else estimator
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        raise ValueError(f"estimator must be an estimator such as KMeans(), got {estimator!r}")
     is_mixture = isinstance(estimator, Mixture)
     numbers = _check_numbers(n_clusters)
     types = _check_types(estimator, covariance_types)
@@ -188,6 +191,8 @@ def _check_scores(
     if scores is None:
         scores = own or [name for name in usable if not (sp.issparse(X) and name in DISPERSIONS)]
     for name in (*scores, criterion):
+        if sp.issparse(X) and name in DISPERSIONS:
+            raise ValueError(f"{name} is a score of dense rows, and X is sparse")
         if name not in usable:
             raise ValueError(
                 f"{type(estimator).__name__} has no score {name!r}; it has {', '.join(usable)}"
@@ -301,8 +306,8 @@ class _Fits:
         else:
             self._fit = lambda k, _: _fit_alone(estimator, X, k, weights)
         self.X = X if self._shared is None else self._shared.X
-        if self._shared is None and not isinstance(X, File) and not sp.issparse(X):
-            self.X = np.asarray(X)
+        if self._shared is None and not isinstance(X, File):
+            self.X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         self.estimators: list = []
         self.numbers: list[int] = []
         self.types: list = []
