@@ -154,7 +154,7 @@ class DBSCANDisplay:
         if core_sample_indices is not None:
             is_core = np.zeros(len(labels), bool)
             cores = np.asarray(core_sample_indices)
-            if len(cores) and not (0 <= cores.min() and cores.max() < len(labels)):
+            if len(cores) and not (cores.min() >= 0 and cores.max() < len(labels)):
                 raise ValueError(f"core_sample_indices must be from 0 to {len(labels) - 1}")
             is_core[cores.astype(np.intp)] = True
         labels, is_core = drawn.take(labels), drawn.take(is_core)
