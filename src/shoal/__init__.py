@@ -23,8 +23,14 @@ from shoal.cluster import (
 from shoal.core import config as _config
 from shoal.core.config import show_config
 from shoal.core.sources import open_rows, save_rows
-from shoal.metrics import silhouette_samples, silhouette_score
+from shoal.metrics import (
+    calinski_harabasz_score,
+    davies_bouldin_score,
+    silhouette_samples,
+    silhouette_score,
+)
 from shoal.mixture import BayesianGaussianMixture, GaussianMixture
+from shoal.selection import select_n_clusters
 
 __all__ = [
     "DBSCAN",
@@ -38,15 +44,18 @@ __all__ = [
     "KMeans",
     "MiniBatchKMeans",
     "SpectralClustering",
+    "calinski_harabasz_score",
     "cluster_optics_dbscan",
     "cluster_optics_xi",
     "compute_optics_graph",
+    "davies_bouldin_score",
     "dbscan",
     "k_means",
     "kmeans_plusplus",
     "linkage_tree",
     "open_rows",
     "save_rows",
+    "select_n_clusters",
     "show_config",
     "silhouette_samples",
     "silhouette_score",
@@ -54,5 +63,5 @@ __all__ = [
     "ward_tree",
 ]
 __version__ = _config.__version__
-for _public in (open_rows, save_rows, show_config):
+for _public in (open_rows, save_rows, select_n_clusters, show_config):
     _public.__module__ = "shoal"

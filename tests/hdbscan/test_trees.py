@@ -108,7 +108,7 @@ def test_without_pandas_and_matplotlib(trees, monkeypatch):
     for tree in trees[1:]:
         with pytest.raises(ImportError, match="pandas: install it"):
             tree.to_pandas()
-        with pytest.raises(ImportError, match="matplotlib: install it"):
+        with pytest.raises(ImportError, match="Pictures need matplotlib"):
             tree.plot()
 
 

@@ -77,6 +77,7 @@ from ._mixtures import (
 )
 from ._optics import find_steep_clusters, label_clusters, order_rows, relax_reachability
 from ._pairs import compute_square_distances, pack_tiles
+from ._scores import find_largest_ratios, sum_differences, sum_spreads
 from ._seeds import accept_candidate, compare_candidates, pack_candidates, search_cumulative
 from ._silhouettes import (
     compute_cluster_moments,
@@ -84,6 +85,7 @@ from ._silhouettes import (
     silhouettes_from_means,
     silhouettes_from_sums,
     silhouettes_from_tiles,
+    silhouettes_of_labelings,
     sum_cluster_distances,
 )
 from ._space import (
@@ -151,6 +153,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "sum_cluster_distances", "silhouettes_from_sums", "silhouettes_from_tiles",
     "compute_cluster_moments", "silhouettes_from_means", "silhouettes_from_distances",
     "order_rows", "relax_reachability", "find_steep_clusters", "label_clusters",
+    "silhouettes_of_labelings", "sum_differences", "sum_spreads", "find_largest_ratios",
     "compute_affinities", "compute_degrees", "multiply_graph",
     "compute_condensed_distances", "compute_panel_norms",
     "find_nearest_clusters", "contract_distances", "nn_chain", "number_nodes", "label_leaves",

@@ -1,4 +1,4 @@
-"""Twins of silhouette.pyx: the distances of all pairs, in long double."""
+"""Twins of silhouette.pyx and labelings.pyx: the distances of all pairs, in long double."""
 
 import numpy as np
 
@@ -56,3 +56,8 @@ def silhouettes_from_means(x, labels, weights, metric="sqeuclidean"):
 
 def silhouettes_from_distances(D, labels, weights):
     return silhouettes(D.astype(np.longdouble), labels, weights)
+
+
+def silhouettes_of_labelings(x, labelings, weights, metric="euclidean"):
+    D = distances(x, metric)
+    return [silhouettes(D, labels, weights) for labels in labelings]

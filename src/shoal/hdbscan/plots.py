@@ -1,23 +1,14 @@
 """Pictures of the trees of a fit, by matplotlib."""
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from shoal.core.extras import import_pyplot
 from shoal.hdbscan.condense import Condensed
 from shoal.hdbscan.linkage import SingleLinkage
-
-
-def _import_pyplot() -> ModuleType:
-    try:
-        import matplotlib.pyplot
-    except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib: install it, or plot what to_numpy() gives."
-        ) from error
-    return matplotlib.pyplot
+from shoal.space.dendrogram import layout_branches
 
 
 @dataclass(frozen=True)
@@ -97,18 +88,19 @@ def plot_icicles(
     palette: Any,
     writes_labels: bool,
     colorbar: bool,
+    line_color: Any,
     size_name: str,
 ) -> Any:
     """Draw a condensed tree, from the root at the top down."""
-    pyplot = _import_pyplot()
+    pyplot = import_pyplot()
     axis = pyplot.gca() if axis is None else axis
-    colors, scale = "black", None
+    colors, scale = line_color, None
     if not (isinstance(cmap, str) and cmap == "none"):
         limits = pyplot.Normalize(0, bars.width.max())
         scale = pyplot.cm.ScalarMappable(norm=limits, cmap=cmap)
         colors = scale.to_rgba(bars.width)
     axis.bar(bars.center, bars.height, bars.width, bars.bottom, color=colors, linewidth=0)
-    _draw_lines(axis, bars.lines, colors="black", linewidths=1)
+    _draw_lines(axis, bars.lines, colors=line_color, linewidths=1)
     if len(selected):
         _draw_selection(axis, bars, selected, palette, writes_labels)
     if colorbar and scale is not None:
@@ -133,13 +125,14 @@ def _draw_selection(
     from matplotlib.patches import Ellipse
 
     least = 0.02 * bars.bounds[:, 3].max()
+    line_width = 2 if len(selected) <= 40 else 0.7
     for label, cluster in enumerate(selected):
         left, right, bottom, top = bars.bounds[cluster]
         center = ((left + right) / 2, (bottom + top) / 2)
         width, height = 2.0 * (right - left), 1.2 * max(top - bottom, least)
         color = palette[label % len(palette)] if palette is not None and len(palette) else "r"
         axis.add_artist(
-            Ellipse(center, width, height, facecolor="none", edgecolor=color, linewidth=2)
+            Ellipse(center, width, height, facecolor="none", edgecolor=color, linewidth=line_width)
         )
         if writes_labels:
             place = (center[0] - width / 2, center[1] + height / 2)
@@ -162,9 +155,10 @@ def plot_dendrogram(
     colorbar: bool,
 ) -> Any:
     """Draw the merges of the topmost `n_leaves` nodes."""
-    pyplot = _import_pyplot()
+    pyplot = import_pyplot()
     axis = pyplot.gca() if axis is None else axis
-    lines, sizes = _branches(linkage, n_leaves)
+    lines, branches = layout_branches(linkage.children, linkage.heights, n_leaves)
+    sizes = np.concatenate([np.ones(linkage.n_rows), linkage.sizes])[branches]
     logs = np.log2(np.maximum(sizes, 1))
     style = {"linewidths": np.maximum(1, logs) if vary_line_width else 1.0}
     if isinstance(cmap, str) and cmap == "none":
@@ -180,33 +174,6 @@ def plot_dendrogram(
     return axis
 
 
-def _branches(linkage: SingleLinkage, n_leaves: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lines from children up to the heights of their merges, and sideways; rows below each."""
-    n, lowest = linkage.n_rows, linkage.n_rows - n_leaves
-    children, heights = linkage.children[lowest:], linkage.heights
-    size = np.concatenate([np.ones(n), linkage.sizes])
-    bottom = np.concatenate([np.zeros(n), heights])
-    bottom[: n + lowest] = 0  # what is not shown is drawn as leaves
-    shown = np.zeros(2 * n - 1, np.int64)  # leaves of each node
-    shown[: n + lowest] = 1
-    for k, pair in enumerate(children, n + lowest):
-        shown[k] = shown[pair].sum()
-    x = np.zeros(2 * n - 1)
-    for k, (first, second) in zip(
-        range(2 * n - 2, n + lowest - 1, -1), children[::-1], strict=True
-    ):
-        x[first], x[second] = x[k], x[k] + shown[first]
-    for k, pair in enumerate(children, n + lowest):
-        x[k] = x[pair].mean()
-    tops = heights[lowest:]
-    lines = np.zeros((len(children), 2, 3, 2))
-    lines[:, :, 0, 0] = lines[:, :, 1, 0] = x[children]
-    lines[:, :, 2, 0] = x[n + lowest :, None]
-    lines[:, :, 0, 1] = bottom[children]
-    lines[:, :, 1:, 1] = tops[:, None, None]
-    return lines.reshape(-1, 3, 2), size[children].ravel()
-
-
 def plot_edges(
     tree: np.ndarray,
     data: np.ndarray,
@@ -219,7 +186,7 @@ def plot_edges(
     colorbar: bool,
 ) -> Any:
     """Draw rows and the edges of a spanning tree."""
-    pyplot = _import_pyplot()
+    pyplot = import_pyplot()
     axis = pyplot.gca() if axis is None else axis
     points = _project(np.asarray(data, np.float64))
     length = tree[:, 2]

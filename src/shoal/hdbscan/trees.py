@@ -1,25 +1,15 @@
 """The trees of a fit as arrays, data frames and plots, in the forms of the hdbscan package."""
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from shoal.core.extras import import_pandas
 from shoal.hdbscan import plots
 from shoal.hdbscan.condense import Condensed
 from shoal.hdbscan.linkage import SingleLinkage, label_cut, linkage_to_structured
 from shoal.hdbscan.rows import TakenRows
 from shoal.hdbscan.selection import Selection
-
-
-def _import_pandas() -> ModuleType:
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "Data frames need pandas: install it, or take the array that to_numpy() gives."
-        ) from error
-    return pandas
 
 
 class CondensedTree:
@@ -35,6 +25,11 @@ class CondensedTree:
 
     def __init__(self, tree: Condensed, selection: Selection, taken: TakenRows) -> None:
         self._tree, self._selection, self._taken = tree, selection, taken
+
+    @property
+    def n_selected(self) -> int:
+        """Number of the clusters that were selected."""
+        return len(self._selection.clusters)
 
     def to_numpy(self) -> np.ndarray:
         """The tree as a structured array, an edge a row, ordered by parent and lambda.
@@ -75,7 +70,7 @@ class CondensedTree:
 
     def to_pandas(self) -> Any:
         """`to_numpy` as a pandas data frame."""
-        return _import_pandas().DataFrame(self.to_numpy())
+        return import_pandas().DataFrame(self.to_numpy())
 
     def plot(
         self,
@@ -88,6 +83,7 @@ class CondensedTree:
         colorbar: bool = True,
         log_size: bool = False,
         max_rectangles_per_icicle: int = 20,
+        line_color: Any = "black",
     ) -> Any:
         """Plot the tree as icicles: as wide as the clusters, from birth to death.
 
@@ -111,6 +107,8 @@ class CondensedTree:
             Widths are logarithms of sizes.
         max_rectangles_per_icicle : int, default=20
             Steps that a cluster's bar is drawn with at most.
+        line_color : colour, default="black"
+            Of the lines between clusters.
 
         Returns
         -------
@@ -128,6 +126,7 @@ class CondensedTree:
             palette=selection_palette,
             writes_labels=label_clusters,
             colorbar=colorbar,
+            line_color=line_color,
             size_name="log(Number of points)" if log_size else "Number of points",
         )
 
@@ -171,7 +170,7 @@ class SingleLinkageTree:
         parent = np.arange(self._taken.n, self._taken.n + len(tree))
         names = ("left_child", "right_child", "distance", "size")
         columns = {name: tree[theirs] for name, theirs in zip(names, tree.dtype.names, strict=True)}
-        return _import_pandas().DataFrame({"parent": parent, **columns})
+        return import_pandas().DataFrame({"parent": parent, **columns})
 
     def _to_structured(self) -> np.ndarray:
         return self._taken.spread_linkage(linkage_to_structured(self._linkage))
@@ -268,7 +267,7 @@ class MinimumSpanningTree:
     def to_pandas(self) -> Any:
         """A data frame with columns from, to and distance."""
         columns = {"from": self._left, "to": self._right, "distance": self._heights}
-        return _import_pandas().DataFrame(columns)
+        return import_pandas().DataFrame(columns)
 
     def plot(
         self,

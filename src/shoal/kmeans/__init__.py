@@ -20,6 +20,7 @@ from shoal.kmeans.minibatch import MiniBatchKMeans
 from shoal.kmeans.plans import choose_plan
 from shoal.kmeans.sampling import UniformSampler
 from shoal.kmeans.seeding import GreedySeeding, draw_rows, draw_seeds, kmeans_plusplus
+from shoal.kmeans.sharing import SharedKMeans
 
 __all__ = [
     "BisectingKMeans",
@@ -28,6 +29,7 @@ __all__ = [
     "KMeans",
     "Lloyd",
     "MiniBatchKMeans",
+    "SharedKMeans",
     "UniformSampler",
     "assign_blocks",
     "assign_labels",

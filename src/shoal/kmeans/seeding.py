@@ -1,5 +1,6 @@
 """Initial centers: k-means++ with scikit-learn's draws, and random rows."""
 
+from collections.abc import Iterator
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -235,24 +236,41 @@ def draw_seeds(
 
     Up to `max_rows_in_float32` rows of float32 are added up in float32.
     """
-    n = rows.n
     if n_local_trials is None:
-        n_local_trials = 2 + int(np.log(k))
-    in_float32 = rows.type == "f4" and n <= max_rows_in_float32
-    if in_float32 and not rows.is_whole:  # few rows, whose order of addition is BLAS's
+        n_local_trials = count_trials(k)
+    if rows.type == "f4" and rows.n <= max_rows_in_float32 and not rows.is_whole:
+        # few rows, whose order of addition is BLAS's
         return rows.draw_seeds(k, random_state, n_local_trials, max_rows_in_float32)
-    indices = np.full(k, -1, dtype=int)
-    indices[0] = draw_rows(rows, None, random_state)
+    seeds = iterate_seeds(rows, k, random_state, n_local_trials, max_rows_in_float32)
+    return np.fromiter(seeds, int, k)
+
+
+def count_trials(k: int) -> int:
+    """Candidates that scikit-learn draws for each center but the first."""
+    return 2 + int(np.log(k))
+
+
+def iterate_seeds(
+    rows: Rows,
+    k: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int,
+    max_rows_in_float32: int = MAX_ROWS_IN_FLOAT32,
+) -> Iterator[int]:
+    """The indices of `draw_seeds` one after the other, each drawn when it is asked for."""
+    first = np.array([draw_rows(rows, None, random_state)])
+    in_float32 = rows.type == "f4" and rows.n <= max_rows_in_float32
     weights = rows.sample_weight
     if in_float32 and weights is None:
-        weights = np.ones(n, rows.dtype)
+        weights = np.ones(rows.n, rows.dtype)
 
     start = partial(GreedySeeding, rows) if rows.is_whole else rows.start_seeding
     seeding = start(k, n_local_trials, in_float32)
-    seeding.compare(indices[:1], 0)
+    seeding.compare(first, 0)
     potential = seeding.accept(0, 0)
     if in_float32:
         potential = (seeding.candidate_closest[:1] @ weights)[0]
+    yield int(first[0])
     for c in range(1, k):
         targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
         candidates = seeding.search(targets)
@@ -263,8 +281,7 @@ def draw_seeds(
         potential = seeding.accept(best, c)
         if in_float32:
             potential = potentials[best]
-        indices[c] = candidates[best]
-    return indices
+        yield int(candidates[best])
 
 
 @takes_files

@@ -1,6 +1,7 @@
 """What GaussianMixture and BayesianGaussianMixture share: the fit, and what a fit answers."""
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from time import time
 from typing import Any, ClassVar, Self
@@ -193,6 +194,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
             m_step=self._m_step,
             log_constants=self._log_constants,
             lower_bound=self._compute_lower_bound,
+            cluster=self._cluster,
             eps=self._weight_eps(data.rows.dtype),
         )
         task = begin_fit(self, X, y, sample_weight, n_init)
@@ -256,6 +258,12 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
             if stop:
                 break
         return params, False
+
+    def _cluster(
+        self, run_kmeans: Callable, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and centers that a run begins with, where these are those of k-means."""
+        return run_kmeans(random_state)
 
     def _validate_fit_data(self, X: Any, sample_weight: Any) -> FitData:
         X = check_dense(self, X, reset=True, min_rows=2)

@@ -122,6 +122,8 @@ class EM:
         Parameters -> log (π N(mean)) of each component.
     lower_bound : callable
         (Parameters, Σ w log p(x), Σ w r log r, FitData) -> lower bound.
+    cluster : callable
+        (k-means of these rows, RandomState) -> labels and centers to begin a run with.
     eps : float
         Added to the weights of components in an M-step.
     """
@@ -135,10 +137,12 @@ class EM:
         m_step: Callable,
         log_constants: Callable,
         lower_bound: Callable,
+        cluster: Callable,
         eps: float,
     ) -> None:
         self.data, self.k, self.reg_covar, self.eps = data, k, reg_covar, eps
         self._m_step, self._log_constants, self._lower_bound = m_step, log_constants, lower_bound
+        self._cluster = cluster
         self.components = Components(data.covariance_type, k, data.rows, data.dtype)
         self._e_step: EStep | None = None
 
@@ -176,7 +180,7 @@ class EM:
         rows = self.data.rows
         eps = 10 * float(np.finfo(rows.dtype).eps)
         if init_params == "kmeans":
-            return self._estimate_from_labels(*self._run_kmeans(random_state), eps)
+            return self._estimate_from_labels(*self._cluster(self._run_kmeans, random_state), eps)
         if init_params == "random":
             return self._estimate(self._random_moments(random_state), eps)
         weights = rows.sample_weight
@@ -190,7 +194,7 @@ class EM:
         """Labels and centers of k-means, as KMeans(k, n_init=1) finds them."""
         data = self.data
         rows = make_rows(data.rows.X, data.rows.sample_weight, data.mean)
-        return cluster_rows(rows, self.k, float(data.variance.mean()), random_state, stacklevel=7)
+        return cluster_rows(rows, self.k, float(data.variance.mean()), random_state, stacklevel=8)
 
     def _estimate_from_labels(
         self, labels: np.ndarray, centers: np.ndarray, eps: float

@@ -13,7 +13,13 @@ from sklearn.metrics.pairwise import (
     pairwise_distances_chunked,
 )
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import assert_all_finite, check_array, check_X_y
+from sklearn.utils import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    check_X_y,
+    column_or_1d,
+)
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
@@ -82,16 +88,40 @@ class Clustering:
             n = int(np.count_nonzero(self.weights > 0))
             k = int(np.count_nonzero(self.cluster_weights))
             n += int(self.weights.max(initial=0) > 1)  # a row of weight 2 is two rows
-        if not 1 < k < n:
-            raise ValueError(
-                f"Number of labels is {k}. Valid values are 2 to n_samples - 1 (inclusive)"
-            )
+        check_number_of_labels(k, n)
+
+
+def check_number_of_labels(k: int, n: int) -> None:
+    """Raise ValueError unless 1 < k < n."""
+    if not 1 < k < n:
+        raise ValueError(
+            f"Number of labels is {k}. Valid values are 2 to n_samples - 1 (inclusive)"
+        )
+
+
+def check_rows_and_labels(X: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Dense finite rows of float32 or float64 in C order, and labels."""
+    X, labels = check_X_y(X, labels)
+    return as_contiguous_floats(X), labels
+
+
+def encode_labels(X: Any, labels: Any) -> tuple[np.ndarray, int]:
+    """The labels of X as numbers from 0 to k - 1, and k."""
+    labels = column_or_1d(labels)
+    check_consistent_length(X, labels)
+    encoder = LabelEncoder()
+    return encoder.fit_transform(labels), len(encoder.classes_)
+
+
+def is_wide(X: np.ndarray) -> bool:
+    """Whether the distances of all pairs take no more memory than rows this long."""
+    return X.shape[1] >= max(X.shape[0], MIN_WIDE_FEATURES)
 
 
 def compute_from_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None:
     """Silhouettes by the distances of all pairs: euclidean, manhattan, chebyshev."""
     n, k = clusters.n, clusters.k
-    if X.shape[1] >= max(n, MIN_WIDE_FEATURES) and metric != "chebyshev":
+    if is_wide(X) and metric != "chebyshev":
         tiles = PackedTiles(X, metric, np.arange(n), may_scale=True)
         compute_from_distances(tiles.square_distances(), 0, clusters)
         return
@@ -285,13 +315,12 @@ def silhouette_samples(
         X, labels = check_X_y(X, labels, accept_sparse=["csr"], ensure_all_finite=not precomputed)
         if precomputed:
             check_diagonal(X)
-        encoder = LabelEncoder()
-        labels = encoder.fit_transform(labels)
+        labels, k = encode_labels(X, labels)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        clusters = Clustering(labels, len(encoder.classes_), sample_weight)
+        clusters = Clustering(labels, k, sample_weight)
         clusters.check_number_of_labels()
         dtype = compute_silhouettes(X, metric, kwds, clusters)
     except ValueError:

@@ -52,3 +52,30 @@ ctypedef struct DistanceChunk:
     Clusters clusters
     Py_ssize_t first_row           # the row whose distances come first
     double *min_distances          # [n_blocks]: NaN where a distance may not be finite
+
+
+ctypedef struct LabelingSums:
+    # Distances of all pairs, summed by row and cluster of several labelings at once.
+    PackedTiles tiles
+    Py_ssize_t n
+    Py_ssize_t n_labelings
+    Py_ssize_t n_clusters          # of all labelings together
+    const Clusters *labelings      # [n_labelings]; of each: k, labels, weights, silhouettes
+    const int32_t *cells           # [n], by position, ascending: rows that share all labels
+    const int32_t *cell_clusters   # [n_cells, n_labelings], numbered through all labelings
+    const void *sorted_weights     # real[n_tiles, TILE_ROWS], by position
+    const int64_t *order           # [n]: the row at each position
+
+
+ctypedef struct Dispersions:
+    # How far rows lie from the means of their clusters, and these from each other.
+    Rows rows
+    Py_ssize_t k
+    Py_ssize_t first_row           # of `rows`, among the labels
+    const int32_t *labels
+    const double *centers          # [k, d], less the rows' origin
+    double *sums                   # [n_blocks, k, d]: of rows less their center
+    double *spreads                # [n_blocks, k, 2]: of squared distances, of distances
+    double *ratios                 # [k]: see dispersion.pyx
+    const double *mean_distances   # [k]
+    const double *rounding         # [k]: of |m|², by which a squared distance may be off
