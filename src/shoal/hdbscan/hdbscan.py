@@ -315,6 +315,18 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         """scikit-learn's single-linkage tree, over the rows of X."""
         return self._taken.spread_linkage(linkage_to_structured(self._fitted("_linkage")))
 
+    # what its dbscan_clustering needs is kept in another form
+    _needs_own_state = frozenset({"dbscan_clustering"})
+
+    def _to_sklearn_state(self) -> dict:
+        state = super()._to_sklearn_state()
+        if "_linkage" in vars(self):
+            for name in ("_weights", "_taken"):
+                state.pop(name, None)
+            state["_metric_params"] = self.metric_params or {}
+            state["_single_linkage_tree_"] = self._single_linkage_tree_
+        return state
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
