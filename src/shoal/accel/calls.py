@@ -130,7 +130,9 @@ class Report(list):
 
     def _total(self, place: str) -> str:
         lines = [line for line in self if line.where == place]
-        calls, seconds = (sum(getattr(line, what) for line in lines) for what in ("calls", "seconds"))
+        calls, seconds = (
+            sum(getattr(line, what) for line in lines) for what in ("calls", "seconds")
+        )
         return f"{place}: {calls} calls, {seconds:.4f} s"
 
 

@@ -18,6 +18,7 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
@@ -89,6 +90,7 @@ def run(command: Command) -> NoReturn:
     patch()
     main_module = ModuleType("__main__")
     main_module.__builtins__ = sys.modules["builtins"]  # type: ignore[attr-defined]
+    main_module.__annotations__ = {}
     main_module.__spec__ = None
     sys.modules["__main__"] = main_module
     start = {"script": _run_script, "-m": _run_module, "-c": _run_code}[command.kind]
@@ -117,7 +119,7 @@ def _run_script(command: Command, main_module: ModuleType) -> None:
         code: Any = compile(sys.stdin.read(), "<stdin>", "exec", dont_inherit=True)
         _first_on_path("")
     elif os.path.isdir(path) or zipfile.is_zipfile(path):
-        _first_on_path(path)
+        _first_on_path(os.path.abspath(path))
         # as Python itself runs a folder or an archive with a __main__.py
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
@@ -131,6 +133,8 @@ def _run_script(command: Command, main_module: ModuleType) -> None:
             sys.exit(2)
         _first_on_path(os.path.dirname(os.path.realpath(full)))
         main_module.__file__ = full
+        main_module.__cached__ = None  # type: ignore[attr-defined]
+        main_module.__loader__ = SourceFileLoader("__main__", full)
         code = pkgutil.read_code(io.BytesIO(source))  # a .pyc
         if code is None:
             code = compile(source, full, "exec", dont_inherit=True)
