@@ -163,7 +163,7 @@ def _outputs(command: Command) -> list[Callable[[], None]]:
     """What is to be done when the code has ended."""
     outputs: list[Callable[[], None]] = []
     if command.progress:
-        from shoal.accel.progress import progress
+        from shoal.accel.bars import progress
 
         progress()
     if command.profile:

@@ -16,8 +16,9 @@ def from_sklearn(estimator: Any) -> Any:
     Returns
     -------
     estimator : object
-        Of shoal's class of the same name. It shares its arrays with the one given. Its method
-        `to_sklearn` is the way back.
+        Of shoal's class of the same name. It shares its arrays with the one given, but for
+        those that fitting on changes in place. Its method `to_sklearn` is the way back. An
+        HDBSCAN has its trees, but must be fitted to predict.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """scikit-learn's callbacks (1.9 and later), called as the tasks of a fit, a tree, begin and end.
 
 Without callbacks no tasks are created. One watcher may follow all fits of the process besides
-(accel/progress.py).
+(accel/bars.py).
 """
 
 from collections.abc import Callable

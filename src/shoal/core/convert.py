@@ -5,6 +5,7 @@ the attributes, without those that hold objects of this package. A class says wh
 to do in `_to_sklearn_state`.
 """
 
+import copy
 import functools
 from importlib import import_module
 from typing import Any, Self
@@ -46,13 +47,15 @@ class Convertible:
 
     # methods that scikit-learn has too, but that need what `_to_sklearn_state` leaves out
     _needs_own_state: frozenset = frozenset()
+    # attributes that fitting on changes in place, so that two estimators cannot share them
+    _changed_in_place: frozenset = frozenset()
 
     def to_sklearn(self) -> Any:
         """This estimator as scikit-learn's own, with parameters and what was fitted.
 
         What knows scikit-learn's classes alone (ONNX converters, explainers, skops), and
         readers of pickles without this package, take the result. It shares its arrays with
-        this estimator.
+        this estimator, but for those that fitting on changes in place.
 
         Returns
         -------
@@ -69,7 +72,14 @@ class Convertible:
         names = parameter_names(theirs)
         made = theirs(**{name: getattr(self, name) for name in names if hasattr(self, name)})
         vars(made).update(self._to_sklearn_state())
+        self._part(made)
         return made
+
+    @classmethod
+    def _part(cls, made: Any) -> None:
+        """Give an estimator made from another its own copies of what changes in place."""
+        for name in cls._changed_in_place & vars(made).keys():
+            vars(made)[name] = copy.deepcopy(vars(made)[name])
 
     def _to_sklearn_state(self) -> dict:
         """Attributes other than parameters, as scikit-learn's fitted estimator has them."""
@@ -87,4 +97,5 @@ class Convertible:
         unknown = parameter_names(type(theirs)) - parameter_names(cls)
         state = {name: value for name, value in vars(theirs).items() if name not in unknown}
         vars(made).update(state)
+        cls._part(made)
         return made

@@ -56,9 +56,9 @@ class Fit:
         levels = list(self.levels)
         names = [level[0] for level in levels[1:]] + ["pass"]
         parts = [
-            f"{name} {done + 1} of at most {most}"
-            for (_, done, most), name in zip(levels, names, strict=False)
-            if most and (most > 1 or len(levels) == 1)
+            f"{name} {min(done + 1, most)} of at most {most}"
+            for (_, done, most), name in zip(levels, names, strict=True)
+            if most and most > 1
         ]
         return ", ".join(parts)
 
@@ -121,7 +121,7 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("{task.fields[words]}"),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=False)
+        self._progress = Progress(*columns, console=Console(file=sys.stderr))
         self._n_shown = 0
 
     def show(self, fit: Fit) -> None:
