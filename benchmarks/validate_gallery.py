@@ -81,9 +81,9 @@ def find(folder, only):
     for path in folder.rglob("*.py"):
         text = path.read_text()
         name = str(path.relative_to(folder))
-        if TOUCHES.search(text) and not NETWORK.search(text):
-            if not only or any(part in name for part in only):
-                yield path
+        is_wanted = not only or any(part in name for part in only)
+        if is_wanted and TOUCHES.search(text) and not NETWORK.search(text):
+            yield path
 
 
 def compare(script, options):

@@ -57,7 +57,7 @@ class Fit:
         names = [level[0] for level in levels[1:]] + ["pass"]
         parts = [
             f"{name} {min(done + 1, most)} of at most {most}"
-            for (_, done, most), name in zip(levels, names, strict=True)
+            for (_, done, most), name in zip(levels, names, strict=False)
             if most and most > 1
         ]
         return ", ".join(parts)
