@@ -9,9 +9,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from shoal.accel import workers
@@ -105,7 +105,8 @@ class Lines:
 
     def _print(self, fit: Fit, *words: str) -> None:
         text = ", ".join(word for word in (f"{fit.seconds():.1f} s", *words) if word)
-        print(f"{fit.name}: {text}", file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # standard error is gone: a fit must not fail by it
+            print(f"{fit.name}: {text}", file=sys.stderr, flush=True)
 
 
 class Bars:
@@ -207,7 +208,7 @@ class FitWatcher:
     def _look(self) -> None:
         while not self._ended:
             self._wake.wait()  # without fits there is nothing to look at
-            threading.Event().wait(REFRESH)
+            sleep(REFRESH)
             with self._lock:
                 if not self._fits:
                     self._wake.clear()

@@ -18,6 +18,7 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -181,10 +182,10 @@ def _end(process: int, interrupted: list, outputs: list) -> None:
     """The last thing that happens, but not in forked children."""
     if os.getpid() != process:
         return
-    sys.stdout.flush()
+    with suppress(AttributeError, OSError, ValueError):  # closed: Python says so itself
+        sys.stdout.flush()
     for output in outputs:
         output()
     if interrupted and os.name == "posix":  # a shell must see that Ctrl-C ended the process
-        sys.stdout.flush()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)

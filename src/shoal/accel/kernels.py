@@ -81,6 +81,11 @@ class Timeline:
 
 def start_profile(path: str) -> Callable[[], None]:
     """Record from now on; the function returned writes the file."""
+    file = Path(path).absolute()  # the code may change folders
+    try:
+        file.touch()
+    except OSError as error:
+        sys.exit(f"--profile {path}: {error.strerror}")
     timeline = Timeline()
     context = parallel.trace_runs(timeline)
     context.__enter__()
@@ -89,6 +94,6 @@ def start_profile(path: str) -> Callable[[], None]:
     def write() -> None:
         calls.CALLS.watchers.remove(timeline)
         context.__exit__(None, None, None)
-        Path(path).write_text(json.dumps(timeline.speedscope()))
+        file.write_text(json.dumps(timeline.speedscope()))
 
     return write
