@@ -1,5 +1,8 @@
 """Fast, exact clustering: scikit-learn's own answers, in less time and memory."""
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from shoal.cluster import (
     DBSCAN,
     HDBSCAN,
@@ -50,18 +53,38 @@ __all__ = [
     "compute_optics_graph",
     "davies_bouldin_score",
     "dbscan",
+    "from_sklearn",
     "k_means",
     "kmeans_plusplus",
     "linkage_tree",
     "open_rows",
+    "patch",
+    "patched",
+    "progress",
+    "report",
     "save_rows",
     "select_n_clusters",
     "show_config",
     "silhouette_samples",
     "silhouette_score",
     "spectral_clustering",
+    "unpatch",
     "ward_tree",
 ]
 __version__ = _config.__version__
 for _public in (open_rows, save_rows, select_n_clusters, show_config):
     _public.__module__ = "shoal"
+
+# in shoal.accel, which is imported when one of them is used
+_LAZY = {"from_sklearn", "patch", "patched", "progress", "report", "unpatch"}
+_LAZY |= {"load_ipython_extension", "unload_ipython_extension"}  # %load_ext shoal
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        return getattr(_import_module("shoal.accel"), name)
+    raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,8 @@
-"""`python -m shoal`: a first look (first_look.py)."""
+"""`python -m shoal`: a first look, or a script, module or code with scikit-learn patched."""
 
-from shoal.first_look import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    from shoal.accel import command
+
+    command.main(sys.argv[1:])

@@ -320,7 +320,10 @@ def draw_ratios(ax, results):
 
 def arguments():
     parser = argparse.ArgumentParser(
-        prog="python -m shoal", description="shoal beside scikit-learn on real data"
+        prog="python -m shoal",
+        description="shoal beside scikit-learn on real data",
+        epilog="python -m shoal [--report] [--progress] [--profile FILE] (script | -m module | "
+        "-c code) runs code with scikit-learn patched instead",
     )
     names = sorted({row.data for row in ROWS})
     parser.add_argument("--only", choices=names, help="fit this data set alone")

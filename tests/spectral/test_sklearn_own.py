@@ -1,5 +1,7 @@
 """scikit-learn's own tests of spectral clustering, run on the class of this package."""
 
+import warnings
+
 import pytest
 import sklearn.cluster
 
@@ -7,7 +9,8 @@ import shoal
 from helpers.sklearn_own import load_with_ours, own_tests
 
 # A mark of scikit-learn's own suite, which warns of marks that are not registered.
-with pytest.warns(pytest.PytestUnknownMarkWarning, match="no_check_spmatrix"):
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Unknown pytest.mark.no_check_spmatrix")
     THEIRS = load_with_ours("sklearn.cluster.tests.test_spectral")
 OURS = own_tests(THEIRS, {})
 globals().update(OURS)

@@ -10,6 +10,7 @@ from sklearn import get_config
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from shoal.core.callbacks import watcher
 from shoal.core.collections import Collection, is_collection, open_collection
 from shoal.core.sources import as_file, is_stored, iterate_blocks
 
@@ -20,8 +21,12 @@ def all_or_nothing(fit: Callable) -> Callable:
     @functools.wraps(fit)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = dict(vars(self))
+        watched = watcher()
         try:
-            return fit(self, *args, **kwargs)
+            if watched is None:
+                return fit(self, *args, **kwargs)
+            with watched.fit(self):
+                return fit(self, *args, **kwargs)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)

@@ -7,8 +7,7 @@ import scipy
 import sklearn
 
 from shoal.core import cpu, parallel
-
-__version__ = "0.1.0"
+from shoal.core.version import __version__
 
 
 def show_config() -> None:

@@ -208,9 +208,9 @@ def cut_blocks(n: int, work: float, most: int = MAX_BLOCKS, row: int = 1, *,
 
 
 @contextmanager
-def trace_runs():
-    """Within it, every run appends (kernel, blocks, threads, seconds) to the list given."""
-    runs = []
+def trace_runs(runs=None):
+    """Within it, every run appends (kernel, blocks, threads, seconds) to a list, new or given."""
+    runs = [] if runs is None else runs
     _traces.append(runs)
     try:
         yield runs

@@ -9,6 +9,8 @@ import sklearn.utils
 from numpy.random.bit_generator import ISeedSequence
 from sklearn.utils._param_validation import make_constraint
 
+from shoal.core.convert import Convertible
+
 
 @functools.cache
 def _constraints_by_name(estimator: type) -> list[tuple[str, list]]:
@@ -21,7 +23,7 @@ def _constraints_by_name(estimator: type) -> list[tuple[str, list]]:
     ]
 
 
-class CheckedParameters:
+class CheckedParameters(Convertible):
     """Mixin before BaseEstimator: constraints are made once a class, not once a fit.
 
     What they find fault with scikit-learn checks again, to raise its own error.

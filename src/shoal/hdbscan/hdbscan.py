@@ -15,10 +15,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from shoal.core.checks import all_or_nothing
 from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
-from shoal.hdbscan.condense import condense
-from shoal.hdbscan.linkage import build_single_linkage, label_cut, linkage_to_structured
+from shoal.hdbscan.condense import Condensed, condense
+from shoal.hdbscan.linkage import (
+    build_single_linkage,
+    label_cut,
+    linkage_from_structured,
+    linkage_to_structured,
+)
 from shoal.hdbscan.rows import find_taken_rows, with_short_indices
-from shoal.hdbscan.selection import label_rows, select_clusters
+from shoal.hdbscan.selection import Selection, label_rows, select_clusters
 from shoal.hdbscan.spanning import span
 from shoal.hdbscan.views import HierarchyViews
 
@@ -221,13 +226,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         linkage = build_single_linkage(*edges[:3], prim_order=edges.prim_order)
         heights = None if weights is None else edges.core_distances
         tree = condense(linkage, self.min_cluster_size, weights, heights)
-        selection = select_clusters(
-            tree,
-            self.cluster_selection_method,
-            allow_single_cluster=self.allow_single_cluster,
-            epsilon=self.cluster_selection_epsilon,
-            max_cluster_size=self.max_cluster_size,
-        )
+        selection = self._select(tree)
         labels, probabilities = label_rows(tree, selection)
         self.labels_ = taken.spread_labels(labels)
         self.probabilities_ = taken.spread(probabilities, 0.0)
@@ -241,6 +240,16 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
             params = self.metric_params or {}
             self.medoids_ = find_medoids(rows, labels, strengths, self.metric, params)
         return self
+
+    def _select(self, tree: Condensed) -> Selection:
+        """The clusters of the condensed tree that become labels."""
+        return select_clusters(
+            tree,
+            self.cluster_selection_method,
+            allow_single_cluster=self.allow_single_cluster,
+            epsilon=self.cluster_selection_epsilon,
+            max_cluster_size=self.max_cluster_size,
+        )
 
     def _check_rows(self, X: Any) -> Any:
         """X as an array or CSR matrix of float32 or float64, of which values may be missing."""
@@ -314,6 +323,32 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     def _single_linkage_tree_(self) -> np.ndarray:
         """scikit-learn's single-linkage tree, over the rows of X."""
         return self._taken.spread_linkage(linkage_to_structured(self._fitted("_linkage")))
+
+    # what its dbscan_clustering needs is kept in another form
+    _needs_own_state = frozenset({"dbscan_clustering"})
+
+    def _to_sklearn_state(self) -> dict:
+        state = super()._to_sklearn_state()
+        if "_linkage" in vars(self):
+            for name in ("_weights", "_taken"):
+                state.pop(name, None)
+            state["_metric_params"] = self.metric_params or {}
+            state["_single_linkage_tree_"] = self._single_linkage_tree_
+        return state
+
+    @classmethod
+    def _from_sklearn(cls, theirs: Any) -> Self:
+        """With the trees that scikit-learn's one comes from; not what predictions need."""
+        made = super()._from_sklearn(theirs)
+        merges = vars(made).pop("_single_linkage_tree_", None)
+        if merges is not None:
+            is_precomputed = made.metric == "precomputed"
+            made._taken = find_taken_rows(made._raw_data, None, is_precomputed)
+            made._weights = None
+            made._linkage = linkage_from_structured(made._taken.take_linkage(merges))
+            made._tree = condense(made._linkage, made.min_cluster_size, None, None)
+            made._selection = made._select(made._tree)
+        return made
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -100,6 +100,13 @@ def linkage_to_structured(linkage: SingleLinkage) -> np.ndarray:
     return tree
 
 
+def linkage_from_structured(tree: np.ndarray) -> SingleLinkage:
+    """The dendrogram that scikit-learn keeps as a structured array."""
+    children = np.column_stack([tree["left_node"], tree["right_node"]]).astype(np.int64)
+    heights, sizes = (np.array(tree[name], np.float64) for name in ("value", "cluster_size"))
+    return SingleLinkage(children, heights, sizes)
+
+
 def label_cut(
     linkage: SingleLinkage,
     cut: float,

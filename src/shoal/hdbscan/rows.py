@@ -66,6 +66,19 @@ class TakenRows(NamedTuple):
         rest["cluster_size"] = n_taken + 1 + np.arange(len(others))
         return result
 
+    def take_linkage(self, linkage: np.ndarray) -> np.ndarray:
+        """The merges of rows that take part, of scikit-learn's array of all: `spread_linkage`
+        the other way round."""
+        if self.indices is None:
+            return linkage
+        n_taken = len(self.indices)
+        result = linkage[: n_taken - 1].copy()
+        for name in ("left_node", "right_node"):
+            nodes = linkage[name][: n_taken - 1]
+            places = np.searchsorted(self.indices, nodes)
+            result[name] = np.where(nodes < self.n, places, nodes - self.n + n_taken)
+        return result
+
 
 def find_taken_rows(X: Any, weights: np.ndarray | None, is_precomputed: bool) -> TakenRows:
     """Rows with finite values, by scikit-learn's rule, and with weight.

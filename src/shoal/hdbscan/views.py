@@ -31,6 +31,11 @@ class HierarchyViews:
 
     def _fitted(self, name: str) -> Any:
         """What a fit has kept; an AttributeError, for hasattr, where there was none."""
+        if name == "_edges" and name not in vars(self) and "_tree" in vars(self):
+            raise AttributeError(
+                f"This {type(self).__name__} was fitted by scikit-learn, which keeps no spanning "
+                "tree and no core distances. Call 'fit' for what needs them."
+            )
         if name not in vars(self):
             raise AttributeError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with "
@@ -180,6 +185,7 @@ class HierarchyViews:
         return taken.take(X), taken
 
     def _find_reachable(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        self._fitted("_edges")
         search = RowSearch(self, self._taken.take(self._raw_data), X.dtype)
         return find_reachable(
             search.find,

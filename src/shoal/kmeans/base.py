@@ -16,6 +16,7 @@ from sklearn.base import (
 )
 from sklearn.utils import check_array
 from sklearn.utils._metadata_requests import UNUSED
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
@@ -276,6 +277,12 @@ class BaseKMeans(
             Distances.
         """
         return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def _to_sklearn_state(self) -> dict:
+        state = super()._to_sklearn_state()
+        if "cluster_centers_" in state:
+            state["_n_threads"] = _openmp_effective_n_threads()  # its predict reads it
+        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

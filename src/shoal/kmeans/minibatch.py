@@ -133,6 +133,8 @@ class MiniBatchKMeans(BaseKMeans):
 
     _max_rows_in_float32: ClassVar[int] = sys.maxsize  # draws are scikit-learn's in either type
 
+    _changed_in_place = frozenset({"cluster_centers_", "_counts", "_random_state"})
+
     def __init__(
         self,
         n_clusters: int = 8,

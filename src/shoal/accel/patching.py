@@ -1,0 +1,199 @@
+"""patch and unpatch: methods of scikit-learn's classes, and its functions wherever they are."""
+
+import functools
+import inspect
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import sklearn
+
+from shoal.accel import workers
+from shoal.accel.calls import CALLS, LOGGER
+from shoal.accel.dispatch import Function, Method
+from shoal.accel.table import match, methods, pairs
+
+KNOWN = (1, 9)  # the newest scikit-learn of which all is known
+_ABSENT = object()
+
+
+class Replacement(NamedTuple):
+    """A method of a class, or a function, and what stands in its place."""
+
+    cls: type | None  # None: a function, to be replaced in all modules
+    name: str
+    original: Callable
+    wrapper: Callable
+
+
+@functools.cache
+def replacements() -> list[Replacement]:
+    """All that is replaced. First asked for while nothing is."""
+    found = []
+    for pair in pairs():
+        if pair.is_class:
+            for name, original, signature in methods(pair):
+                wrapper = Method(pair, name, original, signature).wrapper()
+                found.append(Replacement(pair.theirs, name, original, wrapper))
+        elif pair.obstacle is None:
+            wrapper = Function(pair, match(pair.theirs, pair.ours)).wrapper()
+            found.append(Replacement(None, pair.name, pair.theirs, wrapper))
+    return found
+
+
+class _State:
+    """Whether scikit-learn is patched: by `patch`, or by those within `patched`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.wanted = False  # by patch()
+        self.users = 0  # threads within patched()
+        self.applied = False
+        self.own: dict[tuple, Any] = {}  # what classes themselves had under a name
+
+    def update(self) -> None:
+        """Replace or restore. The lock is held."""
+        wanted = self.wanted or self.users > 0
+        if wanted == self.applied:
+            return
+        if wanted:
+            _warn_if_newer()
+        self._change_classes(wanted)
+        names = _exchange_functions(wanted)
+        if wanted:
+            CALLS.names = [name for name in names if not name.startswith("sklearn.")]
+        workers.tell_children("patch", wanted)
+        self.applied = wanted
+        LOGGER.info("scikit-learn %s is %s", sklearn.__version__, "patched" if wanted else "itself")
+        for name in CALLS.names if wanted else ():
+            LOGGER.info("%s was imported before and is changed too", name)
+
+    def _change_classes(self, wanted: bool) -> None:
+        for cls, name, _, wrapper in replacements():
+            if cls is None:
+                continue
+            if wanted:
+                self.own[cls, name] = vars(cls).get(name, _ABSENT)
+                setattr(cls, name, wrapper)
+            elif vars(cls).get(name) is wrapper:  # else someone patched over it since
+                own = self.own.pop((cls, name))
+                if own is _ABSENT:
+                    delattr(cls, name)
+                else:
+                    setattr(cls, name, own)
+
+
+_state = _State()
+
+
+def _exchange_functions(wanted: bool) -> list[str]:
+    """Put wrappers in the place of functions in every module, or the other way round.
+
+    Returns the full names that were changed.
+    """
+    functions = [(r.original, r.wrapper) for r in replacements() if r.cls is None]
+    new = {id(old): new for old, new in (functions if wanted else ((w, o) for o, w in functions))}
+    changed = []
+    for module_name, module in list(sys.modules.items()):
+        if not inspect.ismodule(module) or module_name.startswith("shoal."):
+            continue
+        names = vars(module)
+        for name, value in list(names.items()):
+            if id(value) in new:
+                names[name] = new[id(value)]
+                changed.append(f"{module_name}.{name}")
+    return sorted(changed)
+
+
+@functools.cache
+def _warn_if_newer() -> None:
+    version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+    if version > KNOWN:
+        warnings.warn(
+            f"shoal knows scikit-learn up to {'.'.join(map(str, KNOWN))} and this is "
+            f"{sklearn.__version__}: what has another signature there is left to scikit-learn",
+            stacklevel=4,
+        )
+
+
+def patch() -> None:
+    """Let scikit-learn's estimators and functions compute by shoal's kernels.
+
+    Classes stay scikit-learn's: `isinstance`, subclasses, pickles, `clone`, pipelines and
+    searches work as before, fitted estimators are scikit-learn's own, and what was imported
+    before is changed too. What shoal does not do (parameters, kinds of arrays, subclasses with
+    their own internals) scikit-learn does as before; :func:`report` tells what ran where.
+    Processes started from now on by multiprocessing and joblib are patched too. Calling it
+    again changes nothing.
+
+    See Also
+    --------
+    unpatch : The end of it.
+    patched : For the time of a block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import shoal
+    >>> from sklearn.cluster import KMeans
+    >>> shoal.patch()
+    >>> KMeans(2, random_state=0).fit(np.eye(4)).labels_.dtype
+    dtype('int32')
+    >>> shoal.unpatch()
+    """
+    with _state.lock:
+        _state.wanted = True
+        _state.update()
+
+
+def unpatch() -> None:
+    """Make scikit-learn itself again; where it is not patched, this does nothing.
+
+    Within :func:`patched` it is so at the end of the block.
+
+    Examples
+    --------
+    >>> import shoal
+    >>> shoal.unpatch()
+    """
+    with _state.lock:
+        _state.wanted = False
+        _state.update()
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """A block within which scikit-learn is patched, in all threads.
+
+    Returns
+    -------
+    context : context manager
+        At its end scikit-learn is as it was before, once no other thread is in such a block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import shoal
+    >>> from sklearn.cluster import DBSCAN
+    >>> with shoal.patched():
+    ...     labels = DBSCAN(eps=2, min_samples=1).fit_predict(np.eye(3))
+    >>> labels
+    array([0, 0, 0])
+    """
+    with _state.lock:
+        _state.users += 1
+        _state.update()
+    try:
+        yield
+    finally:
+        with _state.lock:
+            _state.users -= 1
+            _state.update()
+
+
+def is_patched() -> bool:
+    """Whether scikit-learn is patched now."""
+    return _state.applied
