@@ -56,6 +56,7 @@ def check_rows(
         if finite:
             check_finite(estimator, X)
         return X
+    check_structure(X)
     X = validate_data(
         estimator,
         X,
@@ -84,8 +85,47 @@ def check_function_rows(X: Any) -> Any:
     """check_rows for a function, which has no estimator and no features of an earlier fit."""
     if isinstance(X, File):
         return _check_file(None, X, False)
+    check_structure(X)
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
     return X if sp.issparse(X) else aligned(X)
+
+
+def check_structure(X: Any) -> None:
+    """Raise ValueError where a sparse matrix points beyond its own memory or shape.
+
+    SciPy does not look at indices when it makes a matrix of given arrays or reads one from a
+    file, and its compiled code, like ours, would follow them anywhere.
+    """
+    if not sp.issparse(X) or X.format not in ("csr", "csc", "bsr", "coo"):
+        return
+    if X.format == "coo":
+        inside = all(_are_within(c, size) for c, size in zip(X.coords, X.shape, strict=True))
+        if not inside or len({len(X.data), *map(len, X.coords)}) > 1:
+            raise ValueError("The sparse matrix has a row or column beyond its shape")
+        return
+    n_lines, n_places = X.shape if X.format != "csc" else X.shape[::-1]
+    if X.format == "bsr":
+        n_lines, n_places = n_lines // X.blocksize[0], n_places // X.blocksize[1]
+    n_stored = min(len(X.indices), len(X.data))
+    starts = X.indptr
+    if (
+        len(starts) != n_lines + 1
+        or starts[0] != 0
+        or starts[-1] > n_stored
+        or (starts[1:] < starts[:-1]).any()
+    ):
+        raise ValueError(
+            f"The sparse matrix is damaged: indptr must have {n_lines + 1} values that ascend "
+            f"from 0 to at most {n_stored}, the number of its stored values"
+        )
+    if not _are_within(X.indices[: starts[-1]], n_places):
+        raise ValueError(
+            f"The sparse matrix is damaged: an index lies outside of 0 to {n_places - 1}"
+        )
+
+
+def _are_within(indices: np.ndarray, size: int) -> bool:
+    return len(indices) == 0 or (indices.min() >= 0 and indices.max() < size)
 
 
 def _check_file(estimator: Any, X: File, reset: bool) -> File:

@@ -80,7 +80,9 @@ def open_npy(name: str) -> File:
             if version not in read:
                 raise ValueError(f"version {version} of the format holds no plain numbers")
             shape, fortran, dtype = read[version](stream)
-        except ValueError as error:
+        except OSError:
+            raise
+        except Exception as error:  # NumPy evaluates the header as Python's literals
             raise ValueError(f"{name} is not a .npy file of numbers: {error}") from error
         begin = stream.tell()
         size = os.fstat(stream.fileno()).st_size
@@ -101,6 +103,8 @@ def _check_header(
         raise ValueError(f"{name} holds values of type {dtype}, which are not real numbers")
     if len(shape) != 2:
         raise ValueError(f"{name} holds an array of shape {shape}; rows of features are needed")
+    if min(shape) < 0 or begin + math.prod(shape) * dtype.itemsize >= 2**63:
+        raise ValueError(f"{name} has a header that tells of an impossible shape, {shape}")
     if fortran and min(shape) > 1:
         raise ValueError(
             f"{name} is in Fortran order, in which no row lies in one place: "

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
-from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing, check_structure
 from shoal.core.parameters import CheckedParameters
 from shoal.density.clusters import add_lone_rows, cluster_by_tree, predict_by_tree
 from shoal.density.metric import (
@@ -164,6 +164,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
             The fitted estimator. One whose fit fails stays as it was.
         """
         if not accept_as_is(self, X):
+            check_structure(X)
             X = validate_data(self, X, accept_sparse="csr")
         weights = sample_weight
         if weights is not None:
@@ -253,6 +254,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
             distance, the least label.
         """
         check_is_fitted(self)
+        check_structure(X)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         core = self.core_sample_indices_
         core_labels = self.labels_[core]

@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import _VALID_METRICS
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import all_or_nothing, check_structure
 from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import condense
@@ -245,6 +245,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     def _check_rows(self, X: Any) -> Any:
         """X as an array or CSR matrix of float32 or float64, of which values may be missing."""
         is_precomputed = self.metric == "precomputed"
+        check_structure(X)
         X = validate_data(
             self,
             X,

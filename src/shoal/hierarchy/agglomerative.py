@@ -19,7 +19,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
-from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing, check_structure
 from shoal.core.parameters import CheckedParameters
 from shoal.hierarchy.dendrogram import cut_dendrogram
 from shoal.hierarchy.trees import LINKAGES, TREE_BUILDERS
@@ -170,6 +170,7 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         if connectivity is not None:
             if callable(connectivity):
                 connectivity = connectivity(X)
+            check_structure(connectivity)
             connectivity = check_array(connectivity, accept_sparse=["csr", "coo", "lil"])
         full = self._needs_full_tree(len(X))
         options = {} if self.linkage == "ward" else {"affinity": self.metric}

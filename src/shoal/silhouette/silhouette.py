@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal.core import parallel
+from shoal.core.checks import check_structure
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
 from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
@@ -280,6 +281,7 @@ def silhouette_samples(
     array([0.91, 0.9 , 0.79, 0.83])
     """
     precomputed = isinstance(metric, str) and metric == "precomputed"
+    check_structure(X)
     try:  # distances are checked to be finite while they are summed
         X, labels = check_X_y(X, labels, accept_sparse=["csr"], ensure_all_finite=not precomputed)
         if precomputed:
@@ -402,6 +404,7 @@ def silhouette_score(
     0.8562
     """
     if sample_size is not None:
+        check_structure(X)
         X, labels = check_X_y(X, labels, accept_sparse=["csc", "csr"])
         indices = check_random_state(random_state).permutation(X.shape[0])[:sample_size]
         if sample_weight is not None:

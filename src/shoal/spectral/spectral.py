@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import validate_data
 
 from shoal.core import parallel
-from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing, check_structure
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.kmeans import k_means
 from shoal.space.pairs import PackedTiles, as_contiguous_floats
@@ -194,6 +194,7 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         """
         is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
         if not (is_double and accept_as_is(self, X, min_samples=2)):
+            check_structure(X)
             X = validate_data(
                 self, X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, ensure_min_samples=2
             )
