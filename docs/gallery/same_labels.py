@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 import shoal
 
-X = load_digits().data
+X = load_digits().data[:900]
 models = {
     "KMeans": (cluster, {"n_clusters": 10, "random_state": 0}),
     "MiniBatchKMeans": (cluster, {"n_clusters": 10, "random_state": 0}),

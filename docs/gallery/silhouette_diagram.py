@@ -18,8 +18,11 @@ fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), sharex=True, layout="constrain
 for ax, k in zip(axes, [3, 4, 5], strict=True):
     labels = KMeans(k, n_init=10, random_state=0).fit_predict(X)
     values = silhouette_samples(X, labels)
-    order = np.lexsort((values, labels))
-    ax.barh(np.arange(len(X)), values[order], 1.0, color=plt.cm.tab10(labels[order]))
+    start = 0
+    for label in range(k):
+        own = np.sort(values[labels == label])
+        ax.fill_betweenx(np.arange(start, start + len(own)), 0, own, step="mid")
+        start += len(own)
     means[k] = values.mean()
     ax.axvline(means[k], linestyle="--", color="black")
     ax.set(title=f"k = {k}", xlabel="silhouette", yticks=[])

@@ -2,19 +2,28 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
+from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from shoal.core.files import File
 from shoal.core.sources import as_file
 
+F = TypeVar("F", bound=Callable)
 
-def all_or_nothing(fit: Callable) -> Callable:
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
+    """scikit-learn's `_fit_context`, for type checkers: the method keeps its signature."""
+    decorate = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+    return cast("Callable[[F], F]", decorate)
+
+
+def all_or_nothing(fit: F) -> F:
     """Restore the estimator's attributes where `fit` fails or is interrupted."""
 
     @functools.wraps(fit)
@@ -27,7 +36,7 @@ def all_or_nothing(fit: Callable) -> Callable:
             vars(self).update(before)
             raise
 
-    return wrapped
+    return cast("F", wrapped)
 
 
 def check_rows(

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.lib import format as npy
 
 from shoal.core.files import File
 from shoal.core.read_ahead import ReadAhead
+
+F = TypeVar("F", bound=Callable)
 
 READ_BYTES = 2**23  # of a file in one read
 HELD_BYTES = 6 * 2**25  # of a file that a fit of many passes holds in memory
@@ -48,14 +50,14 @@ def hold_rows(X: Any) -> None:
         X.hold_rows(HELD_BYTES)
 
 
-def takes_files(function: Callable) -> Callable:
+def takes_files(function: F) -> F:
     """Let a function whose first argument is X take files, before its arguments are checked."""
 
     @functools.wraps(function)
     def wrapped(X: Any, *args: Any, **kwargs: Any) -> Any:
         return function(as_file(X), *args, **kwargs)
 
-    return wrapped
+    return cast("F", wrapped)
 
 
 def open_npy(name: str) -> File:

@@ -14,12 +14,12 @@ from sklearn.metrics.pairwise import (
 )
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import assert_all_finite, check_array, check_X_y
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal.core import parallel
 from shoal.core.checks import check_structure
-from shoal.core.parameters import check_random_state
+from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows
 from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
 from shoal.space.pairs import PackedTiles, as_contiguous_floats, power_of_two_scale

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from shoal.core import parallel
-from shoal.core.checks import accept_as_is, all_or_nothing, check_structure
-from shoal.core.parameters import CheckedParameters, check_random_state
+from shoal.core.checks import accept_as_is, all_or_nothing, check_structure, fit_context
+from shoal.core.parameters import CheckedParameters, check_random_state, validate_params
 from shoal.kmeans import k_means
 from shoal.space.pairs import PackedTiles, as_contiguous_floats
 from shoal.spectral.args import AffinityArgs
@@ -116,6 +116,10 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
     array([1, 1, 1, 0, 0, 0])
     """
 
+    affinity_matrix_: Any  # an array, or a sparse matrix
+    labels_: np.ndarray
+    n_features_in_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "eigen_solver": [StrOptions({"arpack", "lobpcg", "amg"}), None],
@@ -169,7 +173,7 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> "SpectralClustering":
         """Find the clusters.
