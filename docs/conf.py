@@ -69,7 +69,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "auto_gallery/backreferences",
     "doc_module": ("shoal",),
     "matplotlib_animations": False,
-    "min_reported_time": 5,
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
