@@ -105,12 +105,12 @@ def check_structure(X: Any) -> None:
     SciPy does not look at indices when it makes a matrix of given arrays or reads one from a
     file, and its compiled code, like ours, would follow them anywhere.
     """
-    if not sp.issparse(X) or X.format not in ("csr", "csc", "bsr", "coo"):
+    if not sp.issparse(X) or X.ndim != 2 or X.format not in ("csr", "csc", "bsr", "coo"):
         return
     if X.format == "coo":
-        inside = all(_are_within(c, size) for c, size in zip(X.coords, X.shape, strict=True))
-        if not inside or len({len(X.data), *map(len, X.coords)}) > 1:
-            raise ValueError("The sparse matrix has a row or column beyond its shape")
+        inside = _are_within(X.row, X.shape[0]) and _are_within(X.col, X.shape[1])
+        if not inside or not len(X.data) == len(X.row) == len(X.col):
+            raise ValueError("The sparse matrix is damaged: a row or column lies outside of it")
         return
     n_lines, n_places = X.shape if X.format != "csc" else X.shape[::-1]
     if X.format == "bsr":
