@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import resource
 import struct
 import sys
 from pathlib import Path
@@ -246,6 +245,8 @@ def sparse_rows_as(X, name):
 @pytest.mark.skipif(sys.platform != "linux", reason="measures resident memory")
 def test_no_memory_of_a_claimed_size(tmp_path):
     """A header of 10^18 rows takes no memory before it is refused."""
+    import resource
+
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     path = npy(tmp_path / "rows.npy", LIES["10^18 rows"], bytes(240))
     for take in FUNCTIONS.values():

@@ -22,25 +22,25 @@ def name_of(path):
     return str(path.relative_to(DOCS))
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if ">>>" in p.read_text()], ids=name_of)
+@pytest.mark.parametrize("page", [p for p in PAGES if ">>>" in p.read_text("utf-8")], ids=name_of)
 def test_examples_of_pages(page):
     """Every example on a page gives what the page says."""
     found = doctest.testfile(
-        str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+        str(page), module_relative=False, encoding="utf-8", optionflags=doctest.NORMALIZE_WHITESPACE
     )
     assert found.attempted > 0
     assert found.failed == 0
 
 
 def test_every_public_name_has_a_page():
-    listed = re.findall(r"^   (\w+)$", (DOCS / "api.rst").read_text(), flags=re.M)
+    listed = re.findall(r"^   (\w+)$", (DOCS / "api.rst").read_text("utf-8"), flags=re.M)
     assert sorted(listed) == sorted(shoal.__all__)
 
 
 def test_names_in_links_exist():
     """What :class:, :func: and :meth: roles name can be found in shoal."""
     for page in PAGES:
-        for name in re.findall(r":(?:class|func|meth):`([\w.]+)`", page.read_text()):
+        for name in re.findall(r":(?:class|func|meth):`([\w.]+)`", page.read_text("utf-8")):
             if name.split(".")[0] in {"numpy", "sklearn"}:
                 continue
             found = shoal
@@ -50,7 +50,7 @@ def test_names_in_links_exist():
 
 def test_names_of_other_projects_exist():
     """inventories.py lists names that can be imported; Sphinx does not look."""
-    source = ast.parse((DOCS / "inventories.py").read_text())
+    source = ast.parse((DOCS / "inventories.py").read_text("utf-8"))
     names = {
         node.value
         for node in ast.walk(source)
@@ -64,19 +64,23 @@ def test_names_of_other_projects_exist():
 
 
 def test_every_page_of_a_family_is_listed():
-    listed = re.findall(r"^   (\w+)$", (DOCS / "families" / "index.rst").read_text(), flags=re.M)
+    listed = re.findall(
+        r"^   (\w+)$", (DOCS / "families" / "index.rst").read_text("utf-8"), flags=re.M
+    )
     pages = {path.stem for path in (DOCS / "families").glob("*.rst")} - {"index"}
     assert set(listed) == pages
 
 
 def test_tests_that_pages_name_exist():
     """The page of promises names a test for each of them."""
-    text = "".join(path.read_text() for path in (DOCS / "promises.rst", ROOT / "SECURITY.md"))
+    text = "".join(
+        path.read_text("utf-8") for path in (DOCS / "promises.rst", ROOT / "SECURITY.md")
+    )
     named = re.findall(r"``?(tests/[\w/]+\.py)(?:::(\w+))?``?", text)
     assert len(named) > 20
     for path, test in named:
         assert (ROOT / path).exists(), path
-        assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{path}::{test}"
+        assert not test or f"def {test}(" in (ROOT / path).read_text("utf-8"), f"{path}::{test}"
 
 
 # What a script finds, by its variables.
@@ -128,6 +132,6 @@ def test_gallery(script):
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name_of)
 def test_scripts_begin_with_a_title(script):
-    lines = ast.get_docstring(ast.parse(script.read_text())).splitlines()
+    lines = ast.get_docstring(ast.parse(script.read_text("utf-8"))).splitlines()
     assert re.fullmatch("=+", lines[1]) and len(lines[0]) == len(lines[1])
     assert len(lines) > 3
