@@ -66,6 +66,7 @@ LIES = {
     "10^18 rows": header(shape="(1000000000000000000, 3)"),
     "sizes whose product is beyond 2^64": header(shape="(9223372036854775807, 4294967296)"),
     "a size beyond 2^63": header(shape="(99999999999999999999999999, 3)"),
+    "no rows of a size beyond 2^63": header(shape="(0, 99999999999999999999999999)"),
     "negative sizes": header(shape="(-10, -3)"),
     "a size that is no number": header(shape="('10', 3)"),
     "no sizes": header(shape="()"),

@@ -105,7 +105,8 @@ def _check_header(
         raise ValueError(f"{name} holds values of type {dtype}, which are not real numbers")
     if len(shape) != 2:
         raise ValueError(f"{name} holds an array of shape {shape}; rows of features are needed")
-    if min(shape) < 0 or begin + math.prod(shape) * dtype.itemsize >= 2**63:
+    sizes = (*shape, begin + math.prod(shape) * dtype.itemsize)
+    if min(shape) < 0 or max(sizes) >= 2**63:
         raise ValueError(f"{name} has a header that tells of an impossible shape, {shape}")
     if fortran and min(shape) > 1:
         raise ValueError(
