@@ -5,7 +5,7 @@
 
 Counts do not depend on what else the machine does, so that changes far below the noise of times
 show: two counts of the same build differed by 0.2 % (k-means of 150 rows). They say nothing of
-waiting for memory or of threads: one thread is used, and the instruction set is AVX2 (valgrind knows
+waiting for memory or of threads: one thread is used, and the instruction set is AVX2 (valgrind has
 no AVX-512). Needs valgrind and a C compiler; each commit is built once, into a folder that is kept
 for the next time.
 """
