@@ -14,8 +14,10 @@ from sklearn.datasets import make_blobs, make_moons
 from sklearn.metrics import pairwise_distances
 
 import shoal
+from helpers.kernel_cases import level
 from helpers.point_cases import points
 from shoal import HDBSCAN
+from shoal.core import cpu
 from shoal.hdbscan.spanning import _largest_within
 from shoal.space import mutual_reachability, nearest
 from trials.hdbscan import canonical, check_seed
@@ -123,6 +125,17 @@ def test_same_bits_for_any_threads(dtype, n_features, limit_threads):
             model = HDBSCAN().fit(X)
         values = model.labels_, model.probabilities_, model.outlier_scores_
         found.add(b"".join(x.tobytes() for x in (*values, model._single_linkage_tree_)))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("n_features", [2, 30])
+def test_same_bits_under_every_instruction_set(n_features):
+    X = make_blobs(1500, n_features, centers=5, random_state=3)[0]
+    found = set()
+    for name in cpu.levels():
+        with level(name):
+            model = HDBSCAN().fit(X)
+        found.add(model.labels_.tobytes() + model._single_linkage_tree_.tobytes())
     assert len(found) == 1
 
 

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn import get_config
+from sklearn.base import _fit_context
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -14,8 +15,16 @@ from shoal.core.callbacks import watcher
 from shoal.core.collections import Collection, is_collection, open_collection
 from shoal.core.sources import as_file, is_stored, iterate_blocks
 
+F = TypeVar("F", bound=Callable)
 
-def all_or_nothing(fit: Callable) -> Callable:
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
+    """scikit-learn's `_fit_context`, for type checkers: the method keeps its signature."""
+    decorate = _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+    return cast("Callable[[F], F]", decorate)
+
+
+def all_or_nothing(fit: F) -> F:
     """Restore the estimator's attributes where `fit` fails or is interrupted."""
 
     @functools.wraps(fit)
@@ -32,7 +41,7 @@ def all_or_nothing(fit: Callable) -> Callable:
             vars(self).update(before)
             raise
 
-    return wrapped
+    return cast("F", wrapped)
 
 
 def check_rows(
@@ -64,6 +73,7 @@ def check_rows(
         if finite:
             check_finite(estimator, X)
         return X
+    check_structure(X)
     X = validate_data(
         estimator,
         X,
@@ -94,8 +104,47 @@ def check_function_rows(X: Any) -> Any:
         return X
     if is_stored(X):
         return _check_file(None, X, False)
+    check_structure(X)
     X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
     return X if sp.issparse(X) else aligned(X)
+
+
+def check_structure(X: Any) -> None:
+    """Raise ValueError where a sparse matrix points beyond its own memory or shape.
+
+    SciPy does not look at indices when it makes a matrix of given arrays or reads one from a
+    file, and its compiled code, like ours, would follow them anywhere.
+    """
+    if not sp.issparse(X) or X.ndim != 2 or X.format not in ("csr", "csc", "bsr", "coo"):
+        return
+    if X.format == "coo":
+        inside = _are_within(X.row, X.shape[0]) and _are_within(X.col, X.shape[1])
+        if not inside or not len(X.data) == len(X.row) == len(X.col):
+            raise ValueError("The sparse matrix is damaged: a row or column lies outside of it")
+        return
+    n_lines, n_places = X.shape if X.format != "csc" else X.shape[::-1]
+    if X.format == "bsr":
+        n_lines, n_places = n_lines // X.blocksize[0], n_places // X.blocksize[1]
+    n_stored = min(len(X.indices), len(X.data))
+    starts = X.indptr
+    if (
+        len(starts) != n_lines + 1
+        or starts[0] != 0
+        or starts[-1] > n_stored
+        or (starts[1:] < starts[:-1]).any()
+    ):
+        raise ValueError(
+            f"The sparse matrix is damaged: indptr must have {n_lines + 1} values that ascend "
+            f"from 0 to at most {n_stored}, the number of its stored values"
+        )
+    if not _are_within(X.indices[: starts[-1]], n_places):
+        raise ValueError(
+            f"The sparse matrix is damaged: an index lies outside of 0 to {n_places - 1}"
+        )
+
+
+def _are_within(indices: np.ndarray, size: int) -> bool:
+    return len(indices) == 0 or (indices.min() >= 0 and indices.max() < size)
 
 
 def _check_file(estimator: Any, X: Any, reset: bool) -> Any:

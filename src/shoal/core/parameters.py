@@ -1,15 +1,27 @@
 """Parameters of estimators: scikit-learn's checks without what they cost a fit of a few rows."""
 
 import functools
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import sklearn.utils
 from numpy.random.bit_generator import ISeedSequence
+from sklearn.utils import _param_validation
 from sklearn.utils._param_validation import make_constraint
 
 from shoal.core.convert import Convertible
+
+F = TypeVar("F", bound=Callable)
+
+
+def validate_params(constraints: dict, *, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
+    """scikit-learn's decorator of that name, for type checkers: a function keeps its signature."""
+    decorate = _param_validation.validate_params(
+        constraints, prefer_skip_nested_validation=prefer_skip_nested_validation
+    )
+    return cast("Callable[[F], F]", decorate)
 
 
 @functools.cache

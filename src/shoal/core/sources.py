@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +23,8 @@ from shoal.core.collections import is_collection, open_collection
 from shoal.core.files import File
 from shoal.core.read_ahead import ReadAhead
 from shoal.core.stored import StoredRows
+
+F = TypeVar("F", bound=Callable)
 
 READ_BYTES = 2**23  # of a file in one read
 HELD_BYTES = 6 * 2**25  # of a file that a fit of many passes holds in memory
@@ -202,7 +204,7 @@ def is_stored(X: Any) -> bool:
     return isinstance(X, (File, StoredRows))
 
 
-def takes_files(function: Callable) -> Callable:
+def takes_files(function: F) -> F:
     """Let a function whose first argument is X take files, before its arguments are checked."""
 
     @functools.wraps(function)
@@ -210,7 +212,7 @@ def takes_files(function: Callable) -> Callable:
         X = open_collection(X) if is_collection(X) else as_file(X)
         return function(X, *args, **kwargs)
 
-    return wrapped
+    return cast("F", wrapped)
 
 
 def open_npy(name: str) -> File:
@@ -235,7 +237,9 @@ def open_npy(name: str) -> File:
             if version not in read:
                 raise ValueError(f"version {version} of the format holds no plain numbers")
             shape, fortran, dtype = read[version](stream)
-        except ValueError as error:
+        except OSError:
+            raise
+        except Exception as error:  # NumPy evaluates the header as Python's literals
             raise ValueError(f"{name} is not a .npy file of numbers: {error}") from error
         begin = stream.tell()
         size = os.fstat(stream.fileno()).st_size
@@ -256,6 +260,9 @@ def _check_header(
         raise ValueError(f"{name} holds values of type {dtype}, which are not real numbers")
     if len(shape) != 2:
         raise ValueError(f"{name} holds an array of shape {shape}; rows of features are needed")
+    sizes = (*shape, begin + math.prod(shape) * dtype.itemsize)
+    if min(shape) < 0 or max(sizes) >= 2**63:
+        raise ValueError(f"{name} has a header that tells of an impossible shape, {shape}")
     if fortran and min(shape) > 1:
         raise ValueError(
             f"{name} is in Fortran order, in which no row lies in one place: "

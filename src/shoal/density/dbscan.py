@@ -7,15 +7,22 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import _VALID_METRICS
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, begin_fit
-from shoal.core.checks import accept_as_is, all_or_nothing, check_finite, check_rows
+from shoal.core.checks import (
+    accept_as_is,
+    all_or_nothing,
+    check_finite,
+    check_rows,
+    check_structure,
+    fit_context,
+)
 from shoal.core.collections import is_collection
-from shoal.core.parameters import CheckedParameters
+from shoal.core.parameters import CheckedParameters, validate_params
 from shoal.density.clusters import add_lone_rows, cluster_by_tree, predict_by_tree
 from shoal.density.metric import (
     as_float_rows,
@@ -111,6 +118,11 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
     array([ 0,  1, -1])
     """
 
+    core_sample_indices_: np.ndarray
+    components_: Any  # an array, or a sparse matrix
+    labels_: np.ndarray
+    n_features_in_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "eps": [Interval(Real, 0.0, None, closed="neither")],
         "min_samples": [Interval(Integral, 1, None, closed="left")],
@@ -144,7 +156,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
         self.n_jobs = n_jobs
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the clusters of X.
 
@@ -168,6 +180,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
         if is_collection(X):
             return self._fit_collection(X, y, sample_weight)
         if not accept_as_is(self, X):
+            check_structure(X)
             X = validate_data(self, X, accept_sparse="csr")
         weights = sample_weight
         if weights is not None:
@@ -268,6 +281,7 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
             distance, the least label.
         """
         check_is_fitted(self)
+        check_structure(X)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         core = self.core_sample_indices_
         core_labels = np.asarray(self.labels_[core])

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
 from sklearn.metrics.pairwise import _VALID_METRICS
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import all_or_nothing, check_structure, fit_context
 from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import Condensed, condense
@@ -139,6 +139,12 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     np.int64(8)
     """
 
+    labels_: np.ndarray
+    probabilities_: np.ndarray
+    centroids_: np.ndarray
+    medoids_: np.ndarray
+    n_features_in_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "min_cluster_size": [Interval(Integral, 2, None, closed="left")],
         "min_samples": [Interval(Integral, 1, None, closed="left"), None],
@@ -192,7 +198,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         self.prediction_data = prediction_data
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the clusters of X.
 
@@ -254,6 +260,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     def _check_rows(self, X: Any) -> Any:
         """X as an array or CSR matrix of float32 or float64, of which values may be missing."""
         is_precomputed = self.metric == "precomputed"
+        check_structure(X)
         X = validate_data(
             self,
             X,

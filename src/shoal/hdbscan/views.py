@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from shoal.core.checks import check_structure
 from shoal.hdbscan.prediction import (
     all_points_membership_vectors,
     approximate_predict,
@@ -171,6 +172,7 @@ class HierarchyViews:
         check_is_fitted(self)
         if self.metric == "precomputed":
             raise ValueError("A fit to distances cannot predict: fit to rows of features.")
+        check_structure(X)
         X = validate_data(
             self,
             X,

@@ -10,7 +10,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
-    _fit_context,
 )
 from sklearn.cluster._feature_agglomeration import AgglomerationTransform
 from sklearn.cluster._hierarchical_fast import hc_get_heads
@@ -19,7 +18,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
-from shoal.core.checks import accept_as_is, all_or_nothing
+from shoal.core.checks import accept_as_is, all_or_nothing, check_structure, fit_context
 from shoal.core.parameters import CheckedParameters
 from shoal.hierarchy.dendrogram import cut_dendrogram
 from shoal.hierarchy.trees import LINKAGES, TREE_BUILDERS
@@ -107,6 +106,14 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
     array([1, 1, 1, 0, 0, 0])
     """
 
+    n_clusters_: int
+    labels_: np.ndarray
+    n_leaves_: int
+    n_connected_components_: int
+    children_: np.ndarray
+    distances_: np.ndarray
+    n_features_in_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "metric": [StrOptions(set(_VALID_METRICS) | {"precomputed"}), callable],
@@ -140,7 +147,7 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         self.compute_distances = compute_distances
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Find the clusters of X.
 
@@ -170,6 +177,7 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         if connectivity is not None:
             if callable(connectivity):
                 connectivity = connectivity(X)
+            check_structure(connectivity)
             connectivity = check_array(connectivity, accept_sparse=["csr", "coo", "lil"])
         full = self._needs_full_tree(len(X))
         options = {} if self.linkage == "ward" else {"affinity": self.metric}
@@ -312,7 +320,7 @@ compute_distances
         self.pooling_func = pooling_func
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Find the clusters of the features of X.
 

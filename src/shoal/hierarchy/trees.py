@@ -10,8 +10,9 @@ import sklearn.cluster
 from numpy.typing import ArrayLike
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from shoal.core.parameters import validate_params
 from shoal.hierarchy import condensed
 from shoal.hierarchy.args import METRICS
 from shoal.hierarchy.condensed import NOT_FINITE, condensed_distances

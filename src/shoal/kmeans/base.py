@@ -48,6 +48,12 @@ class BaseKMeans(
 
     __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}  # no metadata
 
+    cluster_centers_: np.ndarray
+    labels_: np.ndarray
+    inertia_: float
+    n_iter_: int
+    n_features_in_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],

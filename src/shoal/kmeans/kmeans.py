@@ -6,14 +6,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from shoal.core.callbacks import Task, begin_fit
-from shoal.core.checks import all_or_nothing, check_rows, check_weights
+from shoal.core.checks import all_or_nothing, check_rows, check_weights, fit_context
 from shoal.core.collections import publish
-from shoal.core.parameters import check_random_state
+from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.base import BaseKMeans
@@ -212,7 +211,7 @@ class KMeans(BaseKMeans):
         self.algorithm = algorithm
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the clusters of X.
 

@@ -10,13 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import sklearn.utils
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _is_arraylike_not_scalar
 
 from shoal.core import parallel
 from shoal.core.callbacks import begin_fit
-from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights, fit_context
 from shoal.core.collections import Collection, publish
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows, make_rows
@@ -122,6 +121,8 @@ class MiniBatchKMeans(BaseKMeans):
     array([1, 0], dtype=int32)
     """
 
+    n_steps_: int
+
     _parameter_constraints: ClassVar[dict] = {
         **BaseKMeans._parameter_constraints,
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -165,7 +166,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.reassignment_ratio = reassignment_ratio
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the clusters of X by batches drawn from it.
 
@@ -263,7 +264,7 @@ class MiniBatchKMeans(BaseKMeans):
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Move the centers by one batch; the first call also finds first centers in it.
 
@@ -293,7 +294,7 @@ class MiniBatchKMeans(BaseKMeans):
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_sequential(
         self,
         X: Any,

@@ -9,14 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
 from shoal.core import parallel
 from shoal.core.args import Args
 from shoal.core.checks import check_finite, check_function_rows, check_weights
 from shoal.core.collections import Collection
 from shoal.core.combine import combine_blocks
-from shoal.core.parameters import check_random_state
+from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.args import SearchArgs, SeedingArgs

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
-from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights
+from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights, fit_context
 from shoal.core.collections import is_collection, map_rows
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.core.rows import Rows, make_rows
@@ -37,6 +37,17 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
     A model implements the methods that raise NotImplementedError here.
     """
+
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+    precisions_: np.ndarray
+    precisions_cholesky_: np.ndarray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    n_features_in_: int
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -116,7 +127,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
     # -- fitting
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Estimate the parameters of the mixture by EM.
 
@@ -156,7 +167,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit_predict(
         self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> np.ndarray:

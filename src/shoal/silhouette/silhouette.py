@@ -20,12 +20,13 @@ from sklearn.utils import (
     check_X_y,
     column_or_1d,
 )
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_non_negative
 
 from shoal.core import parallel
+from shoal.core.checks import check_structure
 from shoal.core.collections import is_collection, open_collection
-from shoal.core.parameters import check_random_state
+from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows
 from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
 from shoal.space.pairs import PackedTiles, as_contiguous_floats, power_of_two_scale
@@ -311,6 +312,7 @@ def silhouette_samples(
     array([0.91, 0.9 , 0.79, 0.83])
     """
     precomputed = isinstance(metric, str) and metric == "precomputed"
+    check_structure(X)
     try:  # distances are checked to be finite while they are summed
         X, labels = check_X_y(X, labels, accept_sparse=["csr"], ensure_all_finite=not precomputed)
         if precomputed:
@@ -439,6 +441,7 @@ def silhouette_score(
         indices = check_random_state(random_state).permutation(len(X))[:sample_size]
         return score_rows(*X.take(indices, others), **kwds)
     if sample_size is not None:
+        check_structure(X)
         X, labels = check_X_y(X, labels, accept_sparse=["csc", "csr"])
         indices = check_random_state(random_state).permutation(X.shape[0])[:sample_size]
         if sample_weight is not None:

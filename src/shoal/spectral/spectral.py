@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from shoal.core.checks import accept_as_is, all_or_nothing
-from shoal.core.parameters import CheckedParameters, check_random_state
+from shoal.core.checks import accept_as_is, all_or_nothing, check_structure, fit_context
+from shoal.core.parameters import CheckedParameters, check_random_state, validate_params
 from shoal.kmeans import k_means
 from shoal.space.pairs import PackedTiles, as_contiguous_floats
 from shoal.spectral.args import AffinityArgs
@@ -115,6 +115,10 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
     array([1, 1, 1, 0, 0, 0])
     """
 
+    affinity_matrix_: Any  # an array, or a sparse matrix
+    labels_: np.ndarray
+    n_features_in_: int
+
     _parameter_constraints: ClassVar[dict] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "eigen_solver": [StrOptions({"arpack", "lobpcg", "amg"}), None],
@@ -168,7 +172,7 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> "SpectralClustering":
         """Find the clusters.
@@ -193,6 +197,7 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         """
         is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
         if not (is_double and accept_as_is(self, X, min_samples=2)):
+            check_structure(X)
             X = validate_data(
                 self, X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, ensure_min_samples=2
             )
