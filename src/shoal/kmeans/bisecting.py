@@ -7,15 +7,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from shoal.core.callbacks import begin_fit
-from shoal.core.checks import all_or_nothing, check_rows, check_weights
-from shoal.core.files import File
+from shoal.core.checks import all_or_nothing, check_rows, check_weights, fit_context
 from shoal.core.parameters import check_random_state
 from shoal.core.rows import Rows
+from shoal.core.sources import is_stored
 from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.centers import Centers, assign_labels, compute_inertia
 from shoal.kmeans.kmeans import add_origin, iterate
@@ -138,7 +137,7 @@ class BisectingKMeans(BaseKMeans):
         self.bisecting_strategy = bisecting_strategy
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the clusters of X.
 
@@ -231,7 +230,7 @@ class BisectingKMeans(BaseKMeans):
         """
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, files=True)
-        rows = Rows(X[:] if isinstance(X, File) else X)
+        rows = Rows(X[:] if is_stored(X) else X)
         labels = np.zeros(rows.n, np.int32)
         waiting: list = [(0, None)] if len(self._splits.centers) else []
         while waiting:

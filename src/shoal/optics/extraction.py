@@ -3,9 +3,10 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, RealNotInt, validate_params
+from sklearn.utils._param_validation import Interval, RealNotInt
 
 from shoal.core import parallel
+from shoal.core.parameters import validate_params
 from shoal.optics.args import (
     DOWNWARD,
     STEEP_DOWNWARD,

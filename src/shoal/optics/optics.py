@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse import SparseEfficiencyWarning
-from sklearn.base import BaseEstimator, ClusterMixin, _fit_context
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 from sklearn.neighbors import sort_graph_by_row_values
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
-from shoal.core.checks import all_or_nothing
+from shoal.core.checks import all_or_nothing, check_structure, fit_context
 from shoal.core.parameters import CheckedParameters
 from shoal.optics.extraction import cluster_optics_dbscan, cluster_optics_xi
 from shoal.optics.graph import ALGORITHMS, MEMORY, METRICS, MIN_SAMPLES, compute_optics_graph
@@ -167,7 +167,7 @@ class OPTICS(ClusterMixin, CheckedParameters, BaseEstimator):
         self.n_jobs = n_jobs
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None) -> Self:
         """Order the rows of X, and find clusters.
 
@@ -234,6 +234,7 @@ class OPTICS(ClusterMixin, CheckedParameters, BaseEstimator):
                 DataConversionWarning,
                 stacklevel=5,
             )
+        check_structure(X)
         X = validate_data(self, X, dtype=bool if is_boolean else float, accept_sparse="csr")
         if self.metric == "precomputed" and sp.issparse(X):
             X = X.copy()

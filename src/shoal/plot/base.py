@@ -8,9 +8,8 @@ from sklearn.utils import assert_all_finite, check_array, check_consistent_lengt
 from sklearn.utils.validation import check_is_fitted
 
 from shoal.core.extras import import_pandas, import_pyplot
-from shoal.core.files import File
 from shoal.core.parameters import check_random_state
-from shoal.core.sources import as_file
+from shoal.core.sources import as_file, is_stored
 
 # Okabe & Ito's colours, which the colour-blind tell apart, without black and without yellow,
 # so that all show on white and on black
@@ -173,7 +172,7 @@ class Drawn:
         self.names = None
         if columns is not None and all(isinstance(name, str) for name in columns):
             self.names = list(columns)
-        if not isinstance(X, File):
+        if not is_stored(X):
             X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
         self.n = X.shape[0]
         self.indices, self.note = None, ""

@@ -12,9 +12,8 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight
 
-from shoal.core.files import File
 from shoal.core.parameters import check_random_state
-from shoal.core.sources import as_file, takes_files
+from shoal.core.sources import as_file, is_stored, takes_files
 from shoal.kmeans import KMeans, MiniBatchKMeans, SharedKMeans
 from shoal.selection.mixtures import Mixture, SharedMixture
 from shoal.selection.table import SCORES, ClusterSelection
@@ -306,7 +305,7 @@ class _Fits:
         else:
             self._fit = lambda k, _: _fit_alone(estimator, X, k, weights)
         self.X = X if self._shared is None else self._shared.X
-        if self._shared is None and not isinstance(X, File):
+        if self._shared is None and not is_stored(X):
             self.X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         self.estimators: list = []
         self.numbers: list[int] = []

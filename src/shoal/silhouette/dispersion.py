@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import validate_params
 
 from shoal.core import parallel
 from shoal.core.checks import check_finite
-from shoal.core.files import File
+from shoal.core.collections import Collection
+from shoal.core.parameters import validate_params
 from shoal.core.rows import Rows
-from shoal.core.sources import hold_rows, takes_files
+from shoal.core.sources import hold_rows, is_stored, takes_files
 from shoal.silhouette.args import DispersionArgs
 from shoal.silhouette.silhouette import check_number_of_labels, check_rows_and_labels, encode_labels
 
@@ -73,7 +73,7 @@ def measure_dispersions(X: Any, labels: np.ndarray, k: int) -> Dispersions:
 
     Parameters
     ----------
-    X : {ndarray, File} of shape (n, d), float32 or float64
+    X : {ndarray, File or StoredRows} of shape (n, d), float32 or float64
     labels : ndarray of shape (n,), integers
         From 0 to k - 1, each of them there.
     k : int
@@ -120,7 +120,12 @@ def _add_up(
 
 def _check(X: Any, labels: Any) -> tuple[Any, np.ndarray, int]:
     """Rows in a form that kernels read, and their labels from 0 to k - 1."""
-    if isinstance(X, File):
+    if isinstance(X, Collection):
+        raise TypeError(
+            "scores of dispersion read arrays and files, not dask collections: give a sample of "
+            "the rows and of their labels"
+        )
+    if is_stored(X):
         hold_rows(X)
         labels = column_or_1d(labels, warn=True)
         check_consistent_length(X, labels)

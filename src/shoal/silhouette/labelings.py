@@ -20,7 +20,7 @@ from shoal.silhouette.silhouette import (
     find_native_metric,
     is_wide,
 )
-from shoal.space.pairs import PackedTiles, as_contiguous_floats, power_of_two_scale
+from shoal.space.pairs import PackedTiles, as_contiguous_floats
 
 MIN_LABELINGS = 3  # alone, each takes n²/2 pairs; together, all take n²
 MAX_SCRATCH = 2**21  # bytes of the sums of one tile, which stay in the cache
@@ -103,7 +103,7 @@ def compute_together(X: np.ndarray, metric: str, clusterings: list[Clustering]) 
     """Write the silhouettes of several clusterings of X."""
     n = len(X)
     order, cells, cell_labels = find_cells([clusters.labels for clusters in clusterings])
-    tiles = PackedTiles(X, metric, order, power_of_two_scale(X))
+    tiles = PackedTiles(X, metric, order, may_scale=True)
     sorted_weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
     weights = clusterings[0].weights
     if weights is not None:
