@@ -311,15 +311,13 @@ class MiniBatchKMeans(BaseKMeans):
                 for start in range(0, len(X), batch_size):
                     estimator.partial_fit(X[start : start + batch_size])
 
-        so `labels_` and `inertia_` are those of the last batch. A disk reads rows in
-        their order many times faster than rows at random; but that order should not
-        depend on the clusters.
+        so `labels_` and `inertia_` are those of the last batch. A disk reads rows in their order
+        many times faster than rows at random; but it should not depend on the clusters.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, path} of shape (n_samples, n_features)
-            Rows to cluster. Those in a file (a path, or an array mapped from one) are
-            read a batch at a time, the next while one is used.
+            Rows to cluster; of a file a batch is read while the one before it is used.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -245,13 +245,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         return data
 
     def _iterate(
-        self,
-        em: EM,
-        params: Parameters,
-        bound: float,
-        bounds: list,
-        run: Task,
-        progress: "_Progress",
+        self, em: EM, params: Parameters, bound: float, bounds: list, run: Task, progress: Any
     ) -> tuple[Parameters, bool]:
         """EM until the lower bound changes by less than `tol`; whether it did."""
         real, dtype = em.data.dtype.type, em.data.rows.dtype
