@@ -13,6 +13,7 @@ import sklearn.cluster
 import shoal
 from shoal.accel import bars as module
 from shoal.core import callbacks
+from shoal.kmeans import kmeans
 
 X = np.random.default_rng(0).random((300, 3))
 
@@ -43,13 +44,21 @@ def without_rich(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "rich" else find(name))
 
 
-def slow_kmeans():
-    """A fit of a few tasks that takes a moment: each pass waits for the next look."""
+@pytest.fixture(autouse=True)
+def slow_runs(monkeypatch):
+    """Runs of k-means take a moment: each waits for the next look."""
+    iterate = kmeans.iterate
 
+    def iterate_slowly(*args, **kwargs):
+        time.sleep(0.05)
+        return iterate(*args, **kwargs)
+
+    monkeypatch.setattr(kmeans, "iterate", iterate_slowly)
+
+
+def slow_kmeans():
     class Slow(shoal.KMeans):
-        def _iterate(self, *args):
-            time.sleep(0.05)
-            return super()._iterate(*args)
+        pass
 
     return Slow(4, n_init=3, max_iter=20, random_state=0)
 

@@ -226,7 +226,7 @@ def test_threads(covariance_type, d, dtype, limit_threads, monkeypatch):
     """Bit for bit the same on one, two and three threads."""
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setattr(parallel, "MIN_WORK", 1)
-    problem = make_problem("blobs", covariance_type, 5000, d, 7, dtype, weights="random")
+    problem = make_problem("blobs", covariance_type, 20000, d, 7, dtype, weights="random")
     results = []
     for count in (1, 2, 3):
         with limit_threads(count), parallel.trace_runs() as runs:
@@ -242,9 +242,9 @@ def test_threads(covariance_type, d, dtype, limit_threads, monkeypatch):
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_blocks_a_few_at_a_time(covariance_type, dtype, monkeypatch):
     """Where partial sums may take little memory, the rows are processed part by part."""
-    problem = make_problem("blobs", covariance_type, 3000, 9, 5, dtype, spread=3.0)
+    problem = make_problem("blobs", covariance_type, 12000, 9, 5, dtype, spread=3.0)
     whole, totals = problem.run(moments=True)
-    monkeypatch.setattr(parallel, "MAX_WORK", 1e5)
+    monkeypatch.setattr(parallel, "MAX_WORK", 1e4)
     monkeypatch.setattr("shoal.mixture.e_step.MIN_BLOCKS", 2)
     parts, others = problem.run(moments=True)
     assert len(parts._runs) > 1

@@ -35,7 +35,7 @@ def assign_blocks(rows: Rows, centers: Centers) -> tuple[np.ndarray, np.ndarray]
     if rows.sparse:
         labels = assign_labels(rows, centers)[0]
         return labels, block_inertia(rows, centers, labels)
-    batch = Batch(rows, centers)
+    batch = Batch(rows, centers, blocks=cut_rows(rows, centers.k))
     return batch.labels, batch.assign(centers)
 
 
@@ -48,18 +48,22 @@ class Batch:
     centers : Centers
     batch_size : int, optional
         By default, the batch is all rows in their order.
+    blocks : tuple of two ints, optional
+        Number of blocks and rows in each; by default they follow from the size of the batch.
     """
 
-    def __init__(self, rows: Rows, centers: Centers, batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        centers: Centers,
+        batch_size: int | None = None,
+        blocks: tuple[int, int] | None = None,
+    ) -> None:
         self.rows = rows
         self.indices = None if batch_size is None else np.empty(batch_size, np.int64)
         size = rows.n if batch_size is None else batch_size
-        if batch_size is None:
-            n_blocks, self._block_size = cut_rows(rows, centers.k)
-        else:
-            n_blocks, self._block_size = parallel.cut_blocks(
-                size, 20 + 8 * (centers.k + rows.d) + 2 * centers.k * rows.stored
-            )
+        work = 20 + 8 * (centers.k + rows.d) + 2 * centers.k * rows.stored
+        n_blocks, self._block_size = blocks or parallel.cut_blocks(size, work)
         self.labels = np.empty(size, np.int32)
         self._block_inertia, self._block_left = np.empty(n_blocks), np.zeros(n_blocks, np.int64)
         self.args = BatchArgs(

@@ -250,6 +250,26 @@ class BisectingKMeans(BaseKMeans):
                     waiting.append((child, chosen))
         return labels
 
+    # it descends a tree of another form
+    _needs_own_state = frozenset({"predict"})
+
+    def _to_sklearn_state(self) -> dict:
+        state = super()._to_sklearn_state()
+        if "_splits" in vars(self):
+            state["_bisecting_tree"] = _sklearn_tree(self._splits)
+        return state
+
+    @classmethod
+    def _from_sklearn(cls, theirs: Any) -> Self:
+        made = super()._from_sklearn(theirs)
+        state = vars(made)
+        mean = state.pop("_X_mean", 0.0)
+        if (tree := state.pop("_bisecting_tree", None)) is not None:
+            made._splits = _splits_of_tree(tree, mean, made.cluster_centers_)
+        for name in ("_kmeans_single", "_random_state"):
+            state.pop(name, None)
+        return made
+
 
 def _inertia_of_each(rows: Rows, run: Lloyd) -> np.ndarray:
     """Sum of squared distances to the center within each cluster."""
@@ -274,6 +294,42 @@ class _Splits:
 
     children: np.ndarray
     centers: np.ndarray
+
+
+def _sklearn_tree(splits: _Splits) -> Any:
+    """The tree that scikit-learn's `predict` descends; its centers are those of the rows."""
+    from sklearn.cluster._bisect_k_means import _BisectingTree
+
+    if not len(splits.centers):
+        root = _BisectingTree(None, None, 0)
+        root.label = 0
+        return root
+    nodes = [_BisectingTree(None, None, 0) for _ in splits.centers]
+    for node, children, centers in zip(nodes, splits.children, splits.centers, strict=True):
+        for side, child, center in zip(("left", "right"), children, centers, strict=True):
+            below = nodes[child] if child >= 0 else _BisectingTree(None, None, 0)
+            below.center = center
+            if child < 0:
+                below.label = int(~child)
+            setattr(node, side, below)
+    return nodes[0]
+
+
+def _splits_of_tree(tree: Any, mean: Any, like: np.ndarray) -> _Splits:
+    """What `_sklearn_tree` makes, from scikit-learn's tree of rows less their mean."""
+    nodes, children, centers = [tree] if tree.left is not None else [], [], []
+    for node in nodes:  # grows
+        pair = []
+        for child in (node.left, node.right):
+            pair.append(len(nodes) if child.left is not None else ~child.label)
+            if child.left is not None:
+                nodes.append(child)
+        children.append(pair)
+        centers.append([node.left.center + mean, node.right.center + mean])
+    return _Splits(
+        np.array(children, np.int64).reshape(-1, 2),
+        np.array(centers, like.dtype).reshape(-1, 2, like.shape[1]),
+    )
 
 
 def _fitted_state(root: _Node, leaves: list[_Node], rows: Rows) -> dict:

@@ -31,7 +31,7 @@ class ElbowDisplay:
     """Inertia over the number of clusters, with its knee marked.
 
     The knee is the point farthest below the line between the curve's ends, each axis scaled to
-    [0, 1]: :func:`shoal.selection.find_knee`. It is recommended to use :meth:`from_estimator`
+    [0, 1]: ``shoal.selection.find_knee``. It is recommended to use :meth:`from_estimator`
     or :meth:`from_selection`.
 
     Parameters
@@ -57,7 +57,7 @@ class ElbowDisplay:
     >>> from sklearn.datasets import make_blobs
     >>> from shoal import KMeans
     >>> from shoal.plot import ElbowDisplay
-    >>> X, _ = make_blobs(300, centers=4, cluster_std=0.5, random_state=0)
+    >>> X, _ = make_blobs(300, centers=[(0, 0), (0, 9), (9, 0), (9, 9)], random_state=0)
     >>> ElbowDisplay.from_estimator(KMeans(random_state=0), X, range(1, 9)).knee
     4
     """
