@@ -222,8 +222,8 @@ def report(*, clear: bool = False) -> Report:
     >>> with shoal.patched():
     ...     fitted = KMeans(2, random_state=0).fit(np.eye(4))
     >>> line = shoal.report(clear=True)[0]
-    >>> line.call, line.shape, line.where, line.calls
-    ('KMeans.fit', (4, 4), 'shoal', 1)
+    >>> line.call, line.shape, line.where
+    ('KMeans.fit', (4, 4), 'shoal')
     """
     found = Report(CALLS.lines())
     found.names = list(CALLS.names)
