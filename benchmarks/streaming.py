@@ -24,11 +24,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _formats import FORMATS
 
 import shoal
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+
+from benchmarks._formats import FORMATS  # noqa: E402
+
 CLUSTERS, FEATURES = 8, 16
 STATES = ("cold", "warm")
 PICTURE = ROOT / "benchmarks" / "results" / "streaming.png"
