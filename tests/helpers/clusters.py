@@ -55,9 +55,21 @@ def small_blocks():
 
 
 @contextmanager
+def kept_environment():
+    """The environment's variables are set back: dask sets OMP_NUM_THREADS here, for workers."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
 def local_cluster(n_workers, threads=1):
     """A cluster and its client, with small blocks everywhere."""
     with (
+        kept_environment(),
         small_blocks(),
         dask.config.set(CONFIG),
         LocalCluster(
