@@ -30,8 +30,7 @@ What underflow takes from |x|² is less than d REAL_MIN, and √(d REAL_MIN) is 
 
 The threshold T (candidates.pyx) of a row comes from the v of one center, computed in the data's
 type with w (filter.pxd): that of its label so far; without one, the center that is nearest if
-what the axes leave of rows and centers is taken to be orthogonal. Then the products of m features
-are kept, and those of the last feature follow once T is known.
+what the axes leave of rows and centers is taken to be orthogonal.
 """
 
 from libc.stdint cimport int32_t
@@ -39,16 +38,17 @@ from libc.stdint cimport int32_t
 from shoal.core.kernels.transpose cimport squared_norms, transpose_rows
 from shoal.core.kernels.vec cimport (
     REAL_EPS, REAL_INF, REAL_MIN, REAL_SQRT, TILE_CENTERS, TILE_ROWS, TILE_VECTORS, TRANSPOSE_WIDTH,
-    VL, lowest_bit, real, v_add, v_fma, v_load, v_min, v_not_greater_mask, v_select_less, v_set1,
-    v_store, vreal,
+    VL, lowest_bit, real, v_load, v_not_greater_mask, v_store, vreal,
 )
 from shoal.kmeans.kernels.candidates cimport candidate_threshold
 from shoal.kmeans.kernels.decide cimport tie_margin
 from shoal.kmeans.kernels.filter cimport (
-    BUFFERED_PANELS, FilterTile, add_candidate, begin_rows, canonical_slack, load_row, measure,
+    FilterTile, add_candidate, begin_rows, canonical_slack, load_row, measure,
 )
-from shoal.kmeans.kernels.structs cimport Assignment
-from shoal.kmeans.kernels.tile cimport Prefetch, Scores, compute_scores, start_prefetch
+from shoal.kmeans.kernels.structs cimport Assignment, Centers
+from shoal.kmeans.kernels.tile cimport (
+    Prefetch, Scores, compute_scores, find_nearest, start_prefetch,
+)
 
 
 cdef inline double axes_error(Py_ssize_t d, Py_ssize_t m) noexcept nogil:
@@ -105,139 +105,85 @@ cdef inline void project_rows(FilterTile *f, const Assignment *a, Py_ssize_t fir
             f.norms[r] = <real> (REAL_SQRT(norms[r]) * 1.001 + REAL_SQRT(<real> (d * REAL_MIN)))
 
 
-cdef inline void set_threshold(FilterTile *f, const Assignment *a, Py_ssize_t i, int r,
-                               int32_t label) noexcept nogil:
-    """T of row i from the v of a center, if that is the least known."""
-    cdef real margin = <real> tie_margin(a.rows.d), value
-    if label < 0 or not f.norms[r] < REAL_INF:
-        return
-    load_row(f, a, i)
-    measure(f, &a.centers, a.rows.d, &label, 1, &value)
-    if f.known[r] >= 0 and not value < f.known_value[r]:
-        return
-    f.known[r] = label
-    f.known_value[r] = value
-    f.slack[r] = <real> canonical_slack(a, f.norms[r])
-    f.thresholds[r] = candidate_threshold(value + f.slack[r], f.norms[r] * f.norms[r], margin,
-                                          <real> a.centers.max_row_norm[0])
-
-
-cdef inline void add_candidates(FilterTile *f, Py_ssize_t p, const vreal *thresholds,
-                                const Scores *v) noexcept nogil:
-    """The centers of panel p whose bounds v do not exceed the thresholds of rows that have one."""
-    cdef unsigned masks[TILE_CENTERS]
-    cdef real lanes[TILE_ROWS]
-    cdef unsigned mask, any_candidate = 0
-    cdef int r, j, m
-    for j in range(TILE_CENTERS):
-        masks[j] = 0
-        for m in range(TILE_VECTORS):
-            masks[j] |= v_not_greater_mask(v.value[j][m], thresholds[m]) << (m * VL)
-        any_candidate |= masks[j]
-    if not any_candidate:
-        return
-    for j in range(TILE_CENTERS):
-        mask = masks[j]
-        if mask:
-            for m in range(TILE_VECTORS):
-                v_store(lanes + m * VL, v.value[j][m])
-        while mask:
-            r = lowest_bit(mask)
-            mask &= mask - 1
-            if f.known[r] >= 0:
-                add_candidate(f, r, p * TILE_CENTERS + j, lanes[r])
-
-
-cdef inline void search_with_labels(FilterTile *f, const Assignment *a, Py_ssize_t first,
-                                    Py_ssize_t count, const real *rests,
-                                    Prefetch *prefetch) noexcept nogil:
-    """Candidates of rows that have a label."""
-    cdef Py_ssize_t width = a.centers.n_axes + 1, p
-    cdef const real *panels = <const real *> a.centers.axis_panels
-    cdef const real *norms = <const real *> a.centers.axis_norms
-    cdef Scores v
-    cdef vreal thresholds[TILE_VECTORS]
-    cdef int r, m
-    for r in range(count):
-        set_threshold(f, a, first + r, r, a.labels[first + r])
-    for r in range(TILE_ROWS):
-        f.projected[a.centers.n_axes * TILE_ROWS + r] = rests[r]
-    for m in range(TILE_VECTORS):
-        thresholds[m] = v_load(f.thresholds + m * VL)
-    for p in range(a.centers.group_panels[1]):
-        compute_scores(f.projected, width, panels + p * width * TILE_CENTERS, TILE_CENTERS,
-                       norms + p * TILE_CENTERS, TILE_CENTERS, prefetch, &v)
-        add_candidates(f, p, thresholds, &v)
-
-
-cdef inline void search_without_labels(FilterTile *f, const Assignment *a, Py_ssize_t first,
-                                       Py_ssize_t count, const real *rests,
-                                       Prefetch *prefetch) noexcept nogil:
-    """Candidates of rows that have no label: the axes' products with a stretch of centers are
-    kept until the best of them has given a threshold."""
-    cdef Py_ssize_t n_axes = a.centers.n_axes, width = n_axes + 1, p = 0, q, end
-    cdef Py_ssize_t n_panels = a.centers.group_panels[1]
-    cdef const real *panels = <const real *> a.centers.axis_panels
-    cdef const real *norms = <const real *> a.centers.axis_norms
-    cdef real *scores
+cdef inline void find_thresholds(FilterTile *f, const Assignment *a, const Centers *projected,
+                                 Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """T of each row, from the v of one center."""
+    cdef const Centers *c = &a.centers
+    cdef Py_ssize_t d = a.rows.d, n_axes = c.n_axes
+    cdef real best[TILE_ROWS]
+    cdef real second[TILE_ROWS]
     cdef real index[TILE_ROWS]
-    cdef Scores v
-    cdef vreal thresholds[TILE_VECTORS]
-    cdef vreal best[TILE_VECTORS]
-    cdef vreal nearest[TILE_VECTORS]
-    cdef vreal position, rest
-    cdef int r, j, m
-    while p < n_panels:
-        end = min(n_panels, p + BUFFERED_PANELS)
-        for m in range(TILE_VECTORS):
-            best[m] = v_set1(REAL_INF)
-            nearest[m] = v_set1(0)
-        for q in range(p, end):
-            compute_scores(f.projected, n_axes, panels + q * width * TILE_CENTERS, TILE_CENTERS,
-                           norms + q * TILE_CENTERS, TILE_CENTERS, prefetch, &v)
-            scores = f.scores + (q - p) * TILE_CENTERS * TILE_ROWS
-            position = v_set1(<real> (q * TILE_CENTERS))
-            for j in range(TILE_CENTERS):
-                for m in range(TILE_VECTORS):
-                    v_store(scores + j * TILE_ROWS + m * VL, v.value[j][m])
-                    nearest[m] = v_select_less(v.value[j][m], best[m], position, nearest[m])
-                    best[m] = v_min(v.value[j][m], best[m])
-                position = v_add(position, v_set1(1))
-        for m in range(TILE_VECTORS):
-            v_store(index + m * VL, nearest[m])
-        for r in range(count):
-            set_threshold(f, a, first + r, r, a.centers.panel_centers[<Py_ssize_t> index[r]])
-        for m in range(TILE_VECTORS):
-            thresholds[m] = v_load(f.thresholds + m * VL)
-        for q in range(p, end):
-            scores = f.scores + (q - p) * TILE_CENTERS * TILE_ROWS
-            for j in range(TILE_CENTERS):
-                rest = v_set1(panels[(q * width + n_axes) * TILE_CENTERS + j])
-                for m in range(TILE_VECTORS):
-                    v.value[j][m] = v_fma(rest, v_load(rests + m * VL),
-                                          v_load(scores + j * TILE_ROWS + m * VL))
-            add_candidates(f, q, thresholds, &v)
-        p = end
+    cdef real margin = <real> tie_margin(d)
+    cdef int32_t label
+    cdef int r
+    if a.is_first_pass:
+        for r in range(TILE_ROWS):
+            f.projected[n_axes * TILE_ROWS + r] = 0
+        find_nearest(f.projected, n_axes + 1, projected, 0, NULL, best, second, index)
+    for r in range(TILE_ROWS):
+        f.thresholds[r] = -REAL_INF  # of lanes without a row
+    for r in range(count):
+        label = c.panel_centers[<Py_ssize_t> index[r]] if a.is_first_pass else a.labels[first + r]
+        if label < 0 or not f.norms[r] < REAL_INF:
+            continue
+        f.slack[r] = <real> canonical_slack(a, f.norms[r])
+        load_row(f, a, first + r)
+        f.known[r] = label
+        measure(f, c, d, &label, 1, &f.known_value[r])
+        f.thresholds[r] = candidate_threshold(f.known_value[r] + f.slack[r],
+                                              f.norms[r] * f.norms[r], margin,
+                                              <real> c.max_row_norm[0])
 
 
 cdef inline void find_by_axes(FilterTile *f, const Assignment *a, Py_ssize_t first,
                               Py_ssize_t count) noexcept nogil:
     """Candidates of rows first .. first + count - 1, at most TILE_ROWS, among all centers."""
+    cdef Centers projected = a.centers
+    cdef Py_ssize_t width = a.centers.n_axes + 1, p
+    cdef const real *panels = <const real *> a.centers.axis_panels
+    cdef const real *norms = <const real *> a.centers.axis_norms
+    cdef Scores v
+    cdef vreal thresholds[TILE_VECTORS]
+    cdef unsigned masks[TILE_CENTERS]
+    cdef real lanes[TILE_ROWS]
     cdef real rests[TILE_ROWS]
+    cdef unsigned mask, any_candidate
     cdef Prefetch next_rows
     cdef Prefetch *prefetch = NULL
-    cdef int r
+    cdef int r, j, m
+    projected.panels = panels
+    projected.panel_squared_norms = norms
     begin_rows(f)
     project_rows(f, a, first, count, rests)
+    find_thresholds(f, a, &projected, first, count)
     for r in range(TILE_ROWS):
-        f.thresholds[r] = -REAL_INF  # of lanes without a row
+        f.projected[a.centers.n_axes * TILE_ROWS + r] = rests[r]
+    for m in range(TILE_VECTORS):
+        thresholds[m] = v_load(f.thresholds + m * VL)
     if first + 2 * TILE_ROWS <= a.rows.n:
         for r in range(TILE_ROWS):
             next_rows.rows[r] = <const real *> a.rows.x + (first + TILE_ROWS + r) * a.rows.d
         prefetch = start_prefetch(&next_rows, a.rows.d, 2)
         next_rows.lines_per_feature = 1 + <int> (
-            next_rows.lines // ((a.centers.n_axes + 1) * a.centers.group_panels[1]))
-    if a.is_first_pass:
-        search_without_labels(f, a, first, count, rests, prefetch)
-    else:
-        search_with_labels(f, a, first, count, rests, prefetch)
+            next_rows.lines // (width * a.centers.group_panels[1]))
+    for p in range(a.centers.group_panels[1]):
+        compute_scores(f.projected, width, panels + p * width * TILE_CENTERS, TILE_CENTERS,
+                       norms + p * TILE_CENTERS, TILE_CENTERS, prefetch, &v)
+        any_candidate = 0
+        for j in range(TILE_CENTERS):
+            masks[j] = 0
+            for m in range(TILE_VECTORS):
+                masks[j] |= v_not_greater_mask(v.value[j][m], thresholds[m]) << (m * VL)
+            any_candidate |= masks[j]
+        if not any_candidate:
+            continue
+        for j in range(TILE_CENTERS):
+            mask = masks[j]
+            if mask:
+                for m in range(TILE_VECTORS):
+                    v_store(lanes + m * VL, v.value[j][m])
+            while mask:
+                r = lowest_bit(mask)
+                mask &= mask - 1
+                if f.known[r] >= 0:  # a row that has a threshold
+                    add_candidate(f, r, p * TILE_CENTERS + j, lanes[r])

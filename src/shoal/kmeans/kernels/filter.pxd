@@ -12,7 +12,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 
 from shoal.core.kernels.vec cimport (
-    DL, REAL_INF, TILE_CENTERS, TILE_ROWS, VL, d_add, d_load, d_load_widened, d_multiply_add,
+    DL, REAL_INF, TILE_CENTERS, VL, d_add, d_load, d_load_widened, d_multiply_add,
     d_set1, d_sub, d_sum_lanes, real, v_add, v_fma, v_load, v_set1, v_store, vdouble, vreal,
 )
 from shoal.kmeans.kernels.candidates cimport (
@@ -49,7 +49,6 @@ ctypedef struct FilterTile:
     float *lower             # [BUFFERED_PANELS · TILE_CENTERS, Q_ROWS]
     # axes.pxd
     real *projected          # [n_axes + 1, TILE_ROWS], in the place of the codes
-    real *scores             # [BUFFERED_PANELS · TILE_CENTERS, TILE_ROWS], in the place of `lower`
 
 
 cdef inline Py_ssize_t padded_features(Py_ssize_t d) noexcept nogil:
@@ -58,16 +57,14 @@ cdef inline Py_ssize_t padded_features(Py_ssize_t d) noexcept nogil:
 
 
 cdef inline Py_ssize_t buffer_bytes() noexcept nogil:
-    """Of the bounds of BUFFERED_PANELS for a tile, by either filter."""
-    return BUFFERED_PANELS * TILE_CENTERS * max(<Py_ssize_t> sizeof(float) * Q_ROWS,
-                                                <Py_ssize_t> sizeof(real) * TILE_ROWS)
+    """Of the lower bounds of BUFFERED_PANELS for a tile."""
+    return BUFFERED_PANELS * TILE_CENTERS * Q_ROWS * <Py_ssize_t> sizeof(float)
 
 
 cdef inline void place_tile(FilterTile *f, Py_ssize_t d, void *scratch) noexcept nogil:
     """Divide the scratch memory; the constants of filter.pyx have its size."""
     cdef Py_ssize_t padded = padded_features(d)
     f.lower = <float *> scratch
-    f.scores = <real *> scratch
     f.candidate_lower = <real *> (<char *> scratch + buffer_bytes())
     f.candidates = <int32_t *> (f.candidate_lower + FILTER_ROWS * MAX_CANDIDATES)
     f.codes = f.candidates + FILTER_ROWS * MAX_CANDIDATES
