@@ -163,6 +163,7 @@ def test_files(function, tmp_path):
         {"metric": "cosine"},
         {"metric": "canberra"},
         {"metric": "minkowski", "p": np.inf},
+        {"metric": "minkowski", "p": 2},
         {"sample_weight": np.arange(60) % 3},
     ],
     ids=str,

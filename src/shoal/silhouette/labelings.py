@@ -16,9 +16,11 @@ from shoal.silhouette.silhouette import (
     Clustering,
     check_diagonal,
     compute_silhouettes,
+    distance_dtype,
     encode_labels,
     find_native_metric,
     is_wide,
+    sort_weights,
 )
 from shoal.space.pairs import PackedTiles, as_contiguous_floats
 
@@ -78,7 +80,7 @@ def silhouettes_of_labelings(
     if alone or len(labelings) < MIN_LABELINGS or is_wide(X):
         dtypes = [compute_silhouettes(X, metric, kwds, clusters) for clusters in clusterings]
         return [c.silhouettes.astype(t) for c, t in zip(clusterings, dtypes, strict=True)]
-    dtype = np.dtype("f4" if X.dtype == np.float32 and name == "euclidean" else "f8")
+    dtype = distance_dtype(X, metric)
     X = as_contiguous_floats(X, dtype)
     for group in _group(clusterings, parallel.tile_size("f4" if dtype == "f4" else "f8")[0]):
         compute_together(X, name, group)
@@ -104,10 +106,7 @@ def compute_together(X: np.ndarray, metric: str, clusterings: list[Clustering]) 
     n = len(X)
     order, cells, cell_labels = find_cells([clusters.labels for clusters in clusterings])
     tiles = PackedTiles(X, metric, order, may_scale=True)
-    sorted_weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
-    weights = clusterings[0].weights
-    if weights is not None:
-        sorted_weights[:n] = weights[order]
+    sorted_weights = sort_weights(tiles, X.dtype, clusterings[0].weights, order)
     starts = np.cumsum([0, *(clusters.k for clusters in clusterings)])
     args = LabelingSumsArgs(
         [clusters.args for clusters in clusterings],

@@ -127,9 +127,7 @@ def compute_from_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None
         compute_from_distances(tiles.square_distances(), 0, clusters)
         return
     tiles = PackedTiles(X, metric, clusters.order, may_scale=True)
-    sorted_weights = np.ones(-(-n // tiles.tile_rows) * tiles.tile_rows, X.dtype)
-    if clusters.weights is not None:
-        sorted_weights[:n] = clusters.weights[clusters.order]
+    sorted_weights = sort_weights(tiles, X.dtype, clusters.weights, clusters.order)
     keeps_sums = k <= FEW_CLUSTERS or (8 * n * k <= MAX_SUMS_BYTES and n >= 4 * tiles.tile_rows * k)
     chunk_rows = choose_chunk_rows(n, tiles)
     args = PairwiseSumsArgs(
@@ -151,6 +149,16 @@ def compute_from_pairs(X: np.ndarray, metric: str, clusters: Clustering) -> None
         parallel.run_kernel(kernel, tiles.type, args, (n_chunks + 1) // 2, 1, COLUMN_SUMS_BYTES)
     _, size = parallel.cut_blocks(n, 4 * k)
     parallel.run_kernel("silhouettes_from_sums", tiles.type, args, n, size)
+
+
+def sort_weights(
+    tiles: PackedTiles, dtype: np.dtype, weights: np.ndarray | None, order: np.ndarray
+) -> np.ndarray:
+    """The weight of each row of whole tiles, in their order; 1 without weights."""
+    found = np.ones(-(-tiles.n // tiles.tile_rows) * tiles.tile_rows, dtype)
+    if weights is not None:
+        found[: tiles.n] = weights[order]
+    return found
 
 
 def choose_chunk_rows(n: int, tiles: PackedTiles) -> int:
@@ -341,12 +349,17 @@ def compute_silhouettes(
     name = find_native_metric(metric, kwds)
     if name is None or sp.issparse(X):
         return compute_chunked(X, metric, kwds, clusters)
-    dtype = np.dtype("f4" if X.dtype == np.float32 and metric in FLOAT32_METRICS else "f8")
+    dtype = distance_dtype(X, metric)
     if name in CLOSED_FORM_METRICS:
         compute_from_means(as_contiguous_floats(X), name, clusters)
     else:
         compute_from_pairs(as_contiguous_floats(X, dtype), name, clusters)
     return dtype
+
+
+def distance_dtype(X: np.ndarray, metric: str) -> np.dtype:
+    """The dtype of the distances of dense rows in scikit-learn."""
+    return np.dtype("f4" if X.dtype == np.float32 and metric in FLOAT32_METRICS else "f8")
 
 
 def find_native_metric(metric: str | Callable, kwds: dict) -> str | None:
