@@ -24,6 +24,7 @@ from shoal.space.kernels.structs cimport EUCLIDEAN, MANHATTAN, PackedTiles
 
 cdef enum:
     GROUP_ROWS = 128  # a multiple of TILE_ROWS, and that of BROADCAST_ROWS
+    BLOCK_VALUES = BROADCAST_ROWS * TILE_ROWS
     LINES = STRETCH * TILE_ROWS * sizeof(real) // 64  # cache lines of a stretch of a tile
 
 
@@ -181,3 +182,32 @@ cdef inline void copy_block(Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, int count,
     for r in range(count):
         for b in range(width):
             matrix[(i + r) * n + j + b] = values[b * TILE_ROWS + r]
+
+
+cdef inline void fill_matrix(const PackedTiles *p, Py_ssize_t start, Py_ssize_t stop, real *sums,
+                             void (*transform)(const void *, real *) noexcept nogil,
+                             const void *args, real *matrix) noexcept nogil:
+    """Pairs start .. stop - 1 of groups; `sums` has room for GROUP_ROWS² values.
+
+    transform(args, values) is called for the BLOCK_VALUES distances of each block; NULL: they are
+    what is wanted.
+    """
+    cdef real values[BLOCK_VALUES]
+    cdef real *sum
+    cdef GroupPair g
+    cdef Py_ssize_t pair, i, j
+    for pair in range(start, stop):
+        g = locate_pair(pair, p.n)
+        accumulate_groups(p, &g, sums)
+        i = g.row
+        while i < g.row_stop:
+            sum = sums + (i - g.row) * (g.column_stop - g.column)
+            j = g.column
+            while j < min(g.column_stop, i + TILE_ROWS):
+                finish_block(p, i, j, sum, values)
+                if transform != NULL:
+                    transform(args, values)
+                write_block(p.n, i, j, values, matrix)
+                sum += BLOCK_VALUES
+                j += BROADCAST_ROWS
+            i += TILE_ROWS

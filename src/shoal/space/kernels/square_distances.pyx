@@ -2,11 +2,8 @@
 
 from cpython.pycapsule cimport PyCapsule_New
 
-from shoal.core.kernels.vec cimport TILE_ROWS, real
-from shoal.space.kernels.group_pairs cimport (
-    GROUP_ROWS, GroupPair, accumulate_groups, finish_block, locate_pair, write_block,
-)
-from shoal.space.kernels.pair_tile cimport BROADCAST_ROWS
+from shoal.core.kernels.vec cimport real
+from shoal.space.kernels.group_pairs cimport GROUP_ROWS, fill_matrix
 from shoal.space.kernels.structs cimport SquareDistances
 
 
@@ -14,23 +11,7 @@ cdef void compute_square_distances(void *args, Py_ssize_t block, Py_ssize_t star
                                    Py_ssize_t stop, void *scratch) noexcept nogil:
     """Pairs start .. stop - 1 of groups; scratch holds GROUP_ROWS² values."""
     cdef SquareDistances *a = <SquareDistances *> args
-    cdef real values[BROADCAST_ROWS * TILE_ROWS]
-    cdef real *sum
-    cdef GroupPair g
-    cdef Py_ssize_t pair, i, j
-    for pair in range(start, stop):
-        g = locate_pair(pair, a.tiles.n)
-        accumulate_groups(&a.tiles, &g, <real *> scratch)
-        i = g.row
-        while i < g.row_stop:
-            sum = <real *> scratch + (i - g.row) * (g.column_stop - g.column)
-            j = g.column
-            while j < min(g.column_stop, i + TILE_ROWS):
-                finish_block(&a.tiles, i, j, sum, values)
-                write_block(a.tiles.n, i, j, values, <real *> a.distances)
-                sum += BROADCAST_ROWS * TILE_ROWS
-                j += BROADCAST_ROWS
-            i += TILE_ROWS
+    fill_matrix(&a.tiles, start, stop, <real *> scratch, NULL, NULL, <real *> a.distances)
 
 
 # What core/parallel.pyx hands to threads: name -> address.

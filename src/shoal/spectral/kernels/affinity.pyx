@@ -19,12 +19,9 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, fabs
 
 from shoal.core.kernels.vec cimport (
-    REAL_MAX, TILE_ROWS, VL, real, v_fma, v_load, v_mul, v_set1, v_store, vreal,
+    REAL_MAX, VL, real, v_fma, v_load, v_mul, v_set1, v_store, vreal,
 )
-from shoal.space.kernels.group_pairs cimport (
-    GroupPair, accumulate_groups, finish_block, locate_pair, write_block,
-)
-from shoal.space.kernels.pair_tile cimport BROADCAST_ROWS
+from shoal.space.kernels.group_pairs cimport BLOCK_VALUES, fill_matrix
 from shoal.spectral.kernels.structs cimport (
     ASYMMETRIC, ROUNDING_ASYMMETRY, SYMMETRIC, Affinity, Graph,
 )
@@ -47,38 +44,25 @@ cdef enum:
 cdef double ROUNDING = 5e-11  # |a_ij - a_ji| above so much of |a_ij| + |a_ji| is not rounding
 
 
+cdef void take_exponentials(const void *args, real *distances) noexcept nogil:
+    """Affinities of a block of distances, in their place; these are cut off where exp is 0."""
+    cdef const Affinity *a = <const Affinity *> args
+    cdef double exponents[BLOCK_VALUES]
+    cdef double max_distance = 800 / a.gamma if a.gamma * REAL_MAX > 800 else REAL_MAX
+    cdef int r
+    for r in range(BLOCK_VALUES):
+        exponents[r] = -a.gamma * min(distances[r], <real> max_distance)
+    exp_array(exponents, BLOCK_VALUES)
+    for r in range(BLOCK_VALUES):
+        distances[r] = <real> exponents[r]
+
+
 cdef void compute_affinities(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t stop,
                              void *scratch) noexcept nogil:
-    """Pairs start .. stop - 1 of groups; scratch holds GROUP_ROWS² values.
-
-    Distances are cut off where exp is 0.
-    """
+    """Pairs start .. stop - 1 of groups; scratch holds GROUP_ROWS² values."""
     cdef Affinity *a = <Affinity *> args
-    cdef real values[BROADCAST_ROWS * TILE_ROWS]
-    cdef double exponents[BROADCAST_ROWS * TILE_ROWS]
-    cdef double max_distance = 800 / a.gamma if a.gamma * REAL_MAX > 800 else REAL_MAX
-    cdef real *sum
-    cdef GroupPair g
-    cdef Py_ssize_t pair, i, j
-    cdef int r
-    for pair in range(start, stop):
-        g = locate_pair(pair, a.tiles.n)
-        accumulate_groups(&a.tiles, &g, <real *> scratch)
-        i = g.row
-        while i < g.row_stop:
-            sum = <real *> scratch + (i - g.row) * (g.column_stop - g.column)
-            j = g.column
-            while j < min(g.column_stop, i + TILE_ROWS):
-                finish_block(&a.tiles, i, j, sum, values)
-                for r in range(BROADCAST_ROWS * TILE_ROWS):
-                    exponents[r] = -a.gamma * min(values[r], <real> max_distance)
-                exp_array(exponents, BROADCAST_ROWS * TILE_ROWS)
-                for r in range(BROADCAST_ROWS * TILE_ROWS):
-                    values[r] = <real> exponents[r]
-                write_block(a.tiles.n, i, j, values, <real *> a.affinities)
-                sum += BROADCAST_ROWS * TILE_ROWS
-                j += BROADCAST_ROWS
-            i += TILE_ROWS
+    fill_matrix(&a.tiles, start, stop, <real *> scratch, take_exponentials, a,
+                <real *> a.affinities)
 
 
 cdef inline int find_asymmetry(const real *a, Py_ssize_t n, Py_ssize_t start,
