@@ -139,9 +139,10 @@ def use_machine(
     args: tuple,
 ) -> Any:
     """Task: a function of a machine, or of None where it is lost, and of its part."""
-    machine = part.follow(fit, maker, weights, n_before, steps)
-    subject = None if isinstance(machine, Answer) else machine.subject
-    return function(subject, part, weights, *args)
+    with parallel.limit_threads(count_threads()):
+        machine = part.follow(fit, maker, weights, n_before, steps)
+        subject = None if isinstance(machine, Answer) else machine.subject
+        return function(subject, part, weights, *args)
 
 
 def call(function: Callable, parts: list[Part], weights: list, *args: Any) -> Any:
