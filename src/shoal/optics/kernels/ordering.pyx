@@ -33,6 +33,7 @@ from shoal.core.kernels.vec cimport (
 )
 from shoal.optics.kernels.rounding cimport round_to_decimals
 from shoal.optics.kernels.structs cimport Ordering
+from shoal.space.kernels.heap cimport sift_down, sift_up
 from shoal.space.kernels.structs cimport TILE
 from shoal.space.kernels.traversal cimport bounding_box, valid_rows
 
@@ -261,50 +262,19 @@ cdef double reach_from(Ordering *a, int32_t rank, bint is_first, double *x) noex
     return round_to_decimals(max(sqrt(v.next_square), v.core))
 
 
-cdef void sink(Ordering *a, double key, int32_t rank) noexcept nogil:
-    """Put a key where the root of the heap was."""
-    cdef Py_ssize_t root = 0, child = 1, size = a.heap_size[0]
-    while child < size:
-        if child + 1 < size and a.heap_keys[child + 1] < a.heap_keys[child]:
-            child += 1
-        if a.heap_keys[child] >= key:
-            break
-        a.heap_keys[root] = a.heap_keys[child]
-        a.heap_ranks[root] = a.heap_ranks[child]
-        root = child
-        child = 2 * root + 1
-    a.heap_keys[root] = key
-    a.heap_ranks[root] = rank
-
-
-cdef void swim(Ordering *a, double key, int32_t rank) noexcept nogil:
-    """Add a key to the heap."""
-    cdef Py_ssize_t place = a.heap_size[0], parent
-    a.heap_size[0] += 1
-    while place > 0:
-        parent = (place - 1) // 2
-        if a.heap_keys[parent] <= key:
-            break
-        a.heap_keys[place] = a.heap_keys[parent]
-        a.heap_ranks[place] = a.heap_ranks[parent]
-        place = parent
-    a.heap_keys[place] = key
-    a.heap_ranks[place] = rank
-
-
 cdef int32_t find_next(Ordering *a, double *x) noexcept nogil:
     """The position that is next, once no row has a key that could change that."""
     cdef double key
     cdef int32_t rank
-    while a.heap_size[0] > 0 and a.heap_keys[0] <= a.reach[a.first[0]]:
+    while a.heap_size[0] > 0 and -a.heap_keys[0] <= a.reach[a.first[0]]:
         rank = a.heap_ranks[0]
-        key = reach_from(a, rank, False, x)
-        if key == INFINITY:  # it was compared with all that it can reach
+        key = -reach_from(a, rank, False, x)
+        if key == -INFINITY:  # it was compared with all that it can reach
             a.heap_size[0] -= 1
             key = a.heap_keys[a.heap_size[0]]
             rank = a.heap_ranks[a.heap_size[0]]
         if a.heap_size[0] > 0:
-            sink(a, key, rank)
+            sift_down(a.heap_keys, a.heap_ranks, 0, a.heap_size[0], key, rank)
     return a.first[0]
 
 
@@ -325,7 +295,8 @@ cdef void order_rows(void *args, Py_ssize_t block, Py_ssize_t start, Py_ssize_t 
         if a.cores[position] < INFINITY and a.n_waiting[0] > 0:
             key = reach_from(a, <int32_t> rank, True, x)
             if key < INFINITY:
-                swim(a, key, <int32_t> rank)
+                sift_up(a.heap_keys, a.heap_ranks, a.heap_size[0], -key, <int32_t> rank)
+                a.heap_size[0] += 1
 
 
 # What core/parallel.pyx hands to threads: name -> address.

@@ -20,7 +20,7 @@ ctypedef struct Ordering:
     int32_t *first             # [2·n_leaves - 1]: the position that is next among them
     double *max_reach          # [2·n_leaves - 1]: an upper bound of their reachability
     # ranks from which some rows may be reached that they were not yet compared with
-    double *heap_keys          # [n]: a heap, of bounds from below of what they reach these at
+    double *heap_keys          # [n]: a heap, of bounds from below, negated, of what they reach
     int32_t *heap_ranks        # [n]
     double *done_square        # [n]: by rank: tiles nearer than this were compared
     int64_t *heap_size         # [1]: zero at the start

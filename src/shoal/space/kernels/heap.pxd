@@ -1,7 +1,8 @@
-"""Heaps of the k least values seen, the largest at the root (Williams 1964, Floyd 1964).
+"""Heaps, the largest key at the root (Williams 1964, Floyd 1964); the least, if keys are negated.
 
-A value that enters costs O(log k), so a scan of n values in random order costs n comparisons with
-the root and k·log(k)·(1 + log(n / k)) operations, and in any order O(n·log k).
+In a heap of the k least values seen, a value that enters costs O(log k), so a scan of n values in
+random order costs n comparisons with the root and k·log(k)·(1 + log(n / k)) operations, and in any
+order O(n·log k).
 """
 
 from libc.stdint cimport int32_t
@@ -24,6 +25,21 @@ cdef inline void sift_down(double *keys, int32_t *values, Py_ssize_t root, Py_ss
     keys[root] = key
     if values != NULL:
         values[root] = value
+
+
+cdef inline void sift_up(double *keys, int32_t *values, Py_ssize_t k, double key,
+                         int32_t value) noexcept nogil:
+    """Add a key to a heap of size k."""
+    cdef Py_ssize_t place = k, parent
+    while place > 0:
+        parent = (place - 1) // 2
+        if keys[parent] >= key:
+            break
+        keys[place] = keys[parent]
+        values[place] = values[parent]
+        place = parent
+    keys[place] = key
+    values[place] = value
 
 
 cdef inline void sort_heap(double *keys, int32_t *values, Py_ssize_t k) noexcept nogil:
