@@ -11,6 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 import shoal
+from shoal.plot import KDistanceDisplay, SilhouetteDisplay
+from shoal.silhouette import silhouettes_of_labelings
 
 RNG = np.random.default_rng(0)
 MIB = 2**20
@@ -147,6 +149,7 @@ TAKE_SPARSE = {
     "predict": lambda X: shoal.KMeans(2, n_init=1).fit(sparse_rows()).predict(X),
     "MiniBatchKMeans": lambda X: shoal.MiniBatchKMeans(2).fit(X),
     "partial_fit": lambda X: shoal.MiniBatchKMeans(2).partial_fit(X),
+    "BisectingKMeans": lambda X: shoal.BisectingKMeans(2).fit(X),
     "k_means": lambda X: shoal.k_means(X, 2),
     "kmeans_plusplus": lambda X: shoal.kmeans_plusplus(X, 2),
     "DBSCAN": lambda X: shoal.DBSCAN().fit(X),
@@ -154,7 +157,25 @@ TAKE_SPARSE = {
     "DBSCAN.predict": lambda X: shoal.DBSCAN(eps=2).fit(sparse_rows()).predict(X),
     "HDBSCAN": lambda X: shoal.HDBSCAN().fit(X),
     "HDBSCAN.predict": lambda X: shoal.HDBSCAN().fit(sparse_rows()).predict(X),
+    "OPTICS": lambda X: shoal.OPTICS(metric="l1").fit(X),
+    "compute_optics_graph": lambda X: shoal.compute_optics_graph(
+        X,
+        min_samples=3,
+        max_eps=np.inf,
+        metric="l1",
+        p=2,
+        metric_params=None,
+        algorithm="auto",
+        leaf_size=30,
+        n_jobs=None,
+    ),
     "SpectralClustering": lambda X: shoal.SpectralClustering(2).fit(X),
+    "select_n_clusters": lambda X: shoal.select_n_clusters(
+        X, [2, 3], estimator=shoal.MiniBatchKMeans(random_state=0)
+    ),
+    "silhouettes_of_labelings": lambda X: silhouettes_of_labelings(X, [np.arange(60) % 3] * 3),
+    "SilhouetteDisplay": lambda X: SilhouetteDisplay.from_predictions(X, np.arange(60) % 3),
+    "KDistanceDisplay": lambda X: KDistanceDisplay.from_data(X),
     "silhouette_samples": lambda X: shoal.silhouette_samples(X, np.arange(60) % 3),
     "silhouette_score": lambda X: shoal.silhouette_score(X, np.arange(60) % 3, sample_size=30),
 }

@@ -22,6 +22,7 @@ from sklearn.utils._param_validation import (
 )
 
 from shoal.core import parallel
+from shoal.core.checks import check_structure
 from shoal.optics.args import OrderingArgs, RelaxationArgs
 from shoal.space.args import TILE_SIZE
 from shoal.space.kd_tree import KDTree, build_kd_tree
@@ -129,6 +130,7 @@ def compute_optics_graph(
     >>> ordering
     array([0, 1, 2, 5, 3, 4])
     """
+    check_structure(X)
     n = X.shape[0]
     check_size(min_samples, n, "min_samples")
     min_samples = as_count(min_samples, n)

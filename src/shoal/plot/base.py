@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from shoal.core.checks import check_structure
 from shoal.core.extras import import_pandas, import_pyplot
 from shoal.core.parameters import check_random_state
 from shoal.core.sources import as_file, is_stored
@@ -173,6 +174,7 @@ class Drawn:
         if columns is not None and all(isinstance(name, str) for name in columns):
             self.names = list(columns)
         if not is_stored(X):
+            check_structure(X)
             X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
         self.n = X.shape[0]
         self.indices, self.note = None, ""

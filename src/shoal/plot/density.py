@@ -5,9 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from shoal.core.checks import check_function_rows
 from shoal.core.sources import as_file, is_stored
 from shoal.plot.base import (
     MAX_LABELS,
@@ -385,8 +385,7 @@ def _ranks(n: int) -> np.ndarray:
 def _find_distances(X: Any, k: int, metric: Any, params: dict) -> np.ndarray:
     """Distances to the k-th nearest, ascending."""
     X = as_file(X)
-    rows = X[:] if is_stored(X) else X
-    rows = check_array(rows, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    rows = check_function_rows(X[:] if is_stored(X) else X)
     if not (isinstance(k, Integral) and 1 <= k <= rows.shape[0]):
         raise ValueError(
             f"k must be an integer from 1 to the number of rows, {rows.shape[0]}, got {k!r}"

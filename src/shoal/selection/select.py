@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight
 
+from shoal.core.checks import check_function_rows
 from shoal.core.parameters import check_random_state
 from shoal.core.sources import as_file, is_stored, takes_files
 from shoal.kmeans import KMeans, MiniBatchKMeans, SharedKMeans
@@ -306,7 +306,7 @@ class _Fits:
             self._fit = lambda k, _: _fit_alone(estimator, X, k, weights)
         self.X = X if self._shared is None else self._shared.X
         if self._shared is None and not is_stored(X):
-            self.X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+            self.X = check_function_rows(X)
         self.estimators: list = []
         self.numbers: list[int] = []
         self.types: list = []

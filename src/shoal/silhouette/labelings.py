@@ -10,6 +10,7 @@ from sklearn.utils import check_X_y
 from sklearn.utils.validation import _check_sample_weight
 
 from shoal.core import parallel
+from shoal.core.checks import check_structure
 from shoal.silhouette.args import LabelingSumsArgs
 from shoal.silhouette.silhouette import (
     CLOSED_FORM_METRICS,
@@ -62,6 +63,7 @@ def silhouettes_of_labelings(
     """
     if not len(labelings):
         return []
+    check_structure(X)
     X, _ = check_X_y(
         X, labelings[0], accept_sparse=["csr"], ensure_all_finite=metric != "precomputed"
     )
