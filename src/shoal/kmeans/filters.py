@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shoal.core import parallel
+from shoal.core.blas import one_blas_thread
 from shoal.core.rows import Rows, empty_aligned
 from shoal.kmeans.args import CenterArgs, FilterPackingArgs
 
@@ -63,7 +64,7 @@ def choose_filter(
         codes = CODES._replace(pass_cost=cost)
     if not probes or rows.n * k * d < MIN_PROBED_WORK:
         return codes
-    with np.errstate(all="ignore"):
+    with one_blas_thread, np.errstate(all="ignore"):
         return _choose_by_probe(rows, values, codes)
 
 

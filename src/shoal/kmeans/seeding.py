@@ -1,6 +1,7 @@
 """Initial centers: k-means++ with scikit-learn's draws, and random rows."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 
 from shoal.core import parallel
 from shoal.core.args import Args
+from shoal.core.blas import one_blas_thread
 from shoal.core.checks import check_finite, check_function_rows, check_weights
 from shoal.core.collections import Collection
 from shoal.core.combine import combine_blocks
@@ -242,7 +244,14 @@ def draw_seeds(
         # few rows, whose order of addition is BLAS's
         return rows.draw_seeds(k, random_state, n_local_trials, max_rows_in_float32)
     seeds = iterate_seeds(rows, k, random_state, n_local_trials, max_rows_in_float32)
-    return np.fromiter(seeds, int, k)
+    with blas_threads(rows):
+        return np.fromiter(seeds, int, k)
+
+
+def blas_threads(rows: Rows) -> Any:
+    """Sets how many threads BLAS has while seeds are drawn: as set by the user where its sums
+    of float32 potentials decide draws, whose order may depend on them; else one."""
+    return nullcontext() if rows.type == "f4" else one_blas_thread
 
 
 def count_trials(k: int) -> int:

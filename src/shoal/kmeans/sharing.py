@@ -11,7 +11,7 @@ from shoal.core.checks import check_rows
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows
 from shoal.kmeans.kmeans import KMeans
-from shoal.kmeans.seeding import count_trials, iterate_seeds
+from shoal.kmeans.seeding import blas_threads, count_trials, iterate_seeds
 
 
 class SharedSeeds:
@@ -41,9 +41,10 @@ class SharedSeeds:
             seeds = iterate_seeds(rows, self._largest, state, trials, max_rows_in_float32)
             self._begun[trials] = seeds, state, [], []
         seeds, state, found, states = self._begun[trials]
-        while len(found) < k:
-            found.append(next(seeds))
-            states.append(state.get_state())
+        with blas_threads(rows):
+            while len(found) < k:
+                found.append(next(seeds))
+                states.append(state.get_state())
         random_state.set_state(states[k - 1])
         return np.array(found[:k])
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from shoal.core import parallel
+from shoal.core.blas import one_blas_thread
 from shoal.space.args import (
     TILE_SIZE,
     CentringArgs,
@@ -277,7 +276,7 @@ def find_centre(X: np.ndarray) -> Centre:
         return Centre(origin, None, np.sort(np.argsort(variance)[-N_KEYS:]))
     covariance = np.zeros((d, d))
     axes = np.zeros((d, d + PADDING))
-    with _blas_controller().limit(limits=1, user_api="blas"):  # its threads would spin
+    with one_blas_thread:
         for rows in _float64_chunks(sample):
             rows -= origin
             covariance += rows.T @ rows
@@ -305,8 +304,3 @@ def _principal_components(covariance: np.ndarray) -> np.ndarray:
     Q = np.linalg.qr(covariance @ np.linalg.qr(Q)[0])[0]
     leading = Q @ np.linalg.eigh(Q.T @ covariance @ Q)[1][:, ::-1]
     return np.linalg.qr(leading, mode="complete")[0]
-
-
-@cache
-def _blas_controller() -> ThreadpoolController:
-    return ThreadpoolController()

@@ -12,7 +12,6 @@ memory of one more matrix.
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ import scipy.sparse as sp
 from scipy.linalg import LinAlgError, eigh
 from sklearn.manifold import spectral_embedding
 from sklearn.utils.validation import check_symmetric
-from threadpoolctl import ThreadpoolController
 
 from shoal.core import parallel
+from shoal.core.blas import one_blas_thread
 from shoal.spectral.args import GraphArgs
 from shoal.spectral.cholesky import Cholesky
 
@@ -32,12 +31,6 @@ MAX_STEPS = 32  # products with a block before the solver gives up
 ROUNDING_ASYMMETRY = 1  # the largest asymmetry that the solver takes: see `describe`
 SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
 SUBSPACE_TOLERANCE = 1e-10  # residual over the gap to the next eigenvalue: the angle
-
-
-@cache
-def blas_controller() -> ThreadpoolController:
-    """What sets the number of threads of NumPy's and SciPy's BLAS."""
-    return ThreadpoolController()
 
 
 class NotConverged(Exception):
@@ -211,8 +204,7 @@ class Graph:
         return vectors
 
     def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *params: Any):
-        # BLAS on one thread: idle, its threads would spin and slow down those of the kernels
-        with blas_controller().limit(limits=1, user_api="blas"):
+        with one_blas_thread:
             return block_lanczos(operator, start_block(start, width), *params)
 
 
