@@ -60,7 +60,7 @@ def check(problem, reference, answer, exact):
         complaint = f"{answer.n_steps} steps, scikit-learn {reference.n_steps}"
     elif differing > LABEL_TOLERANCE[problem.dtype] * len(reference.labels):
         complaint = f"{differing} of {len(reference.labels)} labels differ from scikit-learn's"
-    elif abs(relative) > INERTIA_TOLERANCE:
+    elif abs(relative) > INERTIA_TOLERANCE[True]:
         complaint = f"inertia differs from scikit-learn's by {relative:.1e}"
     remark = f"{differing} of {len(reference.labels)} labels differ" if differing else ""
     return Agreement(differing, relative, complaint, remark)
