@@ -1,5 +1,6 @@
 """HDBSCAN."""
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -26,6 +27,11 @@ from shoal.hdbscan.rows import find_taken_rows, with_short_indices
 from shoal.hdbscan.selection import Selection, label_rows, select_clusters
 from shoal.hdbscan.spanning import span
 from shoal.hdbscan.views import HierarchyViews
+
+COPY_WARNING = (
+    "The default value of `copy` will change from False to True in 1.10. Explicitly set a value "
+    "for `copy` to silence this warning."
+)
 
 
 class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
@@ -218,6 +224,8 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         self : HDBSCAN
             The fitted estimator. One whose fit fails stays as it was.
         """
+        if isinstance(self.copy, str):  # "warn": the default of scikit-learn 1.9, under a patch
+            warnings.warn(COPY_WARNING, FutureWarning, stacklevel=4)
         if self.metric == "precomputed" and self.store_centers is not None:
             raise ValueError("Cannot store centers when using a precomputed distance matrix.")
         X = self._check_rows(X)
