@@ -6,8 +6,10 @@
 Suites that packages install are named by module; those that are in a package's source alone
 by a path below FOLDER, which holds the sources of yellowbrick, scikit-lego, sklearn-onnx and
 librosa under these names. What is not there is left out. Each suite is run twice with the same
-random order of hashes, and the outcome of each test is compared. The exit code is 1 where a
-test passes plain and not under the patch. Needs pytest.
+random order of hashes, and the outcome of each test is compared. Packages that take fitted
+estimators (ONNX, SHAP, MLflow, skops) are given those that `to_sklearn` makes. The exit code is 1
+where a test passes plain and not under the patch, or such a package makes another answer. Needs
+pytest.
 """
 
 import argparse
@@ -47,6 +49,56 @@ SUITES = {
     ),
     "librosa (segments)": "librosa/tests/test_segment.py",
 }
+# packages that take what `to_sklearn` makes: modules that are needed, and what asserts it
+PREPARED = """
+import numpy as np, shoal
+X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+fitted = [shoal.KMeans(3, random_state=0), shoal.MiniBatchKMeans(3, random_state=0)]
+fitted += [shoal.BisectingKMeans(3, random_state=0), shoal.GaussianMixture(2, random_state=0)]
+fitted = [estimator.fit(X) for estimator in fitted]
+"""
+USES = {
+    "skl2onnx onnxruntime": """
+import onnxruntime, skl2onnx
+for estimator in fitted:
+    if isinstance(estimator, shoal.BisectingKMeans):
+        continue  # which it does not know
+    model = skl2onnx.to_onnx(estimator.to_sklearn(), X).SerializeToString()
+    run = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run
+    assert (run(None, {"X": X})[0].ravel() == estimator.predict(X)).all()
+""",
+    "skops": """
+import skops.io
+fitted += [shoal.DBSCAN(eps=1).fit(X), shoal.HDBSCAN().fit(X), shoal.OPTICS().fit(X)]
+fitted += [shoal.AgglomerativeClustering(3).fit(X), shoal.SpectralClustering(3).fit(X)]
+for estimator in fitted:
+    data = skops.io.dumps(estimator.to_sklearn())
+    types = skops.io.get_untrusted_types(data=data)
+    assert not any("shoal" in name for name in types)
+    loaded = skops.io.loads(data, trusted=types)
+    for name in {"labels_", "means_"} & vars(estimator).keys():
+        assert (getattr(loaded, name) == getattr(estimator, name)).all()
+""",
+    "shap": """
+import shap
+plain = shap.kmeans(X, 5)
+with shoal.patched():
+    patched = shap.kmeans(X, 5)
+assert shoal.report()[0].where == "shoal"
+assert np.allclose(plain.data, patched.data) and (plain.weights == patched.weights).all()
+explainer = shap.KernelExplainer(fitted[0].to_sklearn().predict, patched.data)
+assert explainer.shap_values(X[:3], silent=True).shape == (3, 4)
+""",
+    "mlflow": """
+import tempfile, mlflow.sklearn
+for estimator in fitted:
+    with tempfile.TemporaryDirectory() as folder:
+        model = estimator.to_sklearn()
+        mlflow.sklearn.save_model(model, f"{folder}/model", serialization_format="pickle")
+        loaded = mlflow.sklearn.load_model(f"{folder}/model")
+    assert (loaded.predict(X) == estimator.predict(X)).all()
+""",
+}
 REPORTED = re.compile(r"^shoal: (\d+) calls, \S+ s, scikit-learn: (\d+) calls", re.M)
 
 
@@ -66,8 +118,16 @@ def main():
             continue
         rows.append((name, *compare(target, options.timeout)))
         print(*rows[-1], sep=" | ", flush=True)
+    used = {}
+    for modules, code in USES.items():
+        wanted = not options.only or any(part in modules for part in options.only)
+        if wanted and all(find_spec(module) for module in modules.split()):
+            done = subprocess.run([sys.executable, "-c", PREPARED + code], check=False)
+            used[modules] = "the same answers" if done.returncode == 0 else "fails"
+            print(modules, used[modules], sep=" | ", flush=True)
     print("\n" + table(rows))
-    sys.exit(any(row[-1] for row in rows))
+    print(*(f"| `to_sklearn()`: {name} | {outcome} |" for name, outcome in used.items()), sep="\n")
+    sys.exit(any(row[-1] for row in rows) or "fails" in used.values())
 
 
 def locate(where, sources):

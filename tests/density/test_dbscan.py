@@ -371,6 +371,8 @@ def test_search_in_blocks(kept, weighted, monkeypatch):
     assert_same_fit(sp.csr_array(np.where(X > 0, X, 0)), weights, eps=0.4)
 
 
+# before scikit-learn 1.9 by its own order
+@pytest.mark.filterwarnings("ignore:Precomputed sparse input was not sorted")
 @pytest.mark.parametrize("form", ["dense", "csr", "coo", "float32", "integers"])
 def test_precomputed(form):
     """Asymmetric distances too; their memory is not touched."""

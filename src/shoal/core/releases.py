@@ -21,9 +21,12 @@ NEWEST = (1, 9)  # of which all is known
 # drawn counts once. Before: all rows are as likely, and count by their weights.
 BATCHES_ARE_DRAWN_BY_WEIGHTS = INSTALLED >= (1, 9)
 
+# 1.9: weights that are all zero are refused. Where scikit-learn has no weights, they always are.
+ZERO_WEIGHTS_ARE_REFUSED = INSTALLED >= (1, 9)
+
 # 1.8: k-means++ takes its running sums over float32 rows in float32. Before: in float64.
 SEEDS_ARE_SUMMED_IN_FLOAT32 = INSTALLED >= (1, 8)
 
 # 1.7: GaussianMixture computes on float32 rows in float32. Before: in float64, as all that it
-# leaves after a fit.
+# leaves after a fit; and the error for singular covariances gave two hints less.
 MIXTURES_KEEP_FLOAT32 = INSTALLED >= (1, 7)

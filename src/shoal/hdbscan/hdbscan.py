@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
 from sklearn.metrics.pairwise import _VALID_METRICS
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from shoal.core.checks import all_or_nothing, check_structure, fit_context
+from shoal.core.checks import all_or_nothing, check_sample_weight, check_structure, fit_context
 from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import Condensed, condense
@@ -231,7 +231,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         X = self._check_rows(X)
         weights = sample_weight
         if weights is not None:
-            weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+            weights = check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
         is_precomputed = self.metric == "precomputed"
         taken = find_taken_rows(X, weights, is_precomputed)
         rows, weights = taken.take(X, is_square=is_precomputed), taken.take(weights)
