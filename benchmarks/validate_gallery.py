@@ -40,6 +40,7 @@ _plt.show = _keep
 import atexit as _atexit
 _atexit.register(_keep)
 """
+REPORTED = re.compile(r"^shoal: (\d+) calls, (\S+) s, scikit-learn: (\d+) calls, (\S+) s", re.M)
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
@@ -52,6 +53,7 @@ class Run(NamedTuple):
     errors: str
     pictures: list
     calls: str  # what the report says of them
+    in_calls: float  # seconds within them, of shoal's and of scikit-learn's code
 
 
 def main():
@@ -87,14 +89,14 @@ def find(folder, only):
 
 
 def compare(script, options):
-    """A row of the table: script, outcome, seconds plain and patched, calls, why."""
+    """A row of the table: script, outcome, seconds plain, patched, in calls; calls, why."""
     name = f"{script.parent.name}/{script.name}"
     plain = run(script, [], options.timeout)
     if plain.code:
-        return name, "fails plain", plain.seconds, 0.0, "", last(plain.errors)
+        return name, "fails plain", plain.seconds, 0.0, 0.0, "", last(plain.errors)
     ours = run(script, ["-m", "shoal", "--report"], options.timeout)
     if ours.code:
-        return name, "fails", plain.seconds, ours.seconds, "", last(ours.errors)
+        return name, "fails", plain.seconds, ours.seconds, 0.0, "", last(ours.errors)
     different = differences(plain, ours)
     outcome, why = "same", ""
     if different:
@@ -102,7 +104,7 @@ def compare(script, options):
         left = [what for what in different if what not in again]
         outcome = "differs" if left else "same"
         why = "; ".join(left) if left else "but for what differs between plain runs"
-    return name, outcome, plain.seconds, ours.seconds, ours.calls, why
+    return name, outcome, plain.seconds, ours.seconds, ours.in_calls, ours.calls, why
 
 
 def last(errors):
@@ -129,12 +131,14 @@ def run(script, prefix, timeout):
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Run(124, timeout, [], "timeout", [], "")
+            return Run(124, timeout, [], "timeout", [], "", 0.0)
         seconds = time.perf_counter() - begun
         pictures = [read_picture(path) for path in sorted(Path(folder).glob("[0-9]*.png"))]
-    calls = re.findall(r"^shoal: (\d+ calls), .* scikit-learn: (\d+) calls", done.stderr, re.M)
-    text = f"{calls[0][0]}, {calls[0][1]} left" if calls else ""
-    return Run(done.returncode, seconds, done.stdout.splitlines(), done.stderr, pictures, text)
+    text, in_calls = "", 0.0
+    for ours, time_ours, theirs, time_theirs in REPORTED.findall(done.stderr):
+        text, in_calls = f"{ours} calls, {theirs} left", float(time_ours) + float(time_theirs)
+    lines = done.stdout.splitlines()
+    return Run(done.returncode, seconds, lines, done.stderr, pictures, text, in_calls)
 
 
 def read_picture(path):
@@ -168,13 +172,14 @@ def nearly(x, y):
 
 
 def table(rows):
-    lines = ["| script | outcome | plain s | patched s | calls by shoal | what differs |"]
-    lines.append("|---|---|---:|---:|---|---|")
-    for name, outcome, plain, ours, calls, why in rows:
-        lines.append(f"| {name} | {outcome} | {plain:.1f} | {ours:.1f} | {calls} | {why} |")
+    titles = ("script", "outcome", "plain s", "patched s", "of which in calls s", "calls by shoal")
+    lines = [f"| {' | '.join(titles)} | what differs |", "|---|---|---:|---:|---:|---|---|"]
+    for name, outcome, *seconds, calls, why in rows:
+        times = " | ".join(f"{s:.1f}" for s in seconds)
+        lines.append(f"| {name} | {outcome} | {times} | {calls} | {why} |")
     done = [row for row in rows if row[1] in ("same", "differs")]
-    sums = [sum(row[column] for row in done) for column in (2, 3)]
-    lines.append(f"| **{len(done)} scripts** | | {sums[0]:.1f} | {sums[1]:.1f} | | |")
+    sums = " | ".join(f"{sum(row[column] for row in done):.1f}" for column in (2, 3, 4))
+    lines.append(f"| **{len(done)} scripts** | | {sums} | | |")
     return "\n".join(lines)
 
 

@@ -31,7 +31,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 root_doc = "index"
-exclude_patterns = ["_build", "gallery/README.txt", "gallery/*.rst"]
+exclude_patterns = ["_build", "reports.md", "gallery/README.txt", "gallery/*.rst"]
 default_role = "literal"
 nitpicky = True
 templates_path = ["_templates"]

@@ -96,12 +96,7 @@ def expected_failures(estimator):
     return FAILS_IN_SKLEARN_TOO if isinstance(estimator, DRAWING) and n != 1 else {}
 
 
-# One check sets n_clusters=1.
-@pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@pytest.mark.filterwarnings("ignore:Graph is not fully connected:UserWarning")
-@parametrize_with_checks(
+CHECKS = parametrize_with_checks(
     [
         *(shoal.KMeans(**params) for params in SETTINGS),
         *(shoal.MiniBatchKMeans(**params) for params in BATCHES),
@@ -118,6 +113,16 @@ def expected_failures(estimator):
     expected_failed_checks=expected_failures,
     **({"xfail_strict": True} if IS_NEWEST else {}),
 )
+# before scikit-learn 1.9 they are in a generator, which pytest does not take any more
+NAMES, CASES = CHECKS.args[0], list(CHECKS.args[1])
+
+
+# One check sets n_clusters=1.
+@pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected:UserWarning")
+@pytest.mark.parametrize(NAMES, CASES, **CHECKS.kwargs)
 def test_conventions(estimator, check):
     np.random.seed(0)  # noqa: NPY002
     check(estimator)

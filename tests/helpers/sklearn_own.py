@@ -9,17 +9,21 @@ import importlib.util
 import inspect
 
 import pytest
-import sklearn
 import sklearn.cluster
 import sklearn.metrics
 import sklearn.metrics.cluster
 import sklearn.mixture
 
 import shoal
+from shoal.core.releases import INSTALLED, NEWEST
 
-VERSION = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
-IS_NEWEST = VERSION >= (1, 9)
+IS_NEWEST = INSTALLED >= NEWEST
 HOMES = (sklearn.cluster, sklearn.metrics, sklearn.metrics.cluster, sklearn.mixture)
+
+
+def since(*release, reason):
+    """A mark of tests that hold from a release of scikit-learn on; why not before."""
+    return pytest.mark.skipif(release > INSTALLED, reason=reason)
 
 
 def load_with_ours(module_name):

@@ -16,14 +16,20 @@ from helpers.outcomes import (
     public_attributes,
     snapshot,
 )
+from helpers.sklearn_own import since
 from shoal import BisectingKMeans
-from trials.bisecting import check_seed
+from shoal.core.releases import INSTALLED
+from trials.bisecting import check_seed, draw_trial
 
+NO_TWO_CENTERS = "scikit-learn wanted n_clusters centers of a callable for each split in two"
+TWO_CENTERS = since(1, 9, reason=NO_TWO_CENTERS)
 ROWS = np.random.default_rng(0).standard_normal((60, 2))
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_trials(seed):
+    if INSTALLED < (1, 9) and draw_trial(seed)[0].init == "callable":
+        pytest.skip(NO_TWO_CENTERS)
     result = check_seed(seed)
     assert result is None or not result[2].startswith("BUG"), result
 
@@ -82,8 +88,8 @@ def test_files(tmp_path):
         ({"n_init": "auto"}, ROWS),
         ({"n_init": 0}, ROWS),
         ({"init": ROWS[:8]}, ROWS),
-        ({"init": lambda X, k, random_state: X[:3]}, ROWS),
-        ({"init": lambda X, k, random_state: X[:2, :1]}, ROWS),
+        pytest.param({"init": lambda X, k, random_state: X[:3]}, ROWS, marks=TWO_CENTERS),
+        pytest.param({"init": lambda X, k, random_state: X[:2, :1]}, ROWS, marks=TWO_CENTERS),
         ({"bisecting_strategy": "no such"}, ROWS),
         ({"algorithm": "no such"}, ROWS),
         ({}, np.where(np.eye(60)[:, :2], np.nan, ROWS)),

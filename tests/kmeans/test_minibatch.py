@@ -19,6 +19,7 @@ from helpers.outcomes import (
     public_attributes,
     snapshot,
 )
+from helpers.sklearn_own import since
 from trials.problems import blobs
 
 
@@ -207,6 +208,7 @@ def test_one_step_without_labels():
     assert np.isfinite(model.inertia_)
 
 
+@since(1, 8, reason="running sums of k-means++ were float64")
 def test_seeds_among_many_float32_rows():
     """Cumulative sums of k-means++ are float32 as in scikit-learn for any number of rows.
 

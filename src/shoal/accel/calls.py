@@ -219,6 +219,7 @@ def report(*, clear: bool = False) -> Report:
     >>> import numpy as np
     >>> import shoal
     >>> from sklearn.cluster import KMeans
+    >>> before = shoal.report(clear=True)
     >>> with shoal.patched():
     ...     fitted = KMeans(2, random_state=0).fit(np.eye(4))
     >>> line = shoal.report(clear=True)[0]

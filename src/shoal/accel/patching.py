@@ -15,8 +15,8 @@ from shoal.accel import workers
 from shoal.accel.calls import CALLS, LOGGER
 from shoal.accel.dispatch import Function, Method
 from shoal.accel.table import match, methods, pairs
+from shoal.core.releases import INSTALLED, NEWEST
 
-KNOWN = (1, 9)  # the newest scikit-learn of which all is known
 _ABSENT = object()
 
 
@@ -110,10 +110,9 @@ def _exchange_functions(wanted: bool) -> list[str]:
 
 @functools.cache
 def _warn_if_newer() -> None:
-    version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
-    if version > KNOWN:
+    if INSTALLED > NEWEST:
         warnings.warn(
-            f"shoal knows scikit-learn up to {'.'.join(map(str, KNOWN))} and this is "
+            f"shoal knows scikit-learn up to {'.'.join(map(str, NEWEST))} and this is "
             f"{sklearn.__version__}: what has another signature there is left to scikit-learn",
             stacklevel=4,
         )

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from shoal.core.callbacks import watcher
 from shoal.core.collections import Collection, is_collection, open_collection
+from shoal.core.releases import ZERO_WEIGHTS_ARE_REFUSED
 from shoal.core.sources import as_file, is_stored, iterate_blocks
 
 F = TypeVar("F", bound=Callable)
@@ -204,6 +205,14 @@ def _has_known_features(estimator: Any, X: Any) -> bool:
 def aligned(array: np.ndarray) -> np.ndarray:
     """The array, copied if its values are not aligned."""
     return array if array.flags.aligned else array.copy()
+
+
+def check_sample_weight(sample_weight: Any, X: Any, **kwds: Any) -> np.ndarray:
+    """scikit-learn's _check_sample_weight where it has no weights: zeros are always refused."""
+    checked = _check_sample_weight(sample_weight, X, **kwds)
+    if not (ZERO_WEIGHTS_ARE_REFUSED or checked.any()):
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return checked
 
 
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:

@@ -1,5 +1,6 @@
 """HDBSCAN."""
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -10,9 +11,9 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster._hdbscan.hdbscan import FAST_METRICS
 from sklearn.metrics.pairwise import _VALID_METRICS
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from shoal.core.checks import all_or_nothing, check_structure, fit_context
+from shoal.core.checks import all_or_nothing, check_sample_weight, check_structure, fit_context
 from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import Condensed, condense
@@ -26,6 +27,11 @@ from shoal.hdbscan.rows import find_taken_rows, with_short_indices
 from shoal.hdbscan.selection import Selection, label_rows, select_clusters
 from shoal.hdbscan.spanning import span
 from shoal.hdbscan.views import HierarchyViews
+
+COPY_WARNING = (
+    "The default value of `copy` will change from False to True in 1.10. Explicitly set a value "
+    "for `copy` to silence this warning."
+)
 
 
 class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
@@ -218,12 +224,14 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         self : HDBSCAN
             The fitted estimator. One whose fit fails stays as it was.
         """
+        if isinstance(self.copy, str):  # "warn": the default of scikit-learn 1.9, under a patch
+            warnings.warn(COPY_WARNING, FutureWarning, stacklevel=4)
         if self.metric == "precomputed" and self.store_centers is not None:
             raise ValueError("Cannot store centers when using a precomputed distance matrix.")
         X = self._check_rows(X)
         weights = sample_weight
         if weights is not None:
-            weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+            weights = check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
         is_precomputed = self.metric == "precomputed"
         taken = find_taken_rows(X, weights, is_precomputed)
         rows, weights = taken.take(X, is_square=is_precomputed), taken.take(weights)

@@ -86,6 +86,7 @@ class BaseKMeans(
                 stacklevel=5,
             )
             n_init = 1
+        self._n_init = n_init  # as scikit-learn has it, whose own tests ask for it
         return n_init
 
     def _mean_and_tolerance(self, X: Any) -> tuple[np.ndarray | None, float]:

@@ -18,6 +18,7 @@ from shoal.core.callbacks import begin_fit
 from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights, fit_context
 from shoal.core.collections import Collection, publish
 from shoal.core.parameters import check_random_state
+from shoal.core.releases import BATCHES_ARE_DRAWN_BY_WEIGHTS
 from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, is_stored, iterate_blocks
 from shoal.core.stored import StoredRows
@@ -25,7 +26,7 @@ from shoal.kmeans.base import BaseKMeans
 from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.filters import choose_filter
-from shoal.kmeans.sampling import StoredBatches, UniformSampler, WeightedSampler
+from shoal.kmeans.sampling import StoredBatches, choose_sampler
 from shoal.kmeans.sparse_batches import SparseUpdater, centers_outweigh_batch
 
 # Attributes by which one call of partial_fit goes on from the last.
@@ -214,30 +215,27 @@ class MiniBatchKMeans(BaseKMeans):
             if best is None or total < best[0]:
                 best = total, centers
 
-        total_weight = X.dtype.type(n) if weights is None else weights.sum()
-        if weights is None:
-            sampler = UniformSampler(n, X.dtype)
-        else:
-            in_memory = weights if rows.is_whole else weights.load()
-            sampler = WeightedSampler(in_memory, random_state)
+        sampler = choose_sampler(rows, random_state)
         self._reset_counts(X.dtype)
         n_steps = (self.max_iter * n) // self._batch_size
         task = begin_fit(self, X, y, sample_weight, n_steps)
-        unweighted = make_rows(X)  # weights act through the draws
+        unweighted = make_rows(X)  # weights act through the draws, or else in sums
+        in_sums = weights is not None and not BATCHES_ARE_DRAWN_BY_WEIGHTS
         lazy = centers_outweigh_batch(unweighted, self.n_clusters, self._batch_size)
-        if lazy:
+        if lazy and not in_sums:
             updater = SparseUpdater(best[1], self._counts, unweighted)
         else:
             filter = choose_filter(unweighted, best[1], self._batch_size)
             updater = MiniBatchUpdater(best[1], self._counts, unweighted, filter)
-        is_read = isinstance(X, StoredRows)
-        ahead = StoredBatches(X, sampler, self._batch_size) if is_read else None
+        ahead = StoredBatches(X, sampler, self._batch_size) if isinstance(X, StoredRows) else None
         for i in range(n_steps):
             part = task.subtask("step")
             batch_indices = sampler.draw(self._batch_size, random_state)
             before = updater.centers if self._tol > 0 else None
             batch = unweighted
-            if ahead is not None:
+            if in_sums:
+                batch, batch_indices = rows.gather(batch_indices), None
+            elif ahead is not None:
                 batch, batch_indices = Rows(ahead.read(batch_indices, random_state)), None
             batch_inertia = self._batch_step(updater, batch, batch_indices, random_state)
             change = np.sum((updater.centers - before) ** 2) if self._tol > 0 else 0
@@ -259,7 +257,7 @@ class MiniBatchKMeans(BaseKMeans):
             smoothed = self._ewa_inertia
             if smoothed is None:  # after a single step, where scikit-learn fails
                 smoothed = batch_inertia / self._batch_size
-            self.inertia_ = smoothed * total_weight
+            self.inertia_ = smoothed * sampler.total_weight
         task.end(dict)
         return self
 

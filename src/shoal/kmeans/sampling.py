@@ -10,16 +10,40 @@ from typing import Any
 
 import numpy as np
 
+from shoal.core.releases import BATCHES_ARE_DRAWN_BY_WEIGHTS
+from shoal.core.rows import Rows
 from shoal.core.stored import StoredRows
 
 AHEAD_BYTES = 2**26  # rows of batches that are read at once
+
+
+def choose_sampler(rows: Rows, random_state: np.random.RandomState) -> Any:
+    """What draws batches of rows as the installed scikit-learn does."""
+    weights = rows.sample_weight
+    if not BATCHES_ARE_DRAWN_BY_WEIGHTS:
+        return IntegerSampler(rows.n)
+    if weights is None:
+        return UniformSampler(rows.n, rows.dtype)
+    return WeightedSampler(weights if rows.is_whole else weights.load(), random_state)
+
+
+class IntegerSampler:
+    """Rows that are equally likely, by random integers."""
+
+    def __init__(self, n: int) -> None:
+        self.n = self.total_weight = n
+
+    def draw(self, size: int, random_state: np.random.RandomState) -> np.ndarray:
+        """Indices of `size` rows, int64."""
+        return random_state.randint(0, self.n, size)
 
 
 class WeightedSampler:
     """Rows of unequal weights. Memory: 8 bytes a row."""
 
     def __init__(self, weights: np.ndarray, random_state: np.random.RandomState) -> None:
-        p = weights / np.sum(weights)
+        self.total_weight = np.sum(weights)
+        p = weights / self.total_weight
         random_state.choice(len(p), 0, p=p)  # draws nothing, but raises numpy's errors on p
         self.n = len(p)
         self._cumulative = np.cumsum(p, dtype=np.float64)
@@ -47,6 +71,7 @@ class UniformSampler:
         self.n = n
         if total is None:
             total = _sum_of_ones(n, np.dtype(dtype).type)
+        self.total_weight = total
         p = float(np.dtype(dtype).type(1) / total)
         starts, values, slopes = [0], [p], [0.0]  # of the linear pieces
         index, value = 0, p

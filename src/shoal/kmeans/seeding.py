@@ -19,6 +19,7 @@ from shoal.core.checks import check_finite, check_function_rows, check_weights
 from shoal.core.collections import Collection
 from shoal.core.combine import combine_blocks
 from shoal.core.parameters import check_random_state, validate_params
+from shoal.core.releases import SEEDS_ARE_SUMMED_IN_FLOAT32
 from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.args import SearchArgs, SeedingArgs
@@ -80,7 +81,7 @@ class GreedySeeding:
             self.cumulative,
             self.targets,
             self.indices,
-            in_data_type=in_float32,
+            in_data_type=in_float32 and SEEDS_ARE_SUMMED_IN_FLOAT32,
         )
 
     def _make_args(self, first: int) -> tuple[SeedingArgs, Args]:

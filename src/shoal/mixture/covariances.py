@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtri
 
 from shoal.core import parallel
+from shoal.core.releases import MIXTURES_KEEP_FLOAT32
 from shoal.mixture.args import CholeskyArgs, MStepArgs
 
 EPS = float(np.finfo(float).eps)
@@ -27,7 +28,11 @@ ILL_DEFINED_ERROR = (
     "Fitting the mixture model failed because some components have "
     "ill-defined empirical covariance (for instance caused by singleton "
     "or collapsed samples). Try to decrease the number of components, "
+)
+ILL_DEFINED_ERROR += (
     "increase reg_covar, or scale the input data."
+    if MIXTURES_KEEP_FLOAT32
+    else "or increase reg_covar."
 )
 FLOAT32_HINT = (
     " The numerical accuracy can also be improved by passing float64 data instead of float32."
@@ -171,7 +176,7 @@ def cholesky_from_covariances(
     ValueError
         A covariance is not positive definite, or not finite.
     """
-    message = ILL_DEFINED_ERROR + FLOAT32_HINT * (dtype == np.float32)
+    message = ILL_DEFINED_ERROR + FLOAT32_HINT * (dtype == np.float32 and MIXTURES_KEEP_FLOAT32)
     if covariance_type in ("full", "tied"):
         d = covariances.shape[-1]
         stack = np.ascontiguousarray(covariances, np.float64).reshape(-1, d, d)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from shoal.core.checks import check_given
+from shoal.core.releases import MIXTURES_KEEP_FLOAT32
 from shoal.mixture.base import BaseMixture
 from shoal.mixture.covariances import (
     Estimates,
@@ -185,7 +186,7 @@ class GaussianMixture(BaseMixture):
             means = estimates.means if means is None else means
         if precisions is None:
             covariances = estimates.covariances
-            factors = cholesky_from_covariances(covariances, kind, em.data.rows.dtype)
+            factors = cholesky_from_covariances(covariances, kind, em.data.dtype)
         else:
             factors = cholesky_from_precisions(precisions, kind).astype(np.float64)
             covariances = covariances_from_cholesky(factors, kind)
@@ -194,7 +195,7 @@ class GaussianMixture(BaseMixture):
 
     def _m_step(self, estimates: Estimates, data: FitData) -> Parameters:
         nk, means, covariances, _ = estimates
-        factors = cholesky_from_covariances(covariances, self.covariance_type, data.rows.dtype)
+        factors = cholesky_from_covariances(covariances, self.covariance_type, data.dtype)
         return Parameters(means, factors, covariances, (nk / nk.sum(),))
 
     def _log_constants(self, params: Parameters) -> np.ndarray:
@@ -210,7 +211,7 @@ class GaussianMixture(BaseMixture):
         return log_likelihood / data.total_weight
 
     def _compute_dtype(self, dtype: Any) -> Any:
-        return dtype
+        return dtype if MIXTURES_KEEP_FLOAT32 else np.float64
 
     def _other_attributes(self, others: tuple, dtype: Any) -> dict:
         return {"weights_": others[0].astype(dtype, copy=False)}

@@ -9,9 +9,8 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
-from sklearn.utils.validation import _check_sample_weight
 
-from shoal.core.checks import check_function_rows
+from shoal.core.checks import check_function_rows, check_sample_weight
 from shoal.core.parameters import check_random_state
 from shoal.core.sources import as_file, is_stored, takes_files
 from shoal.kmeans import KMeans, MiniBatchKMeans, SharedKMeans
@@ -257,7 +256,7 @@ class _Scoring:
         found = np.full(len(labelings), np.nan)
         rows, weights = X[self._sample], None
         if self._weights is not None:
-            weights = _check_sample_weight(self._weights, X)[self._sample]
+            weights = check_sample_weight(self._weights, X)[self._sample]
         defined = [i for i, labels in enumerate(labelings) if _is_scored(labels, weights)]
         values = silhouettes_of_labelings(
             rows, [labelings[i] for i in defined], sample_weight=weights

@@ -7,10 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.utils import check_X_y
-from sklearn.utils.validation import _check_sample_weight
 
 from shoal.core import parallel
-from shoal.core.checks import check_structure
+from shoal.core.checks import check_sample_weight, check_structure
 from shoal.silhouette.args import LabelingSumsArgs
 from shoal.silhouette.silhouette import (
     CLOSED_FORM_METRICS,
@@ -70,7 +69,7 @@ def silhouettes_of_labelings(
     if isinstance(metric, str) and metric == "precomputed":
         check_diagonal(X)
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(
+        sample_weight = check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
     clusterings = []

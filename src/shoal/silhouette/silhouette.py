@@ -21,10 +21,10 @@ from sklearn.utils import (
     column_or_1d,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_non_negative
+from sklearn.utils.validation import check_non_negative
 
 from shoal.core import parallel
-from shoal.core.checks import check_structure
+from shoal.core.checks import check_sample_weight, check_structure
 from shoal.core.collections import is_collection, open_collection
 from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows
@@ -327,7 +327,7 @@ def silhouette_samples(
             check_diagonal(X)
         labels, k = encode_labels(X, labels)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
+            sample_weight = check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         clusters = Clustering(labels, k, sample_weight)
@@ -458,7 +458,7 @@ def silhouette_score(
         X, labels = check_X_y(X, labels, accept_sparse=["csc", "csr"])
         indices = check_random_state(random_state).permutation(X.shape[0])[:sample_size]
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)[indices]
+            sample_weight = check_sample_weight(sample_weight, X)[indices]
         X, labels = X[indices], labels[indices]
         if isinstance(metric, str) and metric == "precomputed":
             X = X.T[indices].T
