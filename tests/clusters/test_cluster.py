@@ -17,8 +17,10 @@ from distributed import Client
 import shoal
 import shoal.dask.cluster
 from helpers.clusters import await_workers, local_cluster, random_chunks, small_blocks
+from helpers.outcomes import public_attributes
 from shoal.core.checks import check_rows
 from shoal.core.rows import Rows
+from shoal.dask import streamed
 from trials.killed_workers import check_fit, draw_fit, fitted
 
 pytestmark = [
@@ -52,6 +54,8 @@ def test_same_bits(cluster, seed, monkeypatch):
     name, params, X, weight, chunks = draw_fit(rng)
     columns = tuple(random_chunks(rng, X.shape[1]))
     wanted = fitted(name, params, X, weight)
+    if weight is not None:
+        weight = da.from_array(weight, chunks=(random_chunks(rng, len(X)),))
     found = fitted(name, params, da.from_array(X, chunks=(chunks, columns)), weight)
     assert [a for a, value in wanted.items() if not equal(value, found[a])] == []
 
@@ -116,6 +120,70 @@ def test_other_collections(cluster):
         assert equal(model.labels_, wanted.labels_), kind
         assert equal(model.predict(collection), wanted.labels_), kind
         assert hasattr(model, "feature_names_in_") == (kind == "frame")
+
+
+def test_rows_that_do_not_fit(cluster, monkeypatch):
+    """Workers compute them again in every pass, and hold a few: the same bits."""
+
+    def chunk_of(block_info=None):
+        info = block_info[None]
+        rng = np.random.default_rng(info["chunk-location"][0])
+        n, d = info["chunk-shape"]
+        return (rng.normal(size=(n, d)) + 3 * rng.integers(0, 5, size=(n, 1))).astype("f4")
+
+    limit = 400_000
+    monkeypatch.setattr(streamed, "memory_limits", lambda client, workers: [limit] * len(workers))
+    sizes, empty = (4000,) * 7 + (1, 2500), np.empty((0, 0), "f4")
+    chunked = da.map_blocks(chunk_of, chunks=(sizes, (5,)), dtype="f4", meta=empty)
+    X, weight = chunked.compute(), np.random.default_rng(1).random(sum(sizes))
+    collection = check_rows(shoal.KMeans(), chunked, reset=True, files=True)
+    kinds = [collection.parts.submit(type, i, f) for i, f in enumerate(collection.parts.futures)]
+    assert set(collection.parts.results(kinds)) == {streamed.StreamedPart}
+    models = (
+        shoal.KMeans(5, random_state=0),
+        shoal.KMeans(400, init="random", n_init=1, max_iter=5, random_state=0),  # sums by cluster
+        shoal.MiniBatchKMeans(5, max_iter=2, random_state=0),
+        shoal.GaussianMixture(3, max_iter=3, random_state=0),
+        shoal.DBSCAN(0.5),
+    )
+    for number, model in enumerate(models):
+        some = weight if number % 2 else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = public_attributes(model.fit(X, sample_weight=some))
+            found = public_attributes(model.fit(chunked, sample_weight=some))
+        assert [a for a, value in wanted.items() if not equal(found[a], value)] == []
+    model = shoal.KMeans(3)
+    held = chunked.map_blocks(lambda rows: np.where(rows > 14, np.nan, rows), dtype="f4")
+    with pytest.raises(ValueError, match=r"contains NaN: row \d+ of rows \d+ to \d+"):
+        model.fit(held)
+    shorter = chunked.map_blocks(lambda rows: rows[:-1], chunks=chunked.chunks, dtype="f4")
+    with pytest.raises(OSError, match=r"is of shape \(3999, 5\)"):
+        model.fit(shorter)
+    monkeypatch.setattr(streamed, "memory_limits", lambda client, workers: [1e12] * len(workers))
+    with pytest.raises(ValueError, match="its chunks are not what it says"):
+        model.fit(shorter)
+
+
+def test_workers_of_another_kind(cluster):
+    """Without the package there is an error; of another version there is one warning."""
+    client = cluster[1]
+    chunked = da.from_array(blobs(np.random.default_rng(12), 3000, 2), chunks=(1000, -1))
+    one, model = [min(client.nthreads())], shoal.KMeans(3, n_init=1, random_state=0)
+    wanted = model.fit(chunked).cluster_centers_
+    hide = "import sys; sys.hidden = sys.modules['shoal']; sys.modules['shoal'] = None"
+    client.run(exec, hide, {}, workers=one)
+    with pytest.raises(RuntimeError, match=r"can't import shoal.*Install it there"):
+        model.fit(chunked)
+    client.run(exec, "import sys; sys.modules['shoal'] = sys.hidden", {}, workers=one)
+    client.run(exec, "import shoal; shoal.__version__ = '0.0'", {}, workers=one)
+    with pytest.warns(UserWarning, match=r"has shoal 0\.0 with .* instructions"):
+        assert equal(model.fit(chunked).cluster_centers_, wanted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.fit(chunked)
+    here = f"import shoal; shoal.__version__ = {shoal.__version__!r}"
+    client.run(exec, here, {}, workers=one)
 
 
 def test_dbscan(cluster):

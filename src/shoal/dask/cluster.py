@@ -112,6 +112,7 @@ class Parts:
         self.client, self.futures, self.workers, self.starts = client, futures, workers, starts
         self.weights = weights or [None] * len(futures)
         self.forgotten: list[str] = []  # fits whose machines are to be freed
+        self._last: list[Future] = []
 
     def __len__(self) -> int:
         return len(self.futures)
@@ -124,8 +125,13 @@ class Parts:
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
             return self.client.submit(function, *args, pure=False, **where)
 
-    def results(self, tasks: list[Future]) -> list:
-        """What tasks give, when they have ended."""
+    def results(self, tasks: list[Future], *others: Future) -> list:
+        """What tasks give, when they have ended; `others` are tasks that these needed.
+
+        All are kept until the next ones have been sent: dask's client sends what it has to say
+        at most every 10 ms, so that word of tasks that nobody needs would hold back new ones.
+        """
+        self._last = [*tasks, *others]
         return wait_for(self.client, tasks)
 
     def call(self, function: Callable, *args: Any) -> Any:
@@ -133,14 +139,23 @@ class Parts:
         task = self.submit(call, None, function, self.futures, self.weights, *args)
         return self.results([task])[0]
 
+    def call_on_weights(self, function: Callable, *args: Any) -> Any:
+        """function(weights, *args) with the weights of all parts, on one worker; no rows go there.
+
+        The weights are a list of None where rows have none.
+        """
+        return self.results([self.submit(function, None, self.weights, *args)])[0]
+
     def merge(self, answers: list[Future]) -> Answer:
         """The answer of all parts: merged on workers where there are many."""
+        merged: list[Future] = []
         while len(answers) > FAN_IN:
+            merged += answers
             answers = [
                 self.submit(merge_answers, None, answers[i : i + FAN_IN])
                 for i in range(0, len(answers), FAN_IN)
             ]
-        return merge_answers(self.results(answers))
+        return merge_answers(self.results(answers, *merged))
 
 
 class Fit:

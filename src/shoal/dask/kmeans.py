@@ -9,7 +9,7 @@ import numpy as np
 from shoal.core.answers import Answer, find_here, place_rows
 from shoal.core.combine import combine_blocks, combine_some_blocks, total_of
 from shoal.dask.cluster import Fit
-from shoal.dask.parts import Part, join_rows
+from shoal.dask.parts import Part, join_rows, join_weights
 from shoal.kmeans import (
     Centers,
     GreedySeeding,
@@ -343,7 +343,19 @@ def draw_on_one(
     parts: list[Part], weights: list, origin: np.ndarray, draw: Callable, count: Any, state: tuple
 ) -> tuple[Any, tuple]:
     """Draw rows, with all of them in one place; what is drawn, and the next state."""
+    return draw_from(join_rows(parts, weights, origin), draw, count, state)
+
+
+def draw_by_weight(
+    weights: list, n: int, dtype: Any, draw: Callable, count: Any, state: tuple
+) -> tuple[Any, tuple]:
+    """Task: the same for rows of which nothing but the weights is needed."""
+    rows = SimpleNamespace(n=n, dtype=dtype, sample_weight=join_weights(weights), is_whole=True)
+    return draw_from(rows, draw, count, state)
+
+
+def draw_from(rows: Any, draw: Callable, count: Any, state: tuple) -> tuple[Any, tuple]:
+    """What is drawn, and the next state."""
     random_state = np.random.RandomState()
     random_state.set_state(state)
-    found = draw(join_rows(parts, weights, origin), count, random_state)
-    return found, random_state.get_state()
+    return draw(rows, count, random_state), random_state.get_state()
