@@ -21,6 +21,7 @@ from helpers.outcomes import public_attributes
 from shoal.core.checks import check_rows
 from shoal.core.rows import Rows
 from shoal.dask import streamed
+from trials.anywhere import draw_dbscan
 from trials.killed_workers import check_fit, draw_fit, fitted
 
 pytestmark = [
@@ -190,14 +191,8 @@ def test_dbscan(cluster):
     """By space: the labels of one machine, to the row, and the same core samples."""
     rng = np.random.default_rng(9)
     for trial in range(6):
-        n, d = int(rng.integers(500, 9000)), int(rng.integers(1, 4))
-        X = rng.normal(size=(n, d)) * rng.choice([0.3, 1, 3]) + 4 * rng.integers(0, 9, (n, 1))
-        if trial % 2:
-            X = np.round(X.astype("f4"), 1)  # ties at eps, and equal rows
-        params = {"eps": float(rng.choice([0.1, 0.3, 0.5])), "min_samples": int(rng.integers(2, 9))}
-        params |= {"metric": ["euclidean", "manhattan", "chebyshev"][trial % 3]}
-        weight = rng.integers(0, 4, n) / 2 if trial % 3 == 1 else None
-        chunked = da.from_array(X, chunks=(random_chunks(rng, n), -1))
+        params, X, weight, chunks = draw_dbscan(rng)
+        chunked = da.from_array(X, chunks=(chunks, -1))
         wanted = shoal.DBSCAN(**params).fit(X, sample_weight=weight)
         model = shoal.DBSCAN(**params).fit(chunked, sample_weight=weight)
         assert equal(model.labels_, wanted.labels_), (trial, params)

@@ -25,6 +25,7 @@ MAX_STEPS_IN_MEMORY = 2**24  # bytes
 INLINE_BYTES = 2**14  # of steps that are sent with every task
 MAX_SENT_BYTES = 2**26  # of steps that are sent at a time
 PATIENCE = 5  # seconds after which the scheduler is asked whether tasks are stuck
+SEND_INTERVAL = 1e-3  # seconds between two messages of the client to the scheduler
 FAN_IN = 8  # answers that are merged by one task, where there are more parts than that
 
 
@@ -40,6 +41,18 @@ def wait_for(client: Client, tasks: list[Future]) -> list:
             return client.gather(tasks)
         except TimeoutError:
             client.run_on_scheduler(free_waiting_tasks)
+
+
+def hurry(client: Client) -> None:
+    """Let a client send tasks at once.
+
+    It collects what it has to say for 10 ms, so that thousands of tasks go together. A step of a
+    fit has few, whose answers it waits for, and the word of those that it needs no more would
+    hold back the next ones.
+    """
+    stream = getattr(client, "scheduler_comm", None)
+    if getattr(stream, "interval", 0) > SEND_INTERVAL:
+        stream.interval = SEND_INTERVAL
 
 
 def free_waiting_tasks(dask_scheduler: Any) -> None:
@@ -112,7 +125,7 @@ class Parts:
         self.client, self.futures, self.workers, self.starts = client, futures, workers, starts
         self.weights = weights or [None] * len(futures)
         self.forgotten: list[str] = []  # fits whose machines are to be freed
-        self._last: list[Future] = []
+        hurry(client)
 
     def __len__(self) -> int:
         return len(self.futures)
@@ -125,13 +138,8 @@ class Parts:
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
             return self.client.submit(function, *args, pure=False, **where)
 
-    def results(self, tasks: list[Future], *others: Future) -> list:
-        """What tasks give, when they have ended; `others` are tasks that these needed.
-
-        All are kept until the next ones have been sent: dask's client sends what it has to say
-        at most every 10 ms, so that word of tasks that nobody needs would hold back new ones.
-        """
-        self._last = [*tasks, *others]
+    def results(self, tasks: list[Future]) -> list:
+        """What tasks give, when they have ended."""
         return wait_for(self.client, tasks)
 
     def call(self, function: Callable, *args: Any) -> Any:
@@ -148,14 +156,12 @@ class Parts:
 
     def merge(self, answers: list[Future]) -> Answer:
         """The answer of all parts: merged on workers where there are many."""
-        merged: list[Future] = []
         while len(answers) > FAN_IN:
-            merged += answers
             answers = [
                 self.submit(merge_answers, None, answers[i : i + FAN_IN])
                 for i in range(0, len(answers), FAN_IN)
             ]
-        return merge_answers(self.results(answers, *merged))
+        return merge_answers(self.results(answers))
 
 
 class Fit:
