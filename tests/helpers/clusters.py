@@ -90,7 +90,7 @@ def await_workers(cluster, client, count):
     """Wait until so many workers are there: a cluster gives up some that are killed."""
     if count:
         cluster.scale(count)
-        client.wait_for_workers(count, timeout=60)
+        client.wait_for_workers(count, timeout=300)
 
 
 class Trouble:
