@@ -247,6 +247,26 @@ def test_trouble(cluster, paused):
     await_workers(*cluster, 3)
 
 
+def test_labels_of_machines_that_are_lost(cluster, monkeypatch):
+    """They are those of the fit, even where clusters were empty and centers coincide."""
+
+    def use_lost_machine(part, weights, fit, maker, n_before, steps, function, *args):
+        return function(None, part, weights, *args)
+
+    monkeypatch.setattr(shoal.dask.cluster, "use_machine", use_lost_machine)
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = blobs(rng, 9000, 3)
+        if seed % 2:  # few different rows
+            X = np.round(X[:, :1] / 3) + np.zeros((1, 3))
+        settings = {"algorithm": ["lloyd", "elkan"][seed // 3], "max_iter": [4, 300][seed % 2]}
+        model = shoal.KMeans(60, init="random", n_init=1, random_state=seed, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = model.fit(X).labels_
+            assert equal(model.fit(da.from_array(X, chunks=(1000, -1))).labels_, wanted), seed
+
+
 def test_interrupted(cluster):
     """Ctrl-C ends a fit soon, the estimator is as before, and the cluster goes on."""
     chunked = da.from_array(blobs(np.random.default_rng(6), 40_000, 5), chunks=(5000, -1))

@@ -7,6 +7,7 @@ and is asked for again with all steps, which the client keeps: k centers a step,
 file beyond 16 MiB.
 """
 
+import math
 import pickle
 import tempfile
 import uuid
@@ -83,11 +84,15 @@ class Steps:
         self._file.write(pickle.dumps((method, args), protocol=5))
         self._ends.append(self._file.tell())
 
-    def read(self, first: int) -> list[bytes]:
-        """Steps `first` and following, as many as are sent at a time: at least one."""
-        found = []
+    def read(self, first: int, most: float | None = None) -> list[bytes]:
+        """Steps `first` and following, of so many bytes in all, or of one step where that has more.
+
+        By default, as many as are sent at a time.
+        """
+        most = MAX_SENT_BYTES if most is None else most
+        found: list[bytes] = []
         for begin, end in zip(self._ends[first:], self._ends[first + 1 :], strict=False):
-            if found and end - self._ends[first] > MAX_SENT_BYTES:
+            if found and end - self._ends[first] > most:
                 break
             self._file.seek(begin)
             found.append(self._file.read(end - begin))
@@ -233,6 +238,15 @@ class Fit:
             if not (isinstance(found, Answer) and self.note_missing(found, of)):
                 return found
 
+    @property
+    def n_steps(self) -> int:
+        """Steps that there have been."""
+        return len(self._steps)
+
+    def steps_since(self, first: int) -> Any:
+        """Steps `first` and following, as an argument of one task of each part."""
+        return self._send(self._steps.read(first, most=math.inf), len(self.parts))
+
     def map_machines(self, function: Callable, *args: Any) -> list[Future]:
         """function(machine, part, weights, *args) on each part; None for a machine that is lost."""
         parts = self.parts
@@ -249,7 +263,7 @@ class Fit:
                 self._n_taken[part],
                 self._steps.read(self._n_taken[part]),
                 function,
-                args,
+                *args,
             )
             for part in range(len(parts))
         ]

@@ -133,6 +133,15 @@ def run_steps(
         return getattr(machine.subject, method)(*args)
 
 
+def make_machine(part: Part, weights: Any, maker: Callable, args: tuple, steps: list[bytes]) -> Any:
+    """A machine that has taken some steps, and that the part does not keep."""
+    machine = maker(part, weights, *args)
+    for step in steps:
+        method, values = pickle.loads(step)
+        getattr(machine, method)(*values)
+    return machine
+
+
 def use_machine(
     part: Part,
     weights: np.ndarray | None,
@@ -141,7 +150,7 @@ def use_machine(
     n_before: int,
     steps: list[bytes],
     function: Callable,
-    args: tuple,
+    *args: Any,
 ) -> Any:
     """Task: a function of a machine, or of None where it is lost, and of its part."""
     with parallel.limit_threads(count_threads()):

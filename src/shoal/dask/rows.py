@@ -155,7 +155,8 @@ class ClusterRows(Rows):
         """The nearest of some centers of every row, and the inertia, in one pass."""
         fit = Fit(self.parts, LabelMachine, self.origin, values)
         inertia = total_of(fit.ask("inertia").nodes)[0]
-        return ClusterLabels(self, fit, values), float(inertia)
+        maker = LabelMachine, (self.origin, values)
+        return ClusterLabels(self, fit, len(values), maker, fit.n_steps), float(inertia)
 
     def draw_rows(self, size: int | None, random_state: np.random.RandomState) -> Any:
         """As seeding.draw_rows."""
