@@ -161,7 +161,7 @@ def make_readers(array: da.Array, pieces: list[list | None]) -> list[GraphReader
         return [None] * len(pieces)
     (optimized,) = dask.optimize(array)
     graph = optimized.__dask_graph__()
-    return [some and make_reader(optimized, graph, some) for some in pieces]
+    return [None if some is None else make_reader(optimized, graph, some) for some in pieces]
 
 
 def make_reader(array: da.Array, graph: Any, pieces: list) -> GraphReader | None:
