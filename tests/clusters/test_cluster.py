@@ -17,8 +17,11 @@ from distributed import Client
 import shoal
 import shoal.dask.cluster
 from helpers.clusters import await_workers, local_cluster, random_chunks, small_blocks
+from helpers.outcomes import public_attributes
 from shoal.core.checks import check_rows
 from shoal.core.rows import Rows
+from shoal.dask import streamed
+from trials.anywhere import draw_dbscan
 from trials.killed_workers import check_fit, draw_fit, fitted
 
 pytestmark = [
@@ -52,6 +55,8 @@ def test_same_bits(cluster, seed, monkeypatch):
     name, params, X, weight, chunks = draw_fit(rng)
     columns = tuple(random_chunks(rng, X.shape[1]))
     wanted = fitted(name, params, X, weight)
+    if weight is not None:
+        weight = da.from_array(weight, chunks=(random_chunks(rng, len(X)),))
     found = fitted(name, params, da.from_array(X, chunks=(chunks, columns)), weight)
     assert [a for a, value in wanted.items() if not equal(value, found[a])] == []
 
@@ -118,18 +123,76 @@ def test_other_collections(cluster):
         assert hasattr(model, "feature_names_in_") == (kind == "frame")
 
 
+def test_rows_that_do_not_fit(cluster, monkeypatch):
+    """Workers compute them again in every pass, and hold a few: the same bits."""
+
+    def chunk_of(block_info=None):
+        info = block_info[None]
+        rng = np.random.default_rng(info["chunk-location"][0])
+        n, d = info["chunk-shape"]
+        return (rng.normal(size=(n, d)) + 3 * rng.integers(0, 5, size=(n, 1))).astype("f4")
+
+    limit = 400_000
+    monkeypatch.setattr(streamed, "memory_limits", lambda client, workers: [limit] * len(workers))
+    sizes, empty = (4000,) * 7 + (1, 2500), np.empty((0, 0), "f4")
+    chunked = da.map_blocks(chunk_of, chunks=(sizes, (5,)), dtype="f4", meta=empty)
+    X, weight = chunked.compute(), np.random.default_rng(1).random(sum(sizes))
+    collection = check_rows(shoal.KMeans(), chunked, reset=True, files=True)
+    kinds = [collection.parts.submit(type, i, f) for i, f in enumerate(collection.parts.futures)]
+    assert set(collection.parts.results(kinds)) == {streamed.StreamedPart}
+    models = (
+        shoal.KMeans(5, random_state=0),
+        shoal.KMeans(400, init="random", n_init=1, max_iter=5, random_state=0),  # sums by cluster
+        shoal.MiniBatchKMeans(5, max_iter=2, random_state=0),
+        shoal.GaussianMixture(3, max_iter=3, random_state=0),
+        shoal.DBSCAN(0.5),
+    )
+    for number, model in enumerate(models):
+        some = weight if number % 2 else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = public_attributes(model.fit(X, sample_weight=some))
+            found = public_attributes(model.fit(chunked, sample_weight=some))
+        assert [a for a, value in wanted.items() if not equal(found[a], value)] == []
+    model = shoal.KMeans(3)
+    held = chunked.map_blocks(lambda rows: np.where(rows > 14, np.nan, rows), dtype="f4")
+    with pytest.raises(ValueError, match=r"contains NaN: row \d+ of rows \d+ to \d+"):
+        model.fit(held)
+    shorter = chunked.map_blocks(lambda rows: rows[:-1], chunks=chunked.chunks, dtype="f4")
+    with pytest.raises(OSError, match=r"is of shape \(3999, 5\)"):
+        model.fit(shorter)
+    monkeypatch.setattr(streamed, "memory_limits", lambda client, workers: [1e12] * len(workers))
+    with pytest.raises(ValueError, match="its chunks are not what it says"):
+        model.fit(shorter)
+
+
+def test_workers_of_another_kind(cluster):
+    """Without the package there is an error; of another version there is one warning."""
+    client = cluster[1]
+    chunked = da.from_array(blobs(np.random.default_rng(12), 3000, 2), chunks=(1000, -1))
+    one, model = [min(client.nthreads())], shoal.KMeans(3, n_init=1, random_state=0)
+    wanted = model.fit(chunked).cluster_centers_
+    hide = "import sys; sys.hidden = sys.modules['shoal']; sys.modules['shoal'] = None"
+    client.run(exec, hide, {}, workers=one)
+    with pytest.raises(RuntimeError, match=r"can't import shoal.*Install it there"):
+        model.fit(chunked)
+    client.run(exec, "import sys; sys.modules['shoal'] = sys.hidden", {}, workers=one)
+    client.run(exec, "import shoal; shoal.__version__ = '0.0'", {}, workers=one)
+    with pytest.warns(UserWarning, match=r"has shoal 0\.0 with .* instructions"):
+        assert equal(model.fit(chunked).cluster_centers_, wanted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.fit(chunked)
+    here = f"import shoal; shoal.__version__ = {shoal.__version__!r}"
+    client.run(exec, here, {}, workers=one)
+
+
 def test_dbscan(cluster):
     """By space: the labels of one machine, to the row, and the same core samples."""
     rng = np.random.default_rng(9)
     for trial in range(6):
-        n, d = int(rng.integers(500, 9000)), int(rng.integers(1, 4))
-        X = rng.normal(size=(n, d)) * rng.choice([0.3, 1, 3]) + 4 * rng.integers(0, 9, (n, 1))
-        if trial % 2:
-            X = np.round(X.astype("f4"), 1)  # ties at eps, and equal rows
-        params = {"eps": float(rng.choice([0.1, 0.3, 0.5])), "min_samples": int(rng.integers(2, 9))}
-        params |= {"metric": ["euclidean", "manhattan", "chebyshev"][trial % 3]}
-        weight = rng.integers(0, 4, n) / 2 if trial % 3 == 1 else None
-        chunked = da.from_array(X, chunks=(random_chunks(rng, n), -1))
+        params, X, weight, chunks = draw_dbscan(rng)
+        chunked = da.from_array(X, chunks=(chunks, -1))
         wanted = shoal.DBSCAN(**params).fit(X, sample_weight=weight)
         model = shoal.DBSCAN(**params).fit(chunked, sample_weight=weight)
         assert equal(model.labels_, wanted.labels_), (trial, params)
@@ -182,6 +245,26 @@ def test_trouble(cluster, paused):
         n_sent += sent
     assert n_sent
     await_workers(*cluster, 3)
+
+
+def test_labels_of_machines_that_are_lost(cluster, monkeypatch):
+    """They are those of the fit, even where clusters were empty and centers coincide."""
+
+    def use_lost_machine(part, weights, fit, maker, n_before, steps, function, *args):
+        return function(None, part, weights, *args)
+
+    monkeypatch.setattr(shoal.dask.cluster, "use_machine", use_lost_machine)
+    for seed in (1, 2, 3):
+        rng = np.random.default_rng(seed)
+        X = blobs(rng, 20_000, 7)
+        if seed % 2:  # few different rows
+            X = np.round(X[:, :1] / 3) + np.zeros((1, 7))
+        settings = {"algorithm": ["lloyd", "elkan"][seed // 3], "max_iter": [4, 8][seed % 2]}
+        model = shoal.KMeans(400, init="random", n_init=1, random_state=seed, **settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = model.fit(X).labels_
+            assert equal(model.fit(da.from_array(X, chunks=(1000, -1))).labels_, wanted), seed
 
 
 def test_interrupted(cluster):

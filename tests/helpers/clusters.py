@@ -86,11 +86,26 @@ def local_cluster(n_workers, threads=1):
         await_workers(cluster, client, n_workers)  # else closing may wait for ever
 
 
+@contextmanager
+def cluster_at(host):
+    """The address of a scheduler that listens at a host's, and its client; small blocks here."""
+    with (
+        kept_environment(),
+        small_blocks(),
+        dask.config.set(CONFIG),
+        LocalCluster(
+            n_workers=0, host=host, dashboard_address=":0", silence_logs=50, processes=True
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield cluster.scheduler_address, client
+
+
 def await_workers(cluster, client, count):
     """Wait until so many workers are there: a cluster gives up some that are killed."""
     if count:
         cluster.scale(count)
-        client.wait_for_workers(count, timeout=60)
+        client.wait_for_workers(count, timeout=300)
 
 
 class Trouble:

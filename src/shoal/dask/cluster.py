@@ -7,6 +7,7 @@ and is asked for again with all steps, which the client keeps: k centers a step,
 file beyond 16 MiB.
 """
 
+import math
 import pickle
 import tempfile
 import uuid
@@ -25,6 +26,7 @@ MAX_STEPS_IN_MEMORY = 2**24  # bytes
 INLINE_BYTES = 2**14  # of steps that are sent with every task
 MAX_SENT_BYTES = 2**26  # of steps that are sent at a time
 PATIENCE = 5  # seconds after which the scheduler is asked whether tasks are stuck
+SEND_INTERVAL = 1e-3  # seconds between two messages of the client to the scheduler
 FAN_IN = 8  # answers that are merged by one task, where there are more parts than that
 
 
@@ -40,6 +42,18 @@ def wait_for(client: Client, tasks: list[Future]) -> list:
             return client.gather(tasks)
         except TimeoutError:
             client.run_on_scheduler(free_waiting_tasks)
+
+
+def hurry(client: Client) -> None:
+    """Let a client send tasks at once.
+
+    It collects what it has to say for 10 ms, so that thousands of tasks go together. A step of a
+    fit has few, whose answers it waits for, and the word of those that it needs no more would
+    hold back the next ones.
+    """
+    stream = getattr(client, "scheduler_comm", None)
+    if getattr(stream, "interval", 0) > SEND_INTERVAL:
+        stream.interval = SEND_INTERVAL
 
 
 def free_waiting_tasks(dask_scheduler: Any) -> None:
@@ -70,11 +84,15 @@ class Steps:
         self._file.write(pickle.dumps((method, args), protocol=5))
         self._ends.append(self._file.tell())
 
-    def read(self, first: int) -> list[bytes]:
-        """Steps `first` and following, as many as are sent at a time: at least one."""
-        found = []
+    def read(self, first: int, most: float | None = None) -> list[bytes]:
+        """Steps `first` and following, of so many bytes in all, or of one step where that has more.
+
+        By default, as many as are sent at a time.
+        """
+        most = MAX_SENT_BYTES if most is None else most
+        found: list[bytes] = []
         for begin, end in zip(self._ends[first:], self._ends[first + 1 :], strict=False):
-            if found and end - self._ends[first] > MAX_SENT_BYTES:
+            if found and end - self._ends[first] > most:
                 break
             self._file.seek(begin)
             found.append(self._file.read(end - begin))
@@ -112,6 +130,7 @@ class Parts:
         self.client, self.futures, self.workers, self.starts = client, futures, workers, starts
         self.weights = weights or [None] * len(futures)
         self.forgotten: list[str] = []  # fits whose machines are to be freed
+        hurry(client)
 
     def __len__(self) -> int:
         return len(self.futures)
@@ -132,6 +151,13 @@ class Parts:
         """function(parts, weights, *args) with all parts, on one worker."""
         task = self.submit(call, None, function, self.futures, self.weights, *args)
         return self.results([task])[0]
+
+    def call_on_weights(self, function: Callable, *args: Any) -> Any:
+        """function(weights, *args) with the weights of all parts, on one worker; no rows go there.
+
+        The weights are a list of None where rows have none.
+        """
+        return self.results([self.submit(function, None, self.weights, *args)])[0]
 
     def merge(self, answers: list[Future]) -> Answer:
         """The answer of all parts: merged on workers where there are many."""
@@ -212,6 +238,15 @@ class Fit:
             if not (isinstance(found, Answer) and self.note_missing(found, of)):
                 return found
 
+    @property
+    def n_steps(self) -> int:
+        """Steps that there have been."""
+        return len(self._steps)
+
+    def steps_since(self, first: int) -> Any:
+        """Steps `first` and following, as an argument of one task of each part."""
+        return self._send(self._steps.read(first, most=math.inf), len(self.parts))
+
     def map_machines(self, function: Callable, *args: Any) -> list[Future]:
         """function(machine, part, weights, *args) on each part; None for a machine that is lost."""
         parts = self.parts
@@ -228,7 +263,7 @@ class Fit:
                 self._n_taken[part],
                 self._steps.read(self._n_taken[part]),
                 function,
-                args,
+                *args,
             )
             for part in range(len(parts))
         ]

@@ -28,6 +28,7 @@ from shoal.dask.dbscan import SAMPLED_ROWS, find_dense
 from shoal.dask.kmeans import ClusterLabels
 from shoal.dask.parts import Part, count_threads, make_part, make_weights
 from shoal.dask.rows import ClusterRows, ClusterWeights
+from shoal.dask.streamed import StreamedPart, choose_held_bytes, make_readers
 
 _warned: set[tuple] = set()  # what differs between this process and workers, said once
 
@@ -314,7 +315,10 @@ def call_function(function: Callable, settings: dict, rows: np.ndarray, *others:
 
 def check_part(part: Part, name: str) -> None:
     """Task: raise an error if rows are not finite."""
-    assert_all_finite(part.X, estimator_name=name, input_name="X")
+    if isinstance(part.X, np.ndarray):
+        assert_all_finite(part.X, estimator_name=name, input_name="X")
+    else:
+        check_finite(None, part.X)
 
 
 def check_workers(client: Client) -> None:
@@ -359,10 +363,20 @@ def place_parts(client: Client, array: da.Array) -> Parts:
     starts = np.minimum(np.array(cuts) * unit, array.shape[0])
     workers = [names[owners[cut]] for cut in cuts[:-1]]
     n_total, dtype = array.shape[0], array.dtype
-    futures = [
-        compute_on(client, delayed(make_part)(i, int(starts[i]), n_total, dtype, pieces), worker)
-        for i, (pieces, worker) in enumerate(zip(cut_pieces(array, starts), workers, strict=True))
-    ]
+    sizes = np.diff(starts)
+    held = choose_held_bytes(client, array, sizes, workers)
+    chunks = cut_chunks(array, starts)
+    readers = make_readers(
+        array, [None if some is None else c for c, some in zip(chunks, held, strict=True)]
+    )
+    futures = []
+    for i, pieces in enumerate(cut_pieces(array, starts)):
+        start, shape = int(starts[i]), (int(sizes[i]), array.shape[1])
+        if readers[i] is None:
+            made = delayed(make_part)(i, start, shape, n_total, dtype, pieces)
+        else:
+            made = delayed(StreamedPart)(i, start, n_total, readers[i], held[i])
+        futures.append(compute_on(client, made, workers[i]))
     return Parts(client, futures, workers, starts)
 
 
@@ -384,24 +398,31 @@ def find_owners(client: Client, array: da.Array, unit: int, n_units: int) -> np.
     return np.array(owners)
 
 
-def cut_pieces(array: da.Array, starts: np.ndarray) -> list[list]:
-    """For rows between any two starts, the delayed pieces of chunks that they lie in."""
-    chunks = array.to_delayed().ravel()
+def cut_chunks(array: da.Array, starts: np.ndarray) -> list[list[tuple[int, int, int]]]:
+    """For rows between any two starts: the chunks they lie in, and from which to which row."""
     ends = np.cumsum(array.chunks[0])
     begins = ends - array.chunks[0]
     found = []
     for first, last in pairwise(starts):
-        pieces = []
-        for i in range(np.searchsorted(ends, first, "right"), np.searchsorted(begins, last)):
-            begin, end = begins[i], ends[i]
-            low, high = max(first, begin), min(last, end)
-            if low < high:
-                whole = low == begin and high == end
-                pieces.append(
-                    chunks[i] if whole else chunks[i][int(low - begin) : int(high - begin)]
-                )
-        found.append(pieces)
+        inside = range(np.searchsorted(ends, first, "right"), np.searchsorted(begins, last))
+        cuts = ((i, max(first, begins[i]), min(last, ends[i])) for i in inside)
+        found.append(
+            [
+                (i, int(low - begins[i]), int(high - begins[i]))
+                for i, low, high in cuts
+                if low < high
+            ]
+        )
     return found
+
+
+def cut_pieces(array: da.Array, starts: np.ndarray) -> list[list]:
+    """For rows between any two starts, the delayed pieces of chunks that they lie in."""
+    chunks, sizes = array.to_delayed().ravel(), array.chunks[0]
+    return [
+        [chunks[i] if high - low == sizes[i] else chunks[i][low:high] for i, low, high in pieces]
+        for pieces in cut_chunks(array, starts)
+    ]
 
 
 def compute_on(client: Client, value: Delayed, worker: str) -> Any:

@@ -99,12 +99,13 @@ def cut_part(part: Part, weights: Any, boxes: np.ndarray, reach: float) -> list[
     """Task: what each tile has of a part."""
     if weights is not None and (weights < 0).any():
         raise ValueError("rows on a cluster can't have negative weights")
-    near = np.array([is_within(part.X, box, reach) for box in boxes])
+    rows = np.asarray(part.X)
+    near = np.array([is_within(rows, box, reach) for box in boxes])
     is_shared = near.sum(axis=0) > 1
     pieces = []
     for box, is_here in zip(boxes, near, strict=True):
         here = np.flatnonzero(is_here)
-        X = part.X[here]
+        X = rows[here]
         some = None if weights is None else weights[here]
         pieces.append(Piece(part.start + here, X, some, is_within(X, box, 0), is_shared[here]))
     return pieces

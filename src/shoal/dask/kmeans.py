@@ -9,12 +9,10 @@ import numpy as np
 from shoal.core.answers import Answer, find_here, place_rows
 from shoal.core.combine import combine_blocks, combine_some_blocks, total_of
 from shoal.dask.cluster import Fit
-from shoal.dask.parts import Part, join_rows
+from shoal.dask.parts import Part, join_rows, join_weights, make_machine
 from shoal.kmeans import (
-    Centers,
     GreedySeeding,
     Lloyd,
-    assign_labels,
     average_centers,
     block_inertia,
     choose_plan,
@@ -116,8 +114,9 @@ class ClusterLloyd:
 
     def assign(self) -> int:
         """E-step; the number of labels that changed."""
+        # labels follow from these centers and the steps from here on, whatever was before
+        self._label_values, self._label_step = self.centers.values.copy(), self._fit.n_steps
         answer = self._fit.step("assign", self._adds_blocks and not self._are_dropped)
-        self._label_values = self.centers.values.copy()
         self._nodes, self._n_changed = answer.nodes, int(answer.counts)
         return self._n_changed
 
@@ -186,7 +185,8 @@ class ClusterLloyd:
     @property
     def labels(self) -> "ClusterLabels":
         """The labels that the rows have now."""
-        return ClusterLabels(self.rows, self._fit, self._label_values)
+        maker = LloydMachine, (self.rows.origin, self._label_values, self.algorithm, self.plan)
+        return ClusterLabels(self.rows, self._fit, len(self._label_values), maker, self._label_step)
 
 
 def find_farthest_of_parts(answers: list[Answer], count: int) -> Any:
@@ -206,13 +206,18 @@ class ClusterLabels:
     ----------
     rows : ClusterRows
     fit : Fit
-        Of LloydMachine.
-    values : ndarray of shape (k, n_features)
-        The centers, less the rows' origin, whose nearest ones the labels are.
+        Of machines that have `labels`, and answer `count_labels`.
+    k : int
+        Number of clusters.
+    maker : tuple of a callable and a tuple
+        maker[0](part, weights, *maker[1]) makes such a machine anew.
+    first_step : int
+        The steps of `fit` that give this one the same labels begin here.
     """
 
-    def __init__(self, rows: Any, fit: Fit, values: np.ndarray) -> None:
-        self.rows, self.fit, self.values = rows, fit, values
+    def __init__(self, rows: Any, fit: Fit, k: int, maker: tuple, first_step: int) -> None:
+        self.rows, self.fit, self._k = rows, fit, k
+        self._maker, self._steps = maker, fit.steps_since(first_step)
 
     def count_clusters(self) -> int:
         """How many clusters have rows."""
@@ -223,8 +228,7 @@ class ClusterLabels:
         mine, others = self.futures(), best.futures()
         parts = self.rows.parts
         pairs = [
-            parts.submit(pair_labels, i, mine[i], others[i], len(self.values))
-            for i in range(len(parts))
+            parts.submit(pair_labels, i, mine[i], others[i], self._k) for i in range(len(parts))
         ]
         found = np.stack(parts.results(pairs))
         largest = found[:, 1].max(axis=0)
@@ -233,17 +237,15 @@ class ClusterLabels:
 
     def futures(self) -> list:
         """The labels of each part."""
-        return self.fit.map_machines(labels_of, self.rows.origin, self.values)
+        return self.fit.map_machines(labels_of, *self._maker, self._steps)
 
 
 def labels_of(
-    machine: LloydMachine | None, part: Part, weights: Any, origin: np.ndarray, values: np.ndarray
+    machine: Any, part: Part, weights: Any, maker: Callable, args: tuple, steps: list[bytes]
 ) -> np.ndarray:
-    """The labels of a part; by their centers, where a fit's machine has been lost since."""
-    if machine is not None:
-        return machine.labels.copy()
-    rows = part.make_rows(weights, origin)
-    return assign_labels(rows, Centers(values, rows))[0]
+    """The labels of a part, whose machine may have been lost since."""
+    machine = machine or make_machine(part, weights, maker, args, steps)
+    return machine.labels.copy()
 
 
 def pair_labels(labels: np.ndarray, best: np.ndarray, k: int) -> np.ndarray:
@@ -343,7 +345,19 @@ def draw_on_one(
     parts: list[Part], weights: list, origin: np.ndarray, draw: Callable, count: Any, state: tuple
 ) -> tuple[Any, tuple]:
     """Draw rows, with all of them in one place; what is drawn, and the next state."""
+    return draw_from(join_rows(parts, weights, origin), draw, count, state)
+
+
+def draw_by_weight(
+    weights: list, n: int, dtype: Any, draw: Callable, count: Any, state: tuple
+) -> tuple[Any, tuple]:
+    """Task: the same for rows of which nothing but the weights is needed."""
+    rows = SimpleNamespace(n=n, dtype=dtype, sample_weight=join_weights(weights), is_whole=True)
+    return draw_from(rows, draw, count, state)
+
+
+def draw_from(rows: Any, draw: Callable, count: Any, state: tuple) -> tuple[Any, tuple]:
+    """What is drawn, and the next state."""
     random_state = np.random.RandomState()
     random_state.set_state(state)
-    found = draw(join_rows(parts, weights, origin), count, random_state)
-    return found, random_state.get_state()
+    return draw(rows, count, random_state), random_state.get_state()

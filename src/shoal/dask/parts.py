@@ -36,10 +36,10 @@ class Part:
     index : int
         Of the part.
     start, n_total : int
-    X : ndarray of shape (n, n_features), float32 or float64
+    X : ndarray or StoredRows of shape (n, n_features), float32 or float64
     """
 
-    def __init__(self, index: int, start: int, n_total: int, X: np.ndarray) -> None:
+    def __init__(self, index: int, start: int, n_total: int, X: Any) -> None:
         self.index, self.start, self.n_total, self.X = index, start, n_total, X
         self._machines: dict[str, Machine] = {}
         self._lock = threading.Lock()
@@ -85,9 +85,14 @@ class Part:
             self._machines.pop(fit, None)
 
 
-def make_part(index: int, start: int, n_total: int, dtype: Any, pieces: list) -> Part:
-    """A part of the rows that lie in these pieces of chunks."""
+def make_part(index: int, start: int, shape: tuple, n_total: int, dtype: Any, pieces: list) -> Part:
+    """A part of the rows that lie in these pieces of chunks, and should be of this shape."""
     X = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+    if X.shape != shape:
+        raise ValueError(
+            f"rows {start} and following came as an array of shape {X.shape} where the collection "
+            f"has {shape}: its chunks are not what it says of them"
+        )
     return Part(index, start, n_total, np.ascontiguousarray(X, dtype))
 
 
@@ -128,6 +133,15 @@ def run_steps(
         return getattr(machine.subject, method)(*args)
 
 
+def make_machine(part: Part, weights: Any, maker: Callable, args: tuple, steps: list[bytes]) -> Any:
+    """A machine that has taken some steps, and that the part does not keep."""
+    machine = maker(part, weights, *args)
+    for step in steps:
+        method, values = pickle.loads(step)
+        getattr(machine, method)(*values)
+    return machine
+
+
 def use_machine(
     part: Part,
     weights: np.ndarray | None,
@@ -136,7 +150,7 @@ def use_machine(
     n_before: int,
     steps: list[bytes],
     function: Callable,
-    args: tuple,
+    *args: Any,
 ) -> Any:
     """Task: a function of a machine, or of None where it is lost, and of its part."""
     with parallel.limit_threads(count_threads()):

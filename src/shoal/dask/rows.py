@@ -14,6 +14,7 @@ from shoal.dask.kmeans import (
     ClusterLabels,
     ClusterLloyd,
     ClusterSeeding,
+    draw_by_weight,
     draw_on_one,
     sum_numbers,
 )
@@ -81,28 +82,23 @@ class ClusterWeights:
 
     def sum(self, dtype: Any = None) -> Any:
         """As numpy's, which adds them up in one place."""
-        return self.parts.call(sum_weights, dtype)
+        return self.parts.call_on_weights(sum_weights, dtype)
 
     def load(self) -> np.ndarray:
         """The weights, copied into the memory of this process."""
-        return self.parts.call(load_weights)
+        return self.parts.call_on_weights(join_weights)
 
     def describe(self) -> tuple[float, int]:
         """The least weight, and how many are not 0."""
-        return self.parts.call(describe_weights)
+        return self.parts.call_on_weights(describe_weights)
 
 
-def load_weights(parts: list[Part], weights: list) -> np.ndarray:
-    """All weights."""
-    return join_weights(weights)
-
-
-def sum_weights(parts: list[Part], weights: list, dtype: Any) -> Any:
+def sum_weights(weights: list, dtype: Any) -> Any:
     """The sum of all weights."""
     return join_weights(weights).sum(dtype=dtype)
 
 
-def describe_weights(parts: list[Part], weights: list) -> tuple[float, int]:
+def describe_weights(weights: list) -> tuple[float, int]:
     """What ClusterWeights.describe answers."""
     least = min(float(some.min()) for some in weights)
     return least, sum(int(np.count_nonzero(some)) for some in weights)
@@ -159,7 +155,8 @@ class ClusterRows(Rows):
         """The nearest of some centers of every row, and the inertia, in one pass."""
         fit = Fit(self.parts, LabelMachine, self.origin, values)
         inertia = total_of(fit.ask("inertia").nodes)[0]
-        return ClusterLabels(self, fit, values), float(inertia)
+        maker = LabelMachine, (self.origin, values)
+        return ClusterLabels(self, fit, len(values), maker, fit.n_steps), float(inertia)
 
     def draw_rows(self, size: int | None, random_state: np.random.RandomState) -> Any:
         """As seeding.draw_rows."""
@@ -172,12 +169,20 @@ class ClusterRows(Rows):
         """Indices of rows chosen by greedy k-means++, with all rows on one worker."""
         n_local_trials, most = how
         draw = partial(draw_seeds, n_local_trials=n_local_trials, max_rows_in_float32=most)
-        return self.choose_rows(draw, k, random_state)
+        state = random_state.get_state()
+        found, state = self.parts.call(draw_on_one, self.origin, draw, k, state)
+        random_state.set_state(state)
+        return found
 
     def choose_rows(self, draw: Callable, count: Any, random_state: np.random.RandomState) -> Any:
-        """draw(rows, count, random_state) with all rows on one worker."""
+        """draw(rows, count, random_state) on one worker, where the rows are known by their weights.
+
+        `draw` may ask for no more of them than `n`, `dtype`, `sample_weight` and `is_whole`.
+        """
         state = random_state.get_state()
-        found, state = self.parts.call(draw_on_one, self.origin, draw, count, state)
+        found, state = self.parts.call_on_weights(
+            draw_by_weight, self.n, self.dtype, draw, count, state
+        )
         random_state.set_state(state)
         return found
 
