@@ -82,18 +82,20 @@ def run_batch(family, first, count, level, limit, tally):
     """Run cases in a child; one that crashes or hangs is a finding. The seed after the last."""
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = child("run", family, first, count, limit, level=level, errors=errors)
-        seed, is_running = first, False
+        seed, is_running, has_started = first, False, False
         for line in lines_of(process, limit + START_SECONDS):
             if line is None:
                 tally.add(family, seed, level, [("BUG: hangs", end_of(errors))])
                 process.wait()
                 return seed + 1
             if "start" in line:
-                seed, is_running = line["start"], True
+                seed, is_running, has_started = line["start"], True, True
             else:
                 is_running = False
                 tally.add(family, seed, level, line["found"], line["resident"])
         code = process.wait()
+        if not has_started:
+            raise OSError(f"a child process cannot start: {end_of(errors)}")
         if is_running or code:
             kind = f"BUG: the process ends with {code}"
             tally.add(family, seed, level, [(kind, end_of(errors))])
@@ -145,7 +147,15 @@ class Schedule:
 
 
 def work(schedule, limit, tally):
-    """What each job does until nothing is left."""
+    """What each job does until nothing is left; what it raises ends the others too."""
+    try:
+        do_batches(schedule, limit, tally)
+    except OSError as error:
+        schedule.stop()
+        print(error, flush=True)
+
+
+def do_batches(schedule, limit, tally):
     while (batch := schedule.next_batch()) is not None:
         family, first, count, level = batch
         stop = first + count

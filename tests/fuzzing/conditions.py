@@ -50,7 +50,6 @@ SIZES = {
     "hierarchy.condensed.MAX_CHAIN_CLUSTERS": (2,),
     "density.clusters.FIRST_PASS_TILES": (1,),
     "density.clusters.ONE_PASS_FEATURES": (1,),
-    "density.neighborhoods.MAX_KEPT_NEIGHBORS": (1, 100),
     "density.neighborhoods.BLOCK_DISTANCES": (30_000,),
     "hdbscan.prim.MAX_MATRIX_ROWS": (20,),
     "hdbscan.spanning.MAX_MATRIX_ROWS": (20,),
