@@ -30,8 +30,9 @@ FAMILIES = (
     "spectral",
     "silhouette",
     "sources",
+    "surface",
 )
-SELF_MADE = ("sources",)  # which draw forms, threads and sizes themselves
+SELF_MADE = ("sources", "surface")  # which draw forms, threads and sizes themselves
 NEEDS = {"sources": ("h5py", "zarr", "pyarrow")}
 
 

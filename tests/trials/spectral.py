@@ -201,17 +201,15 @@ def embedding_error(affinity, embedding):
     return float((np.abs(means - values * u).max(axis=0) / np.abs(u).max(axis=0)).max())
 
 
-def embedding_errors(trial, affinity):
-    """Of our embedding, and of scikit-learn's."""
-    settings = trial.settings()
-    k = settings.get("n_components", settings["n_clusters"])
+def embedding_errors(affinity, k, seed):
+    """Of our embedding with k coordinates, and of scikit-learn's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ours = compute_embedding(
-            np.array(affinity), k, None, "auto", np.random.RandomState(trial.seed), False
+            np.array(affinity), k, None, "auto", np.random.RandomState(seed), False
         )
         theirs = theirs_embedding.spectral_embedding(
-            np.array(affinity), n_components=k, drop_first=False, random_state=trial.seed
+            np.array(affinity), n_components=k, drop_first=False, random_state=seed
         )
     return embedding_error(affinity, ours), embedding_error(affinity, theirs)
 
@@ -245,7 +243,9 @@ def explain(trial, X, found, ours, theirs):
     affinity = theirs.value["affinity_matrix_"]
     gap = eigengap(trial, affinity)
     if not sp.issparse(affinity) and trial.settings().get("eigen_solver") is None:
-        error, theirs_error = embedding_errors(trial, affinity)
+        settings = trial.settings()
+        k = settings.get("n_components", settings["n_clusters"])
+        error, theirs_error = embedding_errors(affinity, k, trial.seed)
         if error < 1e-6 and error < theirs_error / 100:
             return f"scikit-learn's embedding is none: off by {theirs_error:.1e}, ours {error:.1e}"
     if gap < 1e-12:
