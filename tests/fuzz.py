@@ -9,10 +9,12 @@ children that crash or hang are findings too. A line such as
     dbscan 12345 v3: BUG: ...
 
 is run again by `SHOAL_ISA=v3 python tests/fuzz.py --only dbscan --seed 12345 --cases 1`.
-Memory stays bounded however long it runs: of each kind, three cases are kept.
+Memory stays bounded however long it runs: of each kind, three cases are kept. `--coverage npy`
+fuzzes a reader of files instead, guided by coverage.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import queue
@@ -165,6 +167,21 @@ def do_batches(schedule, limit, tally):
             tally.show(finding, make_small(finding))
 
 
+def fuzz_by_coverage(form, minutes, seed):
+    """Whether an input fails; see fuzzing/coverage.py."""
+    if importlib.util.find_spec("atheris") is None:
+        sys.exit(
+            "fuzzing by coverage needs atheris, which has wheels for Linux: pip install atheris"
+        )
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-W", "ignore", "-m", "fuzzing.coverage"]
+    return subprocess.run(
+        [*command, form, str(60 * minutes), str(seed % 2**31)],
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+    ).returncode
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -176,9 +193,12 @@ def main(arguments=None):
     parser.add_argument("--cases", type=int, default=2**40, help="of each family, at most")
     parser.add_argument("--limit", type=float, default=120, help="seconds of a case")
     parser.add_argument("--report", type=Path, help="a file that gets every finding as JSON")
+    parser.add_argument("--coverage", choices=("npy", "parquet", "arrow", "zarr"), help="a reader")
     options = parser.parse_args(arguments)
     if options.seed is None:
         options.seed = int(time.time()) % 10**6 * 1000
+    if options.coverage:
+        return fuzz_by_coverage(options.coverage, options.minutes, options.seed)
     families = [name for name in options.only or FAMILIES if available(name)]
     for name in sorted({*(options.only or FAMILIES)} - {*families}):
         print(f"{name} is left out: its formats are not installed")

@@ -31,9 +31,10 @@ FAMILIES = (
     "silhouette",
     "sources",
     "surface",
+    "hostile",
 )
-SELF_MADE = ("sources", "surface")  # which draw forms, threads and sizes themselves
-NEEDS = {"sources": ("h5py", "zarr", "pyarrow")}
+SELF_MADE = ("sources", "surface", "hostile")  # which draw forms, threads and sizes themselves
+NEEDS = dict.fromkeys(("sources", "hostile"), ("h5py", "zarr", "pyarrow"))
 
 
 def available(family):
