@@ -94,6 +94,19 @@ def check_rows(
     return X if sp.issparse(X) else aligned(X)
 
 
+def with_sorted_indices(X: Any) -> Any:
+    """A CSR matrix with each row's values by column, once each; what has them is left as it is.
+
+    scikit-learn's metrics sort in place, which changes the caller's matrix or fails where that
+    is read-only.
+    """
+    if not sp.issparse(X) or X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
+
+
 def accept_as_is(estimator: Any, X: Any, min_samples: int = 1, *, finite: bool = True) -> bool:
     """validate_data of a fit for an array that it would return as it is; False: do call it."""
     if not (_needs_no_conversion(X, 2) and len(X) >= min_samples):
