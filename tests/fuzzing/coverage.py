@@ -24,7 +24,8 @@ FORMATS = ("npy", "parquet", "arrow", "zarr")
 
 def main(form, seconds, seed):
     """Fuzz one format for so many seconds; libFuzzer ends the process."""
-    folder = Path(tempfile.mkdtemp())
+    memory = Path("/dev/shm")  # where each input is written fastest
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     corpus = folder / "corpus"
     corpus.mkdir()
     target = write(Trial(0, 30, 4, form, ""), folder)

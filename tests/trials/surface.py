@@ -59,6 +59,7 @@ CRASHES = (
     "Buffer dtype mismatch",
     "only 0-dimensional arrays",  # HDBSCAN's search for epsilon
     "Cannot cast scalar from dtype('bool')",
+    "Cannot cast ufunc",
 )
 LEFT = {"HDBSCAN": "hdbscan", "SpectralClustering": "spectral"}  # which know more reasons
 EXTREME = ("huge value", "largest", "huge", "tiny", "subnormal", "subnormal float32")
