@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import shoal
+from fuzzing.conditions import read_only_parts, unsorted
 from shoal.plot import KDistanceDisplay, SilhouetteDisplay
 from shoal.silhouette import silhouettes_of_labelings
 
@@ -235,6 +236,15 @@ def test_damaged_sparse_rows(take, form, how):
 def test_damaged_graphs(take, how):
     with pytest.raises(ValueError, match="sparse matrix is damaged"):
         take(damage(square(), how))
+
+
+@pytest.mark.parametrize("name", [*TAKE_SPARSE, *(f"{name} graph" for name in TAKE_GRAPHS)])
+def test_matrices_that_must_not_be_sorted_in_place(name):
+    """Read-only memory, as of a file, in which rows are not sorted by column."""
+    take, X = TAKE_SPARSE.get(name), sparse_rows()
+    if take is None:
+        take, X = TAKE_GRAPHS[name.removesuffix(" graph")], square()
+    take(read_only_parts(unsorted(X)))
 
 
 @pytest.mark.parametrize("form", ["coo", "bsr"])

@@ -191,3 +191,12 @@ def test_graphs_with_zeros_and_gaps():
     with pytest.warns(UserWarning, match="infinity"):
         labels = HDBSCAN(metric="precomputed").fit(distances).labels_
     assert labels[0] == -1
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "l1", "cosine"])
+@pytest.mark.parametrize("method", ["predict", "approximate_predict", "membership_vector"])
+def test_sparse_queries_of_a_dense_fit(method, metric):
+    X = np.random.default_rng(0).random((30, 4))
+    model = HDBSCAN(metric=metric).fit(X)
+    with pytest.raises(TypeError, match="dense data is required"):
+        getattr(model, method)(sp.csr_array(X))

@@ -1,5 +1,6 @@
 """MiniBatchKMeans: its results compared with scikit-learn's, sequences of batches, its state."""
 
+import copy
 import inspect
 import pickle
 import re
@@ -151,6 +152,23 @@ def test_partial_fit_after_other_features():
     with pytest.raises(ValueError, match="X has 4 features, but MiniBatchKMeans is expecting 5"):
         model.partial_fit(problem(d=4))
     assert_state(model, before)
+
+
+@pytest.mark.parametrize("layout", ["dense", "csr"])
+def test_partial_fit_of_another_type(layout, dtype):
+    """Later batches take the floating type of the centers; scikit-learn raises an error."""
+    X, other = problem(), {"float32": "f8", "float64": "f4"}[dtype]
+    take = sp.csr_array if layout == "csr" else np.asarray
+    model = shoal.MiniBatchKMeans(3, random_state=0).fit(take(X.astype(dtype)))
+    expected = copy.deepcopy(model).partial_fit(take(X.astype(other).astype(dtype)))
+    model.partial_fit(take(X.astype(other)))
+    assert_state(model, snapshot(expected) | {"_random_state": model._random_state})
+    assert model.cluster_centers_.dtype == dtype
+    before = snapshot(model)
+    if dtype == "float32":
+        with pytest.raises(ValueError, match="infinity"):
+            model.partial_fit(take(np.full((2, 5), 1e200)))
+        assert_state(model, before)
 
 
 def parts(X, sizes):

@@ -474,3 +474,17 @@ def test_memory():
     model.fit(X[:1000])
     added = added_by(lambda: model.fit(X))
     assert added is None or added < 0.2 * X.nbytes + 40 * len(X)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("value", [1.0, np.nan])
+@pytest.mark.parametrize("form", [np.asarray, np.ndarray.tolist])
+def test_too_few_rows(rows, value, form):
+    """scikit-learn's words for fewer than two."""
+    X = form(np.full((rows, 3), value))
+    found = [
+        outcome(lambda library=library: library.GaussianMixture(1).fit(X)).error
+        for library in (shoal, sklearn.mixture)
+    ]
+    assert found[0] == found[1]
+    assert found[0] is not None

@@ -192,3 +192,16 @@ def test_many_labelings_in_groups(monkeypatch):
     assert silhouettes_of_labelings(X, []) == []
     with pytest.raises(ValueError, match="Number of labels is 1"):
         silhouettes_of_labelings(X, [*several, np.zeros(60)])
+
+
+def test_numbers_in_words():
+    """One of the two scores takes them, as in scikit-learn."""
+    X = np.random.default_rng(0).random((20, 3))
+    labels = np.arange(20) % 3
+    for library in (shoal, sklearn.metrics):
+        found = library.calinski_harabasz_score(X.astype(str), labels)
+        assert found == pytest.approx(library.calinski_harabasz_score(X, labels))
+        with pytest.raises(ValueError, match="not compatible with arrays of bytes/strings"):
+            library.davies_bouldin_score(X.astype(str), labels)
+        with pytest.raises(ValueError, match="could not convert string to float"):
+            library.calinski_harabasz_score(np.full((20, 3), "x"), labels)

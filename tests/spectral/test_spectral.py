@@ -15,6 +15,7 @@ import trials.spectral
 from helpers.outcomes import assert_state, outcome, snapshot
 from shoal.core import parallel
 from shoal.spectral import embedding
+from trials.spectral import embedding_error
 
 MOONS = make_moons(400, noise=0.05, random_state=0)[0]
 BLOBS = make_blobs(300, 4, centers=3, random_state=1, center_box=(-3, 3))[0]
@@ -75,6 +76,30 @@ def test_embedding(solver, monkeypatch):
     found = embed(affinity)
     assert angle(found, exact) < 1e-9
     np.testing.assert_allclose(found, exact, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [120, 264, 687])
+def test_nodes_far_out(n):
+    """Coordinates are right where degrees are 1e-10 to 1e-300 of others, in chains of such nodes.
+
+    There scikit-learn divides rounding errors by roots of degrees.
+    """
+    errors = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        scale = np.exp(rng.normal(0, 2, (n, 3) if seed % 2 else (1, 3)))
+        X = rng.standard_t(2, (n, 3)) * scale
+        affinity = rbf_kernel((X - X.mean(axis=0)) / X.std(axis=0), gamma=5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nodes without neighbours
+            found = embed(affinity, 2)
+            theirs = sklearn.manifold.spectral_embedding(
+                affinity, n_components=2, random_state=0, drop_first=False
+            )
+        errors.append((embedding_error(affinity, found), embedding_error(affinity, theirs)))
+    ours, theirs = np.transpose(errors)
+    assert ours.max() < 1e-6
+    assert np.median(theirs) > 0.1
 
 
 def test_close_eigenvalues_fall_back(monkeypatch):

@@ -149,12 +149,14 @@ def check(trial):
     return (found, why(trial, ours, theirs)) if found else None
 
 
-def main(arguments=None):
-    def check_seed(seed):
-        trial = draw_trial(seed)
-        result = check(trial)
-        return None if result is None else (trial, *result)
+def check_seed(seed):
+    """None where both agree, else (trial, differences, reason)."""
+    trial = draw_trial(seed)
+    result = check(trial)
+    return None if result is None else (trial, *result)
 
+
+def main(arguments=None):
     return report.run(check_seed, __doc__, arguments)
 
 

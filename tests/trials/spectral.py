@@ -8,6 +8,7 @@ another number of threads: where its own answer changes, its eigenvectors are no
 """
 
 import sys
+import warnings
 from dataclasses import dataclass
 from unittest import mock
 
@@ -22,9 +23,15 @@ from sklearn.metrics.pairwise import rbf_kernel
 import shoal
 from helpers.outcomes import outcome, public_attributes
 from reference import compute_affinities
+from shoal.spectral.embedding import compute_embedding
 from trials import report
 from trials.diagnosis import moved, threads
 from trials.problems import _log_integer
+
+
+def standardized(X):
+    return (X - X.mean(axis=0)) / X.std(axis=0)
+
 
 KINDS = {
     "moons": lambda rng, n, d: make_moons(n, noise=0.05, random_state=int(rng.integers(99)))[0],
@@ -36,6 +43,9 @@ KINDS = {
     "offset": lambda rng, n, d: rng.standard_normal((n, d)) + 1e3,
     "duplicates": lambda rng, n, d: rng.random((n // 3 + 1, d))[rng.integers(n // 3 + 1, size=n)],
     "lattice": lambda rng, n, d: rng.integers(0, 4, (n, d)).astype(float),
+    "far out": lambda rng, n, d: standardized(
+        rng.standard_t(2, (n, d)) * np.exp(rng.normal(0, 2, (n, d) if n % 2 else (1, d)))
+    ),
 }  # fmt: skip
 AFFINITIES = [
     "rbf",
@@ -47,7 +57,13 @@ AFFINITIES = [
     "asymmetric",
 ]
 # warnings whose presence and numbers depend on rounding
-ROUNDING_WARNINGS = ("Number of distinct clusters", "Exited at iteration", "Exited postprocessing")
+ROUNDING_WARNINGS = (
+    "Number of distinct clusters",
+    "Exited at iteration",
+    "Exited postprocessing",
+    "ARPACK has failed",
+    "An ill-conditioned matrix",
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +186,34 @@ def eigengap(trial, affinity):
     return gaps[-1] if trial.settings()["assign_labels"] == "kmeans" else gaps.min()
 
 
+def embedding_error(affinity, embedding):
+    """How far coordinates of nodes are from being an embedding, relative to the largest.
+
+    Coordinates u are means over the neighbours by affinity, but for the eigenvalue:
+    sum_j A_ij u_j / degree_i = value u_i at every node i.
+    """
+    A = np.array(affinity, np.longdouble)
+    A = (A + A.T) / 2
+    np.fill_diagonal(A, 0)
+    degrees, u = A.sum(axis=1)[:, None], embedding.astype(np.longdouble)
+    means, weights = A @ u / np.where(degrees == 0, 1, degrees), degrees * u
+    values = (weights * means).sum(axis=0) / (weights * u).sum(axis=0)
+    return float((np.abs(means - values * u).max(axis=0) / np.abs(u).max(axis=0)).max())
+
+
+def embedding_errors(affinity, k, seed):
+    """Of our embedding with k coordinates, and of scikit-learn's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = compute_embedding(
+            np.array(affinity), k, None, "auto", np.random.RandomState(seed), False
+        )
+        theirs = theirs_embedding.spectral_embedding(
+            np.array(affinity), n_components=k, drop_first=False, random_state=seed
+        )
+    return embedding_error(affinity, ours), embedding_error(affinity, theirs)
+
+
 def beyond_rounding(ours, theirs):
     """Whether more differs than warnings that depend on rounding."""
     rest = [
@@ -196,7 +240,14 @@ def explain(trial, X, found, ours, theirs):
     for name, other in equivalent_runs(trial, X):
         if difference(other, theirs):
             return f"unstable in scikit-learn: {name}"
-    gap = eigengap(trial, theirs.value["affinity_matrix_"])
+    affinity = theirs.value["affinity_matrix_"]
+    gap = eigengap(trial, affinity)
+    if not sp.issparse(affinity) and trial.settings().get("eigen_solver") is None:
+        settings = trial.settings()
+        k = settings.get("n_components", settings["n_clusters"])
+        error, theirs_error = embedding_errors(affinity, k, trial.seed)
+        if error < 1e-6 and error < theirs_error / 100:
+            return f"scikit-learn's embedding is none: off by {theirs_error:.1e}, ours {error:.1e}"
     if gap < 1e-12:
         return f"eigenvalues coincide: within {gap:.1e}"
     return f"BUG: scikit-learn's own answer is stable, the gap {gap:.1e}"

@@ -46,7 +46,13 @@ def all_or_nothing(fit: F) -> F:
 
 
 def check_rows(
-    estimator: Any, X: Any, *, reset: bool, finite: bool = True, files: bool = False
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    finite: bool = True,
+    files: bool = False,
+    min_samples: int = 1,
 ) -> Any:
     """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
 
@@ -68,7 +74,7 @@ def check_rows(
             f"{type(estimator).__name__} computes on NumPy arrays in main memory, got "
             f"{type(X).__module__}.{type(X).__qualname__}: convert it with numpy.asarray first"
         )
-    if reset and accept_as_is(estimator, X, finite=finite):
+    if reset and accept_as_is(estimator, X, min_samples, finite=finite):
         return X
     if not reset and _needs_no_conversion(X, 2) and _has_known_features(estimator, X):
         if finite:
@@ -83,9 +89,23 @@ def check_rows(
         order="C",
         accept_large_sparse=False,
         ensure_all_finite=finite or sp.issparse(X),
+        ensure_min_samples=min_samples,
         reset=reset,
     )
     return X if sp.issparse(X) else aligned(X)
+
+
+def with_sorted_indices(X: Any) -> Any:
+    """A CSR matrix with each row's values by column, once each; what has them is left as it is.
+
+    scikit-learn's metrics sort in place, which changes the caller's matrix or fails where that
+    is read-only.
+    """
+    if not sp.issparse(X) or X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
 
 
 def accept_as_is(estimator: Any, X: Any, min_samples: int = 1, *, finite: bool = True) -> bool:

@@ -176,7 +176,7 @@ class HierarchyViews:
         X = validate_data(
             self,
             X,
-            accept_sparse="csr",
+            accept_sparse="csr" if sp.issparse(self._raw_data) else False,
             ensure_all_finite=False,
             dtype=[np.float64, np.float32],
             order="C",

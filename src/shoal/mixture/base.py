@@ -19,7 +19,6 @@ from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_we
 from shoal.core.collections import is_collection, map_rows
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.core.rows import Rows, make_rows
-from shoal.core.sources import is_stored
 from shoal.mixture.covariances import (
     ILL_DEFINED_ERROR,
     Estimates,
@@ -438,10 +437,11 @@ def check_dense(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> An
     """check_rows for estimators that take no sparse matrices, with a least number of rows."""
     if sp.issparse(X):
         validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)  # refuses it
-    X = check_rows(estimator, X, reset=reset, finite=not reset, files=True)
+    # values that are not finite are found later, but of several complaints they come first
+    is_long = isinstance(X, np.ndarray) and X.ndim > 0 and len(X) >= min_rows
+    finite = not (reset and is_long)
+    X = check_rows(estimator, X, reset=reset, finite=finite, files=True, min_samples=min_rows)
     if X.shape[0] < min_rows:
-        if not is_stored(X):  # other complaints come first
-            check_finite(estimator, X)
         raise ValueError(
             f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
             f"{min_rows} is required by {type(estimator).__name__}."

@@ -179,6 +179,8 @@ def calinski_harabasz_score(X: Any, labels: ArrayLike) -> float:
     >>> round(calinski_harabasz_score(X, [0, 0, 1, 1]), 1)
     88.2
     """
+    if isinstance(X, np.ndarray) and X.dtype.kind in "SU":
+        X = X.astype(float)  # numbers in words, which scikit-learn takes in this score alone
     return measure_dispersions(*_check(X, labels)).calinski_harabasz()
 
 

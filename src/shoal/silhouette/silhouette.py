@@ -24,7 +24,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_non_negative
 
 from shoal.core import parallel
-from shoal.core.checks import check_sample_weight, check_structure
+from shoal.core.checks import check_sample_weight, check_structure, with_sorted_indices
 from shoal.core.collections import is_collection, open_collection
 from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows
@@ -377,6 +377,7 @@ def compute_chunked(X: Any, metric: str | Callable, kwds: dict, clusters: Cluste
     """Silhouettes by scikit-learn's distances, in chunks of at most 64 MiB; their dtype."""
     kwds = {"working_memory": min(64, get_config()["working_memory"]), **kwds}
     first_row = 0
+    X = with_sorted_indices(X)
     for D in pairwise_distances_chunked(X, metric=metric, **kwds):
         compute_from_distances(D, first_row, clusters)
         first_row += D.shape[0]

@@ -31,6 +31,9 @@ MAX_STEPS = 32  # products with a block before the solver gives up
 ROUNDING_ASYMMETRY = 1  # the largest asymmetry that the solver takes: see `describe`
 SHIFT = 1e-5  # scikit-learn's, below the least eigenvalue of the Laplacian
 SUBSPACE_TOLERANCE = 1e-10  # residual over the gap to the next eigenvalue: the angle
+RELIABLE = 1e-6  # values of unit vectors that are many times the solver's error
+FAR = 1e5  # scale of a node, over the largest coordinate, from which on that error counts
+FAR_ROWS = 256  # of such nodes that are copied at a time
 
 
 class NotConverged(Exception):
@@ -87,8 +90,8 @@ class Graph:
 
     def __init__(self, affinity: np.ndarray, degrees: np.ndarray) -> None:
         self.affinity, self.n = affinity, len(affinity)
-        is_isolated = degrees == 0
-        self.scale = 1 / np.sqrt(np.where(is_isolated, 1, degrees))
+        self.degrees = np.where(degrees == 0, 1, degrees)
+        self.scale = 1 / np.sqrt(self.degrees)
 
     @classmethod
     def from_affinity(cls, affinity: np.ndarray, n_components: int) -> "Graph | None":
@@ -192,7 +195,9 @@ class Graph:
         """A step of power iteration: eigenvectors times the matrix, over their eigenvalues.
 
         The solver's absolute error is the same at every node. Nodes of small degree, to be
-        divided by its root, have small values, which a product makes accurate to their own size.
+        divided by its root, have small values, which a product makes accurate to their own size
+        where those of their neighbours are. Nodes far out, near others of small degree alone,
+        are solved for.
         """
         k = vectors.shape[1]
         padded = np.zeros((self.n, block_width(k)))
@@ -201,7 +206,34 @@ class Graph:
         values = np.einsum("ij,ij->j", vectors, products)
         is_large = values > 0.5  # or errors would be divided by them
         vectors[:, is_large] = products[:, is_large] / values[is_large]
+        for j in np.flatnonzero(is_large):
+            self.solve_far_nodes(vectors[:, j], values[j])
         return vectors
+
+    def solve_far_nodes(self, vector: np.ndarray, value: float) -> None:
+        """Replace an eigenvector's values at the nodes where its error exceeds them.
+
+        A coordinate u = vector / sqrt(degree) is a mean over the neighbours, by affinity, over
+        the eigenvalue: so no |u| is more than a little above that of nodes which have a part in
+        the vector. Given these, the equations of the others determine theirs: their matrix is
+        near to singular only if the vector lives among them, and then they have such a part.
+        """
+        coordinates = vector * self.scale
+        largest = np.abs(coordinates[np.abs(vector) > RELIABLE]).max(initial=0)
+        far = self.scale > FAR * largest
+        if not largest or not far.any():
+            return
+        nodes = np.flatnonzero(far)
+        matrix, constants = np.empty((len(nodes), len(nodes))), np.empty(len(nodes))
+        for start in range(0, len(nodes), FAR_ROWS):
+            rows = slice(start, start + FAR_ROWS)
+            means = self.affinity[nodes[rows]] / self.degrees[nodes[rows], np.newaxis]
+            means[np.arange(len(means)), nodes[rows]] = 0
+            constants[rows] = means[:, ~far] @ coordinates[~far]
+            matrix[rows] = -means[:, far]
+        matrix[np.arange(len(nodes)), np.arange(len(nodes))] = value
+        with suppress(LinAlgError):
+            vector[nodes] = np.linalg.solve(matrix, constants) / self.scale[nodes]
 
     def _lanczos(self, operator: Callable, width: int, start: np.ndarray, *params: Any):
         with one_blas_thread:

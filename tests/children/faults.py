@@ -1,0 +1,244 @@
+"""Faults that are made while every estimator fits: `python -m children.faults <command> ...`.
+
+The commands print what went wrong, and how often the fault struck; `interrupts KMeans 1000 7` is
+a thousand interrupts at random moments, drawn from the seed 7, and `every interrupts 1000 7` as
+many of every estimator. tests/test_faults.py makes a few. Memory is limited for arrays of any size
+under `MALLOC_MMAP_THRESHOLD_=4096 MALLOC_TRIM_THRESHOLD_=0 MALLOC_TOP_PAD_=0` (glibc's).
+"""
+
+import gc
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+
+import shoal
+from children.kmeans import _status, digest
+from helpers.outcomes import snapshot
+
+X = np.random.default_rng(0).normal(size=(4000, 8)) + 4 * np.random.default_rng(1).integers(
+    0, 4, size=(4000, 1)
+)
+FITS = {  # an estimator and how many rows it gets: 5 to 100 ms each
+    "KMeans": (lambda: shoal.KMeans(30, n_init=2, random_state=0), 4000),
+    "elkan": (lambda: shoal.KMeans(30, algorithm="elkan", random_state=0), 4000),
+    "MiniBatchKMeans": (lambda: shoal.MiniBatchKMeans(30, random_state=0), 4000),
+    "BisectingKMeans": (lambda: shoal.BisectingKMeans(12, random_state=0), 4000),
+    "DBSCAN": (lambda: shoal.DBSCAN(eps=2), 4000),
+    "search": (lambda: shoal.DBSCAN(eps=0.5, metric="canberra"), 600),
+    "HDBSCAN": (lambda: shoal.HDBSCAN(), 2000),
+    "OPTICS": (lambda: shoal.OPTICS(), 800),
+    "ward": (lambda: shoal.AgglomerativeClustering(4), 1500),
+    "large ward": (lambda: shoal.AgglomerativeClustering(4), 2500),
+    "average": (lambda: shoal.AgglomerativeClustering(4, linkage="average"), 1500),
+    "single": (lambda: shoal.AgglomerativeClustering(4, linkage="single"), 3000),
+    "FeatureAgglomeration": (lambda: shoal.FeatureAgglomeration(3), 4000),
+    "SpectralClustering": (lambda: shoal.SpectralClustering(4, random_state=0, gamma=0.1), 400),
+    "GaussianMixture": (lambda: shoal.GaussianMixture(4, random_state=0), 4000),
+    "BayesianGaussianMixture": (
+        lambda: shoal.BayesianGaussianMixture(n_components=4, random_state=0, max_iter=20),
+        2000,
+    ),
+}
+
+
+def rows_of(name):
+    return X[: FITS[name][1]]
+
+
+def bits(model):
+    """A digest of what a fit found."""
+    found = [value for key, value in sorted(vars(model).items()) if isinstance(value, np.ndarray)]
+    return digest(*found)
+
+
+def fitted(name, rows=None):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return FITS[name][0]().fit(rows_of(name) if rows is None else rows)
+
+
+def state(model):
+    """Names and bits of all that an estimator holds."""
+    values = snapshot(model).items()
+    return {key: digest(v) if isinstance(v, np.ndarray) else repr(v)[:80] for key, v in values}
+
+
+class Trial:
+    """Fits of an estimator that was fitted to a few rows before: all of a fit, or nothing of it."""
+
+    def __init__(self, name):
+        self.name, self.struck, self.wrong = name, 0, []
+        begun = time.perf_counter()
+        self.expected = bits(fitted(name))
+        self.seconds = time.perf_counter() - begun
+
+    def fit(self, strike, errors):
+        """A fit within `strike`, a context manager, that may raise one of the errors."""
+        model = fitted(self.name, X[:90])
+        before = state(model)
+        try:
+            with strike:
+                model.fit(rows_of(self.name))
+        except errors:
+            self.struck += 1
+        except Exception as error:
+            self.wrong.append(f"{type(error).__name__}: {error}")
+        if state(model) != before and bits(model) != self.expected:
+            self.wrong.append(f"neither as before nor fitted: {sorted(state(model))}")
+
+    def result(self):
+        return {"struck": self.struck, "wrong": sorted(set(self.wrong))}
+
+
+class Alarm:
+    """A signal after so many seconds, unless the block ends before."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __enter__(self):
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def __exit__(self, *_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def interrupts(name, count, seed):
+    """What Ctrl-C raises, at random moments of so many fits."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    trial, rng = Trial(name), np.random.default_rng(int(seed))
+    for _ in range(int(count)):
+        trial.fit(Alarm(trial.seconds * rng.uniform(1e-3, 1.2)), KeyboardInterrupt)
+    return trial.result()
+
+
+class Limit:
+    """Memory that may be mapped beyond what is."""
+
+    def __init__(self, added):
+        self.added = added
+
+    def __enter__(self):
+        import resource  # of POSIX alone
+
+        self.before = resource.getrlimit(resource.RLIMIT_AS)
+        size = _status("VmSize") + self.added
+        resource.setrlimit(resource.RLIMIT_AS, (size, self.before[1]))
+
+    def __exit__(self, *_):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, self.before)
+
+
+def memory(name, count, seed):
+    """Fits with little memory: MemoryError, and the estimator is as it was, or the same fit."""
+    trial, rng = Trial(name), np.random.default_rng(int(seed))
+    for _ in range(int(count)):
+        gc.collect()
+        trial.fit(Limit(int(rng.uniform(0, 1.5) ** 4 * 2**20)), MemoryError)
+    return trial.result()
+
+
+def stopped(name, count, seed):
+    """SIGSTOP and SIGCONT, from another process, at random moments of fits."""
+    trial, rng = Trial(name), np.random.default_rng(int(seed))
+    moments = rng.uniform(0, trial.seconds, int(count))
+    stopper = multiprocessing.get_context("spawn").Process(
+        target=stop_and_continue, args=(os.getpid(), moments.tolist())
+    )
+    stopper.start()
+    while stopper.is_alive():
+        if bits(fitted(name)) != trial.expected:
+            trial.wrong.append("other bits")
+    return {"struck": int(count), "wrong": trial.wrong}
+
+
+def stop_and_continue(process, moments):
+    for moment in moments:
+        time.sleep(moment)
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(0.01)
+        os.kill(process, signal.SIGCONT)
+
+
+def differing(found, expected):
+    return sorted(name for name in expected if found.get(name) != expected[name])
+
+
+def all_bits(_=None):
+    return {name: bits(fitted(name)) for name in FITS}
+
+
+def elsewhere(how):
+    """Fits of all estimators in a process that was forked after such fits, or made by loky."""
+    expected = all_bits()
+    if how == "loky":
+        from joblib import Parallel, delayed
+
+        found = Parallel(n_jobs=2)(delayed(all_bits)() for _ in range(2))
+    else:
+        with multiprocessing.get_context(how).Pool(2) as pool:
+            found = pool.map(all_bits, range(2), chunksize=1)
+    return [differing(each, expected) for each in found]
+
+
+def at_once(count):
+    """Fits of all estimators in so many threads at the same time."""
+    expected, wrong = all_bits(), []
+    names = [list(FITS)[i % len(FITS)] for i in range(int(count))]
+
+    def fit(name):
+        try:
+            with np.errstate(all="ignore"):
+                found = bits(FITS[name][0]().fit(rows_of(name)))
+        except Exception as error:
+            found = repr(error)
+        if found != expected[name]:
+            wrong.append(f"{name}: {found}")
+
+    warnings.simplefilter("ignore")
+    threads = [threading.Thread(target=fit, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong
+
+
+def leaks(name, count):
+    """Bytes that resident memory grows by over so many fits, a third of which fail."""
+    model, rows = FITS[name][0](), X[:90].copy()
+    bad = np.full((5, 2), np.nan)
+
+    def fit(times):
+        for i in range(times):
+            try:
+                model.fit(bad if i % 3 == 2 else rows)
+            except ValueError:
+                continue
+        gc.collect()
+        return _status("VmRSS")
+
+    warnings.simplefilter("ignore")
+    before = fit(int(count) // 2)
+    return fit(int(count)) - before
+
+
+def every(command, *arguments):
+    """A command for each of the estimators, one after the other."""
+    return {name: COMMANDS[command](name, *arguments) for name in FITS}
+
+
+COMMANDS = {f.__name__: f for f in (interrupts, memory, stopped, elsewhere, at_once, leaks, every)}
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps(COMMANDS[sys.argv[1]](*sys.argv[2:])))

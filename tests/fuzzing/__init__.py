@@ -1,0 +1,1 @@
+"""Days of random cases: what fuzz.py runs in its child processes."""

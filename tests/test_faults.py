@@ -1,0 +1,67 @@
+"""Faults that are really made while every estimator fits: all of a fit is found, or nothing of it.
+
+children/faults.py makes them, and many more of them when asked to.
+"""
+
+import os
+import sys
+
+import pytest
+
+import children.faults
+from helpers.processes import finish, start
+
+SEED = 1
+MALLOC = {  # so that arrays of a few KiB need memory of their own
+    "MALLOC_MMAP_THRESHOLD_": "4096",
+    "MALLOC_TRIM_THRESHOLD_": "0",
+    "MALLOC_TOP_PAD_": "0",
+}
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX's signals")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
+
+
+def run(*arguments, **environment):
+    return finish(start(children.faults, *arguments, **environment), timeout=300)
+
+
+def assert_survived(found, least):
+    """Nothing went wrong, and the fault struck in the midst of fits at least so often."""
+    assert {name: each["wrong"] for name, each in found.items() if each["wrong"]} == {}
+    assert sum(each["struck"] for each in found.values()) >= least
+
+
+@posix
+def test_interrupts():
+    """At random moments of a fit the estimator is as it was before, or fitted."""
+    assert_survived(run("every", "interrupts", 3, SEED), 16)
+
+
+@linux
+def test_too_little_memory():
+    """MemoryError, and the estimator is as it was, at whatever allocation it comes."""
+    assert_survived(run("every", "memory", 3, SEED, **MALLOC), 10)
+
+
+@linux
+def test_stopped_processes():
+    found = run("stopped", "KMeans", 8, SEED)
+    assert found["wrong"] == []
+
+
+@posix
+@pytest.mark.parametrize("how", ["fork", "loky"])
+def test_other_processes(how):
+    """Fits after a fork, and in processes of joblib's, have the same bits."""
+    assert run("elsewhere", how) == [[], []]
+
+
+def test_sixty_four_fits_at_once():
+    assert run("at_once", 64) == []
+
+
+@linux
+def test_leaks():
+    """Resident memory is level over fits, some of which fail."""
+    grown = run("every", "leaks", 60)
+    assert {name: bytes for name, bytes in grown.items() if bytes > 2**20} == {}
