@@ -1,10 +1,14 @@
 """select_n_clusters: the very fits that the estimators give, their scores, the choice."""
 
+import threading
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn.cluster
 import sklearn.metrics
+import sklearn.neighbors
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
@@ -12,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 import shoal
 from helpers.outcomes import outcome
 from shoal.core import parallel
+from shoal.kmeans import SharedKMeans
 from shoal.selection import find_knee
 
 X = make_blobs(400, centers=[[0, 0, 0], [5, 5, 0], [0, 9, 3], [9, 0, 1]], random_state=0)[0]
@@ -57,6 +62,92 @@ def test_kmeans_trials():
             np.testing.assert_array_equal(found.labels_, alone.labels_, err_msg=str(seed))
             np.testing.assert_array_equal(found.cluster_centers_, alone.cluster_centers_)
             assert (found.inertia_, found.n_iter_) == (alone.inertia_, alone.n_iter_)
+
+
+def test_small_fits_run_at_once(limit_threads, monkeypatch):
+    """As many at a time as there are threads, which changes no bit."""
+    model = shoal.KMeans(n_init=4, init="random", random_state=1)
+    inside, most, once = set(), [], SharedKMeans.fit
+
+    def fit(self, k):
+        inside.add(k)
+        most.append((len(inside), parallel.count_threads()))
+        barrier.wait(30)
+        try:
+            return once(self, k)
+        finally:
+            inside.discard(k)
+
+    monkeypatch.setattr(SharedKMeans, "fit", fit)
+    found = {}
+    for count in (1, 2, 3):
+        most.clear()
+        barrier = threading.Barrier(count)
+        with limit_threads(count):
+            found[count] = SharedKMeans(model, X, 7).fit_all(range(2, 8))
+        assert max(most) == (count, 1)
+        assert [m.n_clusters for m in found[count]] == list(range(2, 8))
+        for first, other in zip(found[1], found[count], strict=True):
+            np.testing.assert_array_equal(first.labels_, other.labels_)
+            np.testing.assert_array_equal(first.cluster_centers_, other.cluster_centers_)
+
+
+def test_fits_run_in_turn(limit_threads, monkeypatch):
+    """Where one fit uses all threads, who follows fits sees one after the other, or calls out."""
+    monkeypatch.setattr("shoal.kmeans.sharing.ThreadPoolExecutor", None)  # cannot be called
+    init = np.random.default_rng(0).permutation
+    with limit_threads(2):
+        for params in (
+            {"verbose": 1},
+            {"init": lambda X, k, random_state: X[init(len(X))[:k]]},
+        ):
+            model = shoal.KMeans(n_init=1, random_state=0, max_iter=2, **params)
+            assert len(SharedKMeans(model, X, 3).fit_all([2, 3])) == 2
+        rows = np.random.default_rng(0).random((40_000, 20))
+        model = shoal.KMeans(random_state=0, max_iter=2)
+        assert len(SharedKMeans(model, rows, 9).fit_all([2, 9])) == 2
+        with pytest.raises(TypeError):
+            SharedKMeans(model, X, 3).fit_all([2, 3])
+
+
+def test_threads_keep_settings(limit_threads):
+    """scikit-learn's configuration and the first error are those of fits one after the other."""
+    with limit_threads(3), config_context(skip_parameter_validation=True):
+        # 2.0 is no number of clusters but where parameters are not validated
+        found = SharedKMeans(shoal.KMeans(max_iter=3.0, tol=1, random_state=0), X, 4)
+        with pytest.raises(TypeError, match="float"):
+            found.fit_all([2, 3, 4])
+    with limit_threads(3), pytest.raises(ValueError, match=r"n_samples=3 .*n_clusters=4"):
+        SharedKMeans(shoal.KMeans(random_state=0), X[:3], 6).fit_all([2, 4, 5, 6])
+
+
+@pytest.mark.parametrize("linkage", ["ward", "complete", "average", "single"])
+def test_trees_are_built_once(linkage, monkeypatch):
+    """Each cut is that of a tree of its own, with all attributes."""
+    model = shoal.AgglomerativeClustering(linkage=linkage, compute_distances=True)
+    builders, built = shoal.hierarchy.agglomerative.TREE_BUILDERS, []
+
+    def build(*args, **kwargs):
+        built.append(kwargs["n_clusters"])
+        return plain(*args, **kwargs)
+
+    plain = builders[linkage]
+    monkeypatch.setitem(builders, linkage, build)
+    neighbours = sklearn.neighbors.kneighbors_graph(X, 150, include_self=False)
+    for params, n_trees in (({}, 1), ({"connectivity": neighbours, "compute_full_tree": False}, 3)):
+        model.set_params(**params)
+        built.clear()
+        selection = shoal.select_n_clusters(X, [2, 4, 9], estimator=model)
+        assert len(built) == n_trees
+        for k, found in zip(selection.n_clusters, selection.estimators, strict=True):
+            alone = clone(model).set_params(n_clusters=int(k)).fit(X)
+            assert vars(found).keys() == vars(alone).keys()
+            for name in ("labels_", "children_", "distances_", "n_clusters_", "n_leaves_"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+    with pytest.raises(TypeError, match="sample_weight"):
+        shoal.select_n_clusters(X, [2], estimator=model, sample_weight=WEIGHTS)
+    with pytest.raises(ValueError, match="Cannot extract more clusters than samples"):
+        shoal.select_n_clusters(X[:5], [2, 6], estimator=model.set_params(connectivity=None))
 
 
 @pytest.mark.parametrize("n_init", [1, 3])
