@@ -64,9 +64,13 @@ def test_kmeans_trials():
             assert (found.inertia_, found.n_iter_) == (alone.inertia_, alone.n_iter_)
 
 
-def test_small_fits_run_at_once(limit_threads, monkeypatch):
+SOME = make_blobs(3000, 16, centers=5, random_state=0)[0]  # one block, and no short one
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_small_fits_run_at_once(init, limit_threads, monkeypatch):
     """As many at a time as there are threads, which changes no bit."""
-    model = shoal.KMeans(n_init=4, init="random", random_state=1)
+    model = shoal.KMeans(n_init=2, init=init, random_state=1, max_iter=20)
     inside, most, once = set(), [], SharedKMeans.fit
 
     def fit(self, k):
@@ -79,46 +83,49 @@ def test_small_fits_run_at_once(limit_threads, monkeypatch):
             inside.discard(k)
 
     monkeypatch.setattr(SharedKMeans, "fit", fit)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # whatever cores there are
     found = {}
     for count in (1, 2, 3):
         most.clear()
         barrier = threading.Barrier(count)
         with limit_threads(count):
-            found[count] = SharedKMeans(model, X, 7).fit_all(range(2, 8))
+            found[count] = SharedKMeans(model, SOME, 15).fit_all(range(10, 16))
         assert max(most) == (count, 1)
-        assert [m.n_clusters for m in found[count]] == list(range(2, 8))
+        assert [m.n_clusters for m in found[count]] == list(range(10, 16))
         for first, other in zip(found[1], found[count], strict=True):
             np.testing.assert_array_equal(first.labels_, other.labels_)
             np.testing.assert_array_equal(first.cluster_centers_, other.cluster_centers_)
 
 
 def test_fits_run_in_turn(limit_threads, monkeypatch):
-    """Where one fit uses all threads, who follows fits sees one after the other, or calls out."""
+    """Where one uses all threads, or is short, or is followed, or calls other code."""
     monkeypatch.setattr("shoal.kmeans.sharing.ThreadPoolExecutor", None)  # cannot be called
-    init = np.random.default_rng(0).permutation
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: True, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    cases = [
+        (SOME, 15, {"verbose": 1}),
+        (SOME, 15, {"init": lambda X, k, random_state: X[:k]}),
+        (SOME[:300], 15, {}),
+        (np.repeat(SOME, 9, axis=0), 15, {}),
+    ]
     with limit_threads(2):
-        for params in (
-            {"verbose": 1},
-            {"init": lambda X, k, random_state: X[init(len(X))[:k]]},
-        ):
+        for rows, k, params in cases:
             model = shoal.KMeans(n_init=1, random_state=0, max_iter=2, **params)
-            assert len(SharedKMeans(model, X, 3).fit_all([2, 3])) == 2
-        rows = np.random.default_rng(0).random((40_000, 20))
-        model = shoal.KMeans(random_state=0, max_iter=2)
-        assert len(SharedKMeans(model, rows, 9).fit_all([2, 9])) == 2
+            assert len(SharedKMeans(model, rows, k).fit_all([2, k])) == 2
         with pytest.raises(TypeError):
-            SharedKMeans(model, X, 3).fit_all([2, 3])
+            SharedKMeans(shoal.KMeans(random_state=0), SOME, 15).fit_all([2, 15])
 
 
-def test_threads_keep_settings(limit_threads):
+def test_threads_keep_settings(limit_threads, monkeypatch):
     """scikit-learn's configuration and the first error are those of fits one after the other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     with limit_threads(3), config_context(skip_parameter_validation=True):
-        # 2.0 is no number of clusters but where parameters are not validated
-        found = SharedKMeans(shoal.KMeans(max_iter=3.0, tol=1, random_state=0), X, 4)
+        # 3.0 is no number of iterations where parameters are validated
+        found = SharedKMeans(shoal.KMeans(max_iter=3.0, tol=1, random_state=0), SOME, 20)
         with pytest.raises(TypeError, match="float"):
-            found.fit_all([2, 3, 4])
-    with limit_threads(3), pytest.raises(ValueError, match=r"n_samples=3 .*n_clusters=4"):
-        SharedKMeans(shoal.KMeans(random_state=0), X[:3], 6).fit_all([2, 4, 5, 6])
+            found.fit_all([2, 3, 20])
+    with limit_threads(3), pytest.raises(ValueError, match=r"n_samples=900 .*n_clusters=901"):
+        SharedKMeans(shoal.KMeans(random_state=0), SOME[:900], 950).fit_all([2, 901, 950])
 
 
 @pytest.mark.parametrize("linkage", ["ward", "complete", "average", "single"])

@@ -1,5 +1,6 @@
 """Fits of KMeans to the same rows for several numbers of clusters, which share work."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -16,9 +17,13 @@ from shoal.core.callbacks import watcher
 from shoal.core.checks import check_rows
 from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows
-from shoal.kmeans.centers import cut_rows
+from shoal.kmeans.centers import cut_rows, row_operations
 from shoal.kmeans.kmeans import KMeans
 from shoal.kmeans.seeding import count_trials, iterate_seeds
+
+# Operations of a pass from which on fits run at a time. In shorter ones Python, which runs in one
+# thread, takes most of the time: about 10 µs between two kernels.
+MIN_WORK_AT_ONCE = 1_000_000
 
 
 class SharedSeeds:
@@ -88,8 +93,9 @@ class SharedKMeans:
     def fit_all(self, numbers: Sequence[int]) -> list[KMeans]:
         """The fits for these numbers of clusters.
 
-        Where the rows are so few that one fit cannot use all threads, each thread has a fit of
-        its own, those of most clusters first; the answers have the same bits.
+        Where the rows are so few that one fit cannot use all threads, though not so few that
+        kernels take no time, each thread has a fit of its own, those of most clusters first;
+        the answers have the same bits.
         """
         n_threads = min(self._count_fits_at_once(max(numbers)), len(numbers))
         if n_threads == 1:
@@ -122,7 +128,9 @@ class SharedKMeans:
         rows, n_threads = make_rows(self.X), parallel.count_threads()
         if not (rows.is_whole and rows.in_memory) or cut_rows(rows, k)[0] >= n_threads:
             return 1
-        return n_threads
+        has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
+        is_long = rows.n * row_operations(rows, k) >= MIN_WORK_AT_ONCE
+        return n_threads if is_long or not has_lock else 1
 
     def fit(self, k: int) -> KMeans:
         """The fit for k clusters."""
