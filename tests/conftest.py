@@ -1,5 +1,7 @@
 """Fixtures for the whole suite; scikit-learn's own tests ask for the two global ones."""
 
+import signal
+
 import hypothesis
 import numpy as np
 import pytest
@@ -9,6 +11,10 @@ hypothesis.settings.register_profile(
     "suite", deadline=None, derandomize=True, database=None, max_examples=60
 )
 hypothesis.settings.load_profile("suite")
+
+# A shell lets what it starts in the background ignore Ctrl-C, for which tests would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=[42])

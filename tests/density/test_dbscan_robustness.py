@@ -11,7 +11,7 @@ import pytest
 import children.dbscan
 import shoal
 from helpers.outcomes import assert_state, public_attributes, snapshot
-from helpers.processes import finish, start
+from helpers.processes import finish, finish_in_pairs, start
 from shoal.core import cpu
 
 ANSWERED = 1.0  # seconds within which an interrupt must be answered
@@ -69,23 +69,28 @@ def test_interrupt(phase):
         process.kill()
 
 
+FITS = [  # rows, features, dtype, eps
+    (500_000, 2, "f8", 0.02),
+    (500_000, 2, "f8", 100.0),
+    (500_000, 2, "f4", 0.02),
+    (200_000, 3, "f8", 0.2),
+    (60_000, 9, "f8", 1.5),
+    (30_000, 40, "f8", 3.0),
+    (30_000, 40, "f4", 100.0),
+    (8_000, 200, "f4", 10.0),
+]
+
+
+@pytest.fixture(scope="module")
+def memory():
+    return finish_in_pairs({fit: (children.dbscan, "memory", *fit, {}) for fit in FITS})
+
+
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak cannot be reset")
-@pytest.mark.parametrize(
-    ("n", "d", "dtype", "eps"),
-    [
-        (500_000, 2, "f8", 0.02),
-        (500_000, 2, "f8", 100.0),
-        (500_000, 2, "f4", 0.02),
-        (200_000, 3, "f8", 0.2),
-        (60_000, 9, "f8", 1.5),
-        (30_000, 40, "f8", 3.0),
-        (30_000, 40, "f4", 100.0),
-        (8_000, 200, "f4", 10.0),
-    ],
-)
-def test_memory(n, d, dtype, eps):
+@pytest.mark.parametrize("fit", FITS, ids=str)
+def test_memory(memory, fit):
     """64 bytes a row and one copy of the rows, whatever eps is."""
-    found = finish(start(children.dbscan, "memory", n, d, dtype, eps))
+    found = memory[fit].result()
     limit = 64 * found["rows"] + found["data"] + 6 * MIB
     assert found["added"] <= limit, f"{found['added'] / MIB:.1f} MiB against {limit / MIB:.1f}"
 

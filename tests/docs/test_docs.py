@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import shoal
+import shoal.plot
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -40,10 +41,13 @@ def test_every_public_name_has_a_page():
 def test_names_in_links_exist():
     """What :class:, :func: and :meth: roles name can be found in shoal."""
     for page in PAGES:
-        for name in re.findall(r":(?:class|func|meth):`([\w.]+)`", page.read_text("utf-8")):
+        text = page.read_text("utf-8")
+        here = shoal.plot if ".. currentmodule:: shoal.plot" in text else shoal
+        for name in re.findall(r":(?:class|func|meth):`~?([\w.]+)`", text):
             if name.split(".")[0] in {"numpy", "sklearn"}:
                 continue
-            found = shoal
+            found = shoal if name.startswith("shoal.") else here
+            name = name.removeprefix("shoal.")
             for part in name.split("."):
                 found = getattr(found, part)
 
@@ -87,6 +91,16 @@ def test_tests_that_pages_name_exist():
 NUMBERS = {
     "dbscan_k_distances": lambda found: found["n_clusters"] == 4,
     "dbscan_moons": lambda found: found["found"][0.2] == (2, 0) and found["found"][0.05][0] > 2,
+    "display_boundary": lambda found: set(found["display"].regions.ravel()) == {0, 1, 2},
+    "display_centers": lambda found: len(found["display"].images_) == 10,
+    "display_condensed_tree": lambda found: found["n_clusters"] == 4,
+    "display_dbscan": lambda found: found["display"].labels.max() == 1,
+    "display_dendrogram": lambda found: len(found["display"].leaf_sizes) == 20,
+    "display_elbow": lambda found: found["display"].knee == 5,
+    "display_k_distances": lambda found: found["n_clusters"] == 2,
+    "display_mixture": lambda found: found["display"].anomalies.sum() == 12,
+    "display_selection": lambda found: found["selection"].best_n_clusters == 5,
+    "display_silhouettes": lambda found: 0.5 < found["display"].silhouette_score < 0.6,
     "hdbscan_condensed_tree": lambda found: found["n_clusters"] == 8,
     "hdbscan_densities": lambda found: [n for n, _ in found["counts"].values()] == [2, 2, 3],
     "hdbscan_outliers": lambda found: found["n_found"] > 20,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,25 @@ def start(script, *arguments, **environment):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finish_in_pairs(calls):
+    """Futures of what `finish` gives for some calls of `start`, two processes at a time.
+
+    For children that measure nothing which another process changes: bits, or their own memory.
+
+    Parameters
+    ----------
+    calls : dict of tuple
+        For each key, the arguments of `start`, the last of them a dict of the environment.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        return {
+            key: pool.submit(
+                lambda words, changes: finish(start(*words, **changes)), words, changes
+            )
+            for key, (*words, changes) in calls.items()
+        }
 
 
 def finish(process, timeout=120):

@@ -1,5 +1,6 @@
 """Threads, processes and signals change no answer and break no fit; memory stays within limits."""
 
+import itertools
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 import children.kmeans
 import shoal
-from helpers.processes import finish, start
+from helpers.processes import finish, finish_in_pairs, start
 from shoal.core import cpu
 
 # Seconds within which an interrupt must be answered.
@@ -28,6 +29,16 @@ def expected():
     return children.kmeans.answers()
 
 
+@pytest.fixture(scope="module")
+def answers():
+    """Those of other processes, by what differs in their environment."""
+    environments = [{"OMP_NUM_THREADS": count} for count in ("1", "2", "3")]
+    environments += [{"SHOAL_ISA": level} for level in cpu.levels()]
+    return finish_in_pairs(
+        {tuple(e.items()): (children.kmeans, "answers", e) for e in environments}
+    )
+
+
 def changed(found, expected, what="bits"):
     """The names of the problems whose answers are not the expected ones."""
     assert set(found) == set(expected)
@@ -42,18 +53,18 @@ def test_limits_on_threads(limit_threads, expected, count):
 
 
 @pytest.mark.parametrize("count", ["1", "2", "3"])
-def test_number_of_threads(expected, count):
+def test_number_of_threads(expected, answers, count):
     """Every bit is the same for any number of threads, set before the start."""
-    found = finish(start(children.kmeans, "answers", OMP_NUM_THREADS=count))
+    found = answers[(("OMP_NUM_THREADS", count),)].result()
     assert changed(found, expected) == []
 
 
 @pytest.mark.parametrize("level", ["baseline", "v3", "v4"])
-def test_instruction_sets(expected, level):
+def test_instruction_sets(expected, answers, level):
     """The labels are the same under every instruction set."""
     if level not in cpu.levels():
         pytest.skip("this processor or this build lacks the level")
-    found = finish(start(children.kmeans, "answers", SHOAL_ISA=level))
+    found = answers[(("SHOAL_ISA", level),)].result()
     assert changed(found, expected, "labels") == []
 
 
@@ -97,12 +108,21 @@ def test_interrupt(phase):
         process.kill()
 
 
+@pytest.fixture(scope="module")
+def memory():
+    """Of children that fit once each, by the arguments of `children.kmeans.memory`."""
+    choices = itertools.product(
+        ("float32", "float64"), ("lloyd", "elkan"), ("dense", "csr"), ("k-means++", "random")
+    )
+    return finish_in_pairs({words: (children.kmeans, "memory", *words, {}) for words in choices})
+
+
 @linux
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peak cannot be reset")
 @pytest.mark.parametrize("init", ["k-means++", "random"])
-def test_memory(dtype, algorithm, layout, init):
+def test_memory(memory, dtype, algorithm, layout, init):
     """A fit adds a few words a row to its data, and no copy of them."""
-    found = finish(start(children.kmeans, "memory", dtype, algorithm, layout, init))
+    found = memory[dtype, algorithm, layout, init].result()
     row = 24 if dtype == "float32" else 40
     limit = 0.1 * found["data"] + row * found["rows"] + 6 * MIB
     assert found["added"] <= limit, f"{found['added'] / MIB:.1f} MiB against {limit / MIB:.1f}"

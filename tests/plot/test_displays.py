@@ -292,10 +292,10 @@ def test_dbscan():
 
 
 def test_many_points_are_sampled_and_rasterized():
-    rows = np.random.default_rng(0).random((30_000, 3))
-    labels = np.arange(30_000) % 200
+    rows = np.random.default_rng(0).random((1_000_000, 3))
+    labels = np.arange(1_000_000) % 200
     display = DBSCANDisplay.from_predictions(rows, labels)
-    assert len(display.points) == 20_000 and display.note == "20,000 of 30,000 rows"
+    assert len(display.points) == 20_000 and display.note == "20,000 of 1,000,000 rows"
     assert display.cores_.get_rasterized()
 
 

@@ -3,6 +3,7 @@ drift.pyx and sparse.pyx."""
 
 from fractions import Fraction
 from itertools import pairwise
+from math import fsum
 
 import numpy as np
 
@@ -179,5 +180,25 @@ def _fused_dot(a, b):
     """Σ a_l b_l, each step rounded once."""
     total = 0.0
     for s, t in zip(a.tolist(), b.tolist(), strict=True):
-        total = float(Fraction(s) * Fraction(t) + Fraction(total))
+        total = _fused_step(s, t, total)
     return total
+
+
+def _fused_step(s, t, total):
+    """s t + total, rounded once: `fsum` rounds the sum of exact parts once.
+
+    The parts of the product are Dekker's (1971) where none of them overflows or underflows.
+    """
+    product = s * t
+    if not (1e-250 < abs(product) < 1e250 and abs(s) < 1e250 and abs(t) < 1e250):
+        return float(Fraction(s) * Fraction(t) + Fraction(total))
+    s_high, t_high = _leading_half(s), _leading_half(t)
+    s_low, t_low = s - s_high, t - t_high
+    rest = ((s_high * t_high - product) + s_high * t_low + s_low * t_high) + s_low * t_low
+    return fsum((product, rest, total))
+
+
+def _leading_half(value):
+    """The leading 26 bits of a number (Veltkamp 1968)."""
+    scaled = 134217729.0 * value  # 2²⁷ + 1
+    return scaled - (scaled - value)

@@ -1,10 +1,14 @@
 """select_n_clusters: the very fits that the estimators give, their scores, the choice."""
 
+import threading
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn.cluster
 import sklearn.metrics
+import sklearn.neighbors
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
@@ -12,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 import shoal
 from helpers.outcomes import outcome
 from shoal.core import parallel
+from shoal.kmeans import SharedKMeans
 from shoal.selection import find_knee
 
 X = make_blobs(400, centers=[[0, 0, 0], [5, 5, 0], [0, 9, 3], [9, 0, 1]], random_state=0)[0]
@@ -57,6 +62,99 @@ def test_kmeans_trials():
             np.testing.assert_array_equal(found.labels_, alone.labels_, err_msg=str(seed))
             np.testing.assert_array_equal(found.cluster_centers_, alone.cluster_centers_)
             assert (found.inertia_, found.n_iter_) == (alone.inertia_, alone.n_iter_)
+
+
+SOME = make_blobs(3000, 16, centers=5, random_state=0)[0]  # one block, and no short one
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_small_fits_run_at_once(init, limit_threads, monkeypatch):
+    """As many at a time as there are threads, which changes no bit."""
+    model = shoal.KMeans(n_init=2, init=init, random_state=1, max_iter=20)
+    inside, most, once = set(), [], SharedKMeans.fit
+
+    def fit(self, k):
+        inside.add(k)
+        most.append((len(inside), parallel.count_threads()))
+        barrier.wait(30)
+        try:
+            return once(self, k)
+        finally:
+            inside.discard(k)
+
+    monkeypatch.setattr(SharedKMeans, "fit", fit)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # whatever cores there are
+    found = {}
+    for count in (1, 2, 3):
+        most.clear()
+        barrier = threading.Barrier(count)
+        with limit_threads(count):
+            found[count] = SharedKMeans(model, SOME, 15).fit_all(range(10, 16))
+        assert max(most) == (count, 1)
+        assert [m.n_clusters for m in found[count]] == list(range(10, 16))
+        for first, other in zip(found[1], found[count], strict=True):
+            np.testing.assert_array_equal(first.labels_, other.labels_)
+            np.testing.assert_array_equal(first.cluster_centers_, other.cluster_centers_)
+
+
+def test_fits_run_in_turn(limit_threads, monkeypatch):
+    """Where one uses all threads, or is short, or is followed, or calls other code."""
+    monkeypatch.setattr("shoal.kmeans.sharing.ThreadPoolExecutor", None)  # cannot be called
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: True, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    cases = [
+        (SOME, 15, {"verbose": 1}),
+        (SOME, 15, {"init": lambda X, k, random_state: X[:k]}),
+        (SOME[:300], 15, {}),
+        (np.repeat(SOME, 9, axis=0), 15, {}),
+    ]
+    with limit_threads(2):
+        for rows, k, params in cases:
+            model = shoal.KMeans(n_init=1, random_state=0, max_iter=2, **params)
+            assert len(SharedKMeans(model, rows, k).fit_all([2, k])) == 2
+        with pytest.raises(TypeError):
+            SharedKMeans(shoal.KMeans(random_state=0), SOME, 15).fit_all([2, 15])
+
+
+def test_threads_keep_settings(limit_threads, monkeypatch):
+    """scikit-learn's configuration and the first error are those of fits one after the other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with limit_threads(3), config_context(skip_parameter_validation=True):
+        # 3.0 is no number of iterations where parameters are validated
+        found = SharedKMeans(shoal.KMeans(max_iter=3.0, tol=1, random_state=0), SOME, 20)
+        with pytest.raises(TypeError, match="float"):
+            found.fit_all([2, 3, 20])
+    with limit_threads(3), pytest.raises(ValueError, match=r"n_samples=900 .*n_clusters=901"):
+        SharedKMeans(shoal.KMeans(random_state=0), SOME[:900], 950).fit_all([2, 901, 950])
+
+
+@pytest.mark.parametrize("linkage", ["ward", "complete", "average", "single"])
+def test_trees_are_built_once(linkage, monkeypatch):
+    """Each cut is that of a tree of its own, with all attributes."""
+    model = shoal.AgglomerativeClustering(linkage=linkage, compute_distances=True)
+    builders, built = shoal.hierarchy.agglomerative.TREE_BUILDERS, []
+
+    def build(*args, **kwargs):
+        built.append(kwargs["n_clusters"])
+        return plain(*args, **kwargs)
+
+    plain = builders[linkage]
+    monkeypatch.setitem(builders, linkage, build)
+    neighbours = sklearn.neighbors.kneighbors_graph(X, 150, include_self=False)
+    for params, n_trees in (({}, 1), ({"connectivity": neighbours, "compute_full_tree": False}, 3)):
+        model.set_params(**params)
+        built.clear()
+        selection = shoal.select_n_clusters(X, [2, 4, 9], estimator=model)
+        assert len(built) == n_trees
+        for k, found in zip(selection.n_clusters, selection.estimators, strict=True):
+            alone = clone(model).set_params(n_clusters=int(k)).fit(X)
+            assert vars(found).keys() == vars(alone).keys()
+            for name in ("labels_", "children_", "distances_", "n_clusters_", "n_leaves_"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+    with pytest.raises(TypeError, match="sample_weight"):
+        shoal.select_n_clusters(X, [2], estimator=model, sample_weight=WEIGHTS)
+    with pytest.raises(ValueError, match="Cannot extract more clusters than samples"):
+        shoal.select_n_clusters(X[:5], [2, 6], estimator=model.set_params(connectivity=None))
 
 
 @pytest.mark.parametrize("n_init", [1, 3])

@@ -169,9 +169,7 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
 
     def _fit(self, X: np.ndarray) -> Self:
         """Fit to rows that were checked."""
-        build_tree = TREE_BUILDERS[self.linkage]
-        if self.memory is not None:
-            build_tree = check_memory(self.memory).cache(build_tree)
+        build_tree = self._tree_builder()
         self._check_combinations()
         connectivity = self.connectivity
         if connectivity is not None:
@@ -201,6 +199,13 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
             heads = hc_get_heads(parents, copy=False)[: len(X)]
             self.labels_ = np.searchsorted(np.unique(heads), heads)
         return self
+
+    def _tree_builder(self) -> Callable:
+        """The function that builds the tree of this linkage, kept by `memory` if there is one."""
+        build_tree = TREE_BUILDERS[self.linkage]
+        if self.memory is not None:
+            build_tree = check_memory(self.memory).cache(build_tree)
+        return build_tree
 
     def _check_combinations(self) -> None:
         if (self.n_clusters is None) == (self.distance_threshold is None):

@@ -228,11 +228,16 @@ def scratch_for(rows: Rows, filtered: bool = False, k: int = 0) -> int:
     return fixed + feature * -(-rows.d // 64) * 64
 
 
+def row_operations(rows: Rows, k: int) -> float:
+    """Operations, about, that compare a row with k centers."""
+    return 20 + 8 * (k + rows.d) + 2 * k * rows.stored
+
+
 def cut_rows(
     rows: Rows, k: int, max_blocks: int = parallel.MAX_BLOCKS, **how: bool
 ) -> tuple[int, int]:
     """Blocks for a pass that compares every row with k centers."""
-    return rows.cut_blocks(20 + 8 * (k + rows.d) + 2 * k * rows.stored, max_blocks, **how)
+    return rows.cut_blocks(row_operations(rows, k), max_blocks, **how)
 
 
 def assign_labels(rows: Rows, centers: Centers) -> tuple[np.ndarray, bool]:

@@ -31,8 +31,9 @@ class ElbowDisplay:
     """Inertia over the number of clusters, with its knee marked.
 
     The knee is the point farthest below the line between the curve's ends, each axis scaled to
-    [0, 1]: ``shoal.selection.find_knee``. It is recommended to use :meth:`from_estimator`
-    or :meth:`from_selection`.
+    [0, 1]: ``shoal.selection.find_knee``. It is a hint, which depends on the range of numbers;
+    silhouettes choose better (:func:`shoal.select_n_clusters`). It is recommended to use
+    :meth:`from_estimator` or :meth:`from_selection`.
 
     Parameters
     ----------

@@ -7,8 +7,10 @@ from numpy.typing import ArrayLike
 def find_knee(x: ArrayLike, y: ArrayLike) -> int | None:
     """Index of the knee of a curve: the point farthest below the line between its ends.
 
-    That is where the curve, each axis scaled to [0, 1], bends most in the sense of the Kneedle
-    method [1]_ without smoothing.
+    Each axis is scaled to [0, 1] first: of a curve that is known to its end, bends once and is not
+    smoothed, this is the knee of the Kneedle method [1]_. It depends on where the curve's ends
+    are, and so on the range of numbers that are tried; where it decides a number of clusters, it
+    is a hint and no more [2]_.
 
     Parameters
     ----------
@@ -25,6 +27,8 @@ def find_knee(x: ArrayLike, y: ArrayLike) -> int | None:
     ----------
     .. [1] Satopää, V., Albrecht, J., Irwin, D. and Raghavan, B. (2011). "Finding a 'Kneedle'
        in a haystack: detecting knee points in system behavior". ICDCS Workshops, 166-171.
+    .. [2] Schubert, E. (2023). "Stop using the elbow criterion for k-means and how to choose the
+       number of clusters instead". SIGKDD Explorations 25 (1), 36-42.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from shoal.core.checks import check_function_rows, check_sample_weight
 from shoal.core.parameters import check_random_state
 from shoal.core.sources import as_file, is_stored, takes_files
+from shoal.hierarchy import AgglomerativeClustering, FeatureAgglomeration, SharedTree
 from shoal.kmeans import KMeans, MiniBatchKMeans, SharedKMeans
 from shoal.selection.mixtures import Mixture, SharedMixture
 from shoal.selection.table import SCORES, ClusterSelection
@@ -97,9 +98,11 @@ def select_n_clusters(
     -----
     Each fit is the one that the estimator with this number of clusters and `random_state` gives
     alone. For k-means the rows are checked and their moments computed once, and the seeds for
-    several numbers are drawn together where scikit-learn's draws are the same; the mixtures of
-    several types of covariances share the k-means that they begin with. The distances that
-    silhouettes need are computed once for all fits [1]_.
+    several numbers are drawn together where scikit-learn's draws are the same; where the rows are
+    so few that one fit cannot use all threads, several fits run at a time. The mixtures of
+    several types of covariances share the k-means that they begin with, and
+    :class:`AgglomerativeClustering` builds one tree, which is cut at each number. The distances
+    that silhouettes need are computed once for all fits [1]_.
 
     Scores that need from 2 to n_samples - 1 clusters are NaN for others.
 
@@ -139,7 +142,7 @@ def select_n_clusters(
     if "random_state" in estimator.get_params(deep=False):
         estimator = clone(estimator).set_params(random_state=random_state)
     scoring = _Scoring(X, sample_weight, wanted, sample_size, random_state)
-    fits = _Fits(estimator, X, numbers, types, sample_weight, scoring)
+    fits = _Fits(estimator, X, numbers, types, sample_weight, scoring, all_at_once=patience is None)
     is_sampled_now = patience is not None and criterion == "silhouette"
     watch = _Watch(criterion, patience)
     for k in numbers:
@@ -292,15 +295,23 @@ class _Fits:
         types: list,
         weights: Any,
         scoring: _Scoring,
+        *,
+        all_at_once: bool,
     ) -> None:
         self._all_types, self._scoring = types, scoring
         self._shared: Any = None
         if isinstance(estimator, KMeans):
             self._shared = SharedKMeans(estimator, X, numbers[-1], weights)
             self._fit = lambda k, _: self._shared.fit(k)
+            if all_at_once:
+                fitted = dict(zip(numbers, self._shared.fit_all(numbers), strict=True))
+                self._fit = lambda k, _: fitted[k]
         elif isinstance(estimator, Mixture):
             self._shared = SharedMixture(estimator, X, weights)
             self._fit = self._shared.fit
+        elif _has_shared_tree(estimator) and weights is None:
+            tree = SharedTree(estimator, X)
+            self._fit = lambda k, _: tree.fit(k)
         else:
             self._fit = lambda k, _: _fit_alone(estimator, X, k, weights)
         self.X = X if self._shared is None else self._shared.X
@@ -344,6 +355,12 @@ class _Fits:
             name: np.array([self._scores[i].get(name, np.nan) for i in order], float)
             for name in wanted
         }
+
+
+def _has_shared_tree(estimator: Any) -> bool:
+    return isinstance(estimator, AgglomerativeClustering) and not isinstance(
+        estimator, FeatureAgglomeration
+    )
 
 
 def _fit_alone(estimator: Any, X: Any, k: int, weights: Any) -> Any:
