@@ -15,7 +15,7 @@ from shoal.accel import workers
 from shoal.accel.calls import CALLS, LOGGER
 from shoal.accel.dispatch import Function, Method
 from shoal.accel.table import match, methods, pairs
-from shoal.core.releases import INSTALLED, NEWEST
+from shoal.core.releases import NEWEST, release_of
 
 _ABSENT = object()
 
@@ -110,7 +110,7 @@ def _exchange_functions(wanted: bool) -> list[str]:
 
 @functools.cache
 def _warn_if_newer() -> None:
-    if INSTALLED > NEWEST:
+    if release_of(sklearn.__version__) > NEWEST:
         warnings.warn(
             f"shoal knows scikit-learn up to {'.'.join(map(str, NEWEST))} and this is "
             f"{sklearn.__version__}: what has another signature there is left to scikit-learn",
