@@ -267,6 +267,38 @@ def test_labels_of_machines_that_are_lost(cluster, monkeypatch):
             assert equal(model.fit(da.from_array(X, chunks=(1000, -1))).labels_, wanted), seed
 
 
+def test_paused(cluster, monkeypatch):
+    """Rows of a worker whose memory is full go to another one; where all are, there is an error."""
+    client = cluster[1]
+    monkeypatch.setattr(shoal.dask.cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(shoal.dask.cluster, "MAX_PAUSE", 1)
+
+    def pause(share, dask_worker):
+        dask_worker.memory_manager.memory_pause_fraction = share
+
+    def count_paused(dask_scheduler):
+        return sum(w.status.name == "paused" for w in dask_scheduler.workers.values())
+
+    def await_paused(count, share):
+        client.run(pause, share, workers=sorted(client.nthreads())[:count] if share < 0.1 else None)
+        while client.run_on_scheduler(count_paused) != (count if share < 0.1 else 0):
+            time.sleep(0.05)
+
+    X = blobs(np.random.default_rng(13), 20_000, 3)
+    chunked = da.from_array(X, chunks=(3000, -1))
+    model = shoal.KMeans(5, n_init=1, random_state=0)
+    wanted = model.fit(X).labels_
+    try:
+        await_paused(1, 1e-9)
+        assert equal(model.fit(chunked).labels_, wanted)
+        await_paused(3, 1e-9)
+        with pytest.raises(MemoryError, match="all workers have been paused"):
+            model.fit(chunked)
+    finally:
+        await_paused(0, 0.8)
+    assert equal(model.fit(chunked).labels_, wanted)
+
+
 def test_interrupted(cluster):
     """Ctrl-C ends a fit soon, the estimator is as before, and the cluster goes on."""
     chunked = da.from_array(blobs(np.random.default_rng(6), 40_000, 5), chunks=(5000, -1))

@@ -27,21 +27,33 @@ INLINE_BYTES = 2**14  # of steps that are sent with every task
 MAX_SENT_BYTES = 2**26  # of steps that are sent at a time
 PATIENCE = 5  # seconds after which the scheduler is asked whether tasks are stuck
 SEND_INTERVAL = 1e-3  # seconds between two messages of the client to the scheduler
+MAX_PAUSE = 60  # seconds, after which nothing is expected of workers that are all paused
 FAN_IN = 8  # answers that are merged by one task, where there are more parts than that
 
 
 def wait_for(client: Client, tasks: list[Future]) -> list:
     """What tasks give, when they have ended.
 
-    Where all workers were gone at one time, the scheduler lets tasks wait for the worker that they
-    prefer, though others have come since: it is told to take any.
+    Where all workers were gone or paused at one time, the scheduler lets tasks wait for the worker
+    that they prefer, though others could take them: it is told to take any.
+
+    Raises
+    ------
+    MemoryError
+        All workers have been paused for a while, because their memory is full.
     """
+    n_paused = 0
     while True:
         try:
             wait(tasks, timeout=PATIENCE)
             return client.gather(tasks)
         except TimeoutError:
-            client.run_on_scheduler(free_waiting_tasks)
+            n_paused = n_paused + 1 if client.run_on_scheduler(free_waiting_tasks) else 0
+        if n_paused * PATIENCE >= MAX_PAUSE:
+            raise MemoryError(
+                f"all workers have been paused for {n_paused * PATIENCE} seconds, because their "
+                "memory is full: more workers, or a larger memory_limit of each, are needed"
+            )
 
 
 def hurry(client: Client) -> None:
@@ -56,16 +68,22 @@ def hurry(client: Client) -> None:
         stream.interval = SEND_INTERVAL
 
 
-def free_waiting_tasks(dask_scheduler: Any) -> None:
-    """Let tasks that wait for a worker that is gone run on any."""
+def free_waiting_tasks(dask_scheduler: Any) -> bool:
+    """Let tasks that wait for a worker that is gone or paused run on any.
+
+    Whether all workers are paused.
+    """
+    workers = dask_scheduler.workers.values()
+    running = {worker.address for worker in workers if worker.status.name == "running"}
     chosen = {}
     for task in list(dask_scheduler.unrunnable):
         wanted = task.worker_restrictions or set()
-        if task.loose_restrictions and not wanted & set(dask_scheduler.workers):
+        if task.loose_restrictions and not wanted & running:
             task.worker_restrictions = set()
             chosen[task.key] = "waiting"
-    if chosen and dask_scheduler.workers:
+    if chosen and running:
         dask_scheduler.transitions(chosen, stimulus_id="shoal-free")
+    return bool(workers) and all(worker.status.name == "paused" for worker in workers)
 
 
 class Steps:
