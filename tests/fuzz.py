@@ -62,17 +62,15 @@ def lines_of(process, limit):
             said.put(line)
         said.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = said.get(timeout=limit)
-        except queue.Empty:
-            process.kill()
-            yield None
-            return
-        if line is None:
-            return
-        yield json.loads(line)
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        while (line := said.get(timeout=limit)) is not None:
+            yield json.loads(line)
+    except queue.Empty:
+        process.kill()
+        yield None
+    reader.join()
 
 
 def end_of(errors):
@@ -82,13 +80,14 @@ def end_of(errors):
 
 def run_batch(family, first, count, level, limit, tally):
     """Run cases in a child; one that crashes or hangs is a finding. The seed after the last."""
-    with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        process = child("run", family, first, count, limit, level=level, errors=errors)
-        seed, is_running, has_started = first, False, False
+    seed, is_running, has_started = first, False, False
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        child("run", family, first, count, limit, level=level, errors=errors) as process,
+    ):
         for line in lines_of(process, limit + START_SECONDS):
             if line is None:
                 tally.add(family, seed, level, [("BUG: hangs", end_of(errors))])
-                process.wait()
                 return seed + 1
             if "start" in line:
                 seed, is_running, has_started = line["start"], True, True
@@ -107,13 +106,14 @@ def run_batch(family, first, count, level, limit, tally):
 def make_small(finding):
     """The finding with a small case: `fuzzing.shrink` in a child."""
     family, seed, level, kind, _ = finding
-    with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        process = child("shrink", family, seed, kind, SHRINK_SECONDS, level=level, errors=errors)
-        for line in lines_of(process, 3 * SHRINK_SECONDS):
-            if line is not None:
-                process.wait()
-                return f"{json.dumps(line['changes'])}\n{line['test']}"
-        process.wait()
+    command = ("shrink", family, seed, kind, SHRINK_SECONDS)
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        child(*command, level=level, errors=errors) as process,
+    ):
+        small = [line for line in lines_of(process, 3 * SHRINK_SECONDS) if line is not None]
+        if small:
+            return f"{json.dumps(small[0]['changes'])}\n{small[0]['test']}"
         return f"(could not be made small)\n{end_of(errors)[-2000:]}"
 
 

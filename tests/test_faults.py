@@ -22,7 +22,8 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs L
 
 
 def run(*arguments, **environment):
-    return finish(start(children.faults, *arguments, **environment), timeout=300)
+    settings = {"OPENBLAS_NUM_THREADS": "1"} | environment  # idle, its threads would spin
+    return finish(start(children.faults, *arguments, **settings), timeout=300)
 
 
 def assert_survived(found, least):
@@ -53,7 +54,7 @@ def test_stopped_processes():
 @pytest.mark.parametrize("how", ["fork", "loky"])
 def test_other_processes(how):
     """Fits after a fork, and in processes of joblib's, have the same bits."""
-    assert run("elsewhere", how) == [[], []]
+    assert run("elsewhere", how, OMP_NUM_THREADS="1" if how == "loky" else "2") == [[], []]
 
 
 def test_sixty_four_fits_at_once():
@@ -63,5 +64,5 @@ def test_sixty_four_fits_at_once():
 @linux
 def test_leaks():
     """Resident memory is level over fits, some of which fail."""
-    grown = run("every", "leaks", 60)
+    grown = run("every", "leaks", 40, OMP_NUM_THREADS="1")
     assert {name: bytes for name, bytes in grown.items() if bytes > 2**20} == {}

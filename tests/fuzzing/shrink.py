@@ -57,7 +57,8 @@ def shrink(family, seed, kind, deadline, shows=shows):
     for name, value in SIMPLER.items():
         if name in fields and getattr(trial, name) != value:
             take(dataclasses.replace(best, fields=best.fields | {name: value}))
-    for name, _ in getattr(trial, "params", ()):
+    params = getattr(trial, "params", ())
+    for name, _ in () if callable(params) else params:
         take(dataclasses.replace(best, params=(*best.params, name)))
     for name in ("n", "d", "k"):
         while name in fields:

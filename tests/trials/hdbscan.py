@@ -200,7 +200,9 @@ def has_ties(X, params):
 
 def explain(trial, X, params, ours, theirs):
     """The reason of a difference; "BUG" where there is none but ours."""
-    if theirs.error is not None and theirs.error[0] in CRASHES and ours.error is None:
+    is_refused = ours.error is not None and "metric gives NaN" in ours.error[1]
+    is_crash = theirs.error is not None and theirs.error[0] in CRASHES
+    if is_crash and (ours.error is None or is_refused):
         return f"crash: {CRASHES[theirs.error[0]]}"
     if ours.error is not None or theirs.error is not None or ours.warned != theirs.warned:
         return "BUG: an error or a warning"

@@ -60,6 +60,7 @@ CRASHES = (
     "only 0-dimensional arrays",  # HDBSCAN's search for epsilon
     "Cannot cast scalar from dtype('bool')",
     "Cannot cast ufunc",
+    "operands could not be broadcast",
 )
 LEFT = {"HDBSCAN": "hdbscan", "SpectralClustering": "spectral"}  # which know more reasons
 EXTREME = ("huge value", "largest", "huge", "tiny", "subnormal", "subnormal float32")

@@ -70,6 +70,14 @@ class BaseKMeans(
     init: str | ArrayLike | Callable
     n_init: int | str
 
+    def _in_type_of_centers(self, X: Any) -> Any:
+        """Checked rows in the type of the centers, if any; what is too large for it is refused."""
+        dtype = getattr(self, "cluster_centers_", X).dtype
+        if X.dtype == dtype:
+            return X
+        with np.errstate(over="ignore"):
+            return check_rows(self, X.astype(dtype), reset=False)
+
     def _count_runs(self, X: Any, default: int) -> int:
         """Number of runs, after the checks that need both X and the parameters."""
         if X.shape[0] < self.n_clusters:

@@ -269,8 +269,7 @@ class MiniBatchKMeans(BaseKMeans):
         Parameters
         ----------
         X : {array-like, sparse matrix, path, dask collection} of shape (n_samples, n_features)
-            The batch. Rows of a file are copied, and the copy is freed after the call. From the
-            second batch on, rows take the floating type of the centers.
+            The batch, in the type of the first. Rows of a file are copied for the call.
         y : Ignored
             Present for the sake of pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -286,10 +285,7 @@ class MiniBatchKMeans(BaseKMeans):
             file, X = X, X.load() if isinstance(X, Collection) else X[:]
             if not np.isfinite(X).all():
                 check_finite(self, file)
-        if hasattr(self, "cluster_centers_") and X.dtype != self.cluster_centers_.dtype:
-            with np.errstate(over="ignore"):  # what is too large for float32 is refused
-                X = check_rows(self, X.astype(self.cluster_centers_.dtype), reset=False)
-        rows = Rows(X, check_weights(sample_weight, X))
+        rows = Rows(X := self._in_type_of_centers(X), check_weights(sample_weight, X))
         updater, _ = self._partial_step(rows)
         if self.compute_labels:
             self._set_labels(rows, updater.pack())
