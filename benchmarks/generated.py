@@ -40,7 +40,7 @@ def main():
     parser.add_argument("--plot", action="store_true", help="draw the picture")
     options = parser.parse_args()
     n = int(options.gib * GIB / (4 * FEATURES))
-    with processes(options.workers, options.memory) as (client, pids), Sampler(pids) as sampler:
+    with processes(options.workers, options.memory) as (_, pids), Sampler(pids) as sampler:
         X = generated_rows(n)
         begun = time.perf_counter()
         model = shoal.KMeans(
@@ -49,7 +49,7 @@ def main():
         model.fit(X)
         fitted = time.perf_counter() - begun
         counts = da.bincount(model.labels_, minlength=CLUSTERS).compute()
-    print(f"{X.nbytes / GIB:.1f} GiB, {n} rows of {FEATURES} features, {client}")
+    print(f"{X.nbytes / GIB:.1f} GiB, {n} rows of {FEATURES} features, {options.workers} workers")
     print(f"{model.n_iter_} passes, {fitted:.0f} s, inertia {model.inertia_:.6g}")
     print(f"rows of clusters {counts.min()} to {counts.max()}, of {counts.sum()} in all")
     for name, values in sampler.resident.items():

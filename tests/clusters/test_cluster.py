@@ -21,6 +21,7 @@ from helpers.outcomes import public_attributes
 from shoal.core.checks import check_rows
 from shoal.core.rows import Rows
 from shoal.dask import streamed
+from shoal.dask.collections import check_workers
 from trials.anywhere import draw_dbscan
 from trials.killed_workers import check_fit, draw_fit, fitted
 
@@ -166,25 +167,18 @@ def test_rows_that_do_not_fit(cluster, monkeypatch):
         model.fit(shorter)
 
 
-def test_workers_of_another_kind(cluster):
+def test_workers_of_another_kind(cluster, monkeypatch):
     """Without the package there is an error; of another version there is one warning."""
-    client = cluster[1]
-    chunked = da.from_array(blobs(np.random.default_rng(12), 3000, 2), chunks=(1000, -1))
-    one, model = [min(client.nthreads())], shoal.KMeans(3, n_init=1, random_state=0)
-    wanted = model.fit(chunked).cluster_centers_
-    hide = "import sys; sys.hidden = sys.modules['shoal']; sys.modules['shoal'] = None"
-    client.run(exec, hide, {}, workers=one)
-    with pytest.raises(RuntimeError, match=r"can't import shoal.*Install it there"):
-        model.fit(chunked)
-    client.run(exec, "import sys; sys.modules['shoal'] = sys.hidden", {}, workers=one)
-    client.run(exec, "import shoal; shoal.__version__ = '0.0'", {}, workers=one)
-    with pytest.warns(UserWarning, match=r"has shoal 0\.0 with .* instructions"):
-        assert equal(model.fit(chunked).cluster_centers_, wanted)
+    client, found = cluster[1], ModuleNotFoundError("No module named 'shoal'")
+    monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://there": found})
+    with pytest.raises(RuntimeError, match="tcp://there can't import shoal"):
+        check_workers(client)
+    found = "0.0", "baseline"
+    with pytest.warns(UserWarning, match=r"has shoal 0\.0 with baseline instructions"):
+        check_workers(client)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        model.fit(chunked)
-    here = f"import shoal; shoal.__version__ = {shoal.__version__!r}"
-    client.run(exec, here, {}, workers=one)
+        warnings.simplefilter("error")
+        check_workers(client)
 
 
 def test_dbscan(cluster):

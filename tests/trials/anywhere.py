@@ -7,6 +7,7 @@ the labels and the core samples, which are all that it finds.
 """
 
 import sys
+import time
 import warnings
 from unittest import mock
 
@@ -90,6 +91,8 @@ def main(arguments=None):
 
         bad = report.run(check_seed, __doc__, arguments)
         cluster.scale(1)
+        while len(client.nthreads()) > 1:  # closing at once fails in dask
+            time.sleep(0.1)
         return bad
 
 
