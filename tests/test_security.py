@@ -310,3 +310,19 @@ def test_pickles_of_models_hold_arrays_and_parameters_alone():
     text = pickle.dumps(shoal.KMeans(2, random_state=0).fit(RNG.random((20, 2))), protocol=0)
     names = {line for line in text.decode("latin1").splitlines() if line.startswith("cshoal")}
     assert names <= {"cshoal.cluster"}
+
+
+@pytest.mark.parametrize("name", ["DBSCAN", "OPTICS"])
+def test_columns_that_are_not_sorted(name):
+    """scikit-learn's manhattan distances of such rows are wrong."""
+    rng = np.random.default_rng(7)
+    X = np.where(rng.random((60, 6)) < 0.5, rng.standard_normal((60, 6)), 0)
+    make = {
+        "DBSCAN": lambda: shoal.DBSCAN(eps=1.2, min_samples=3, metric="manhattan"),
+        "OPTICS": lambda: shoal.OPTICS(min_samples=3, metric="manhattan"),
+    }[name]
+    model, expected = make().fit(unsorted(sp.csr_array(X))), make().fit(X)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    if name == "DBSCAN":
+        rows = unsorted(sp.csr_array(X[::-1]))
+        np.testing.assert_array_equal(model.predict(rows), expected.predict(X[::-1]))

@@ -15,7 +15,12 @@ from sklearn.neighbors import sort_graph_by_row_values
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
-from shoal.core.checks import all_or_nothing, check_structure, fit_context
+from shoal.core.checks import (
+    all_or_nothing,
+    check_structure,
+    fit_context,
+    with_sorted_indices,
+)
 from shoal.core.parameters import CheckedParameters
 from shoal.optics.extraction import cluster_optics_dbscan, cluster_optics_xi
 from shoal.optics.graph import ALGORITHMS, MEMORY, METRICS, MIN_SAMPLES, compute_optics_graph
@@ -236,7 +241,9 @@ class OPTICS(ClusterMixin, CheckedParameters, BaseEstimator):
             )
         check_structure(X)
         X = validate_data(self, X, dtype=bool if is_boolean else float, accept_sparse="csr")
-        if self.metric == "precomputed" and sp.issparse(X):
+        if self.metric != "precomputed":
+            return with_sorted_indices(X)
+        if sp.issparse(X):
             X = X.copy()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SparseEfficiencyWarning)

@@ -237,8 +237,12 @@ def compute_precomputed(X: Any, clusters: Clustering) -> np.dtype:
 
 def check_diagonal(X: Any) -> None:
     """Raise ValueError unless the distance of each row to itself is 0."""
-    tolerance = 100 * np.finfo(X.dtype).eps if X.dtype.kind == "f" else 0
-    if np.any(np.abs(X.diagonal()) > tolerance):
+    diagonal = X.diagonal()
+    if X.dtype.kind == "f":
+        is_wrong = np.abs(diagonal) > 100 * np.finfo(X.dtype).eps
+    else:
+        is_wrong = diagonal != 0
+    if np.any(is_wrong):
         raise ValueError(
             "The precomputed distance matrix contains non-zero elements on the diagonal. "
             "Use np.fill_diagonal(X, 0)."
