@@ -75,6 +75,16 @@ def iris(n, d, k, rng):
     return load_iris().data
 
 
+def first_centers(X, k, rng):
+    """Random rows, different ones: of equal centers all but one begin without a row, and which
+    rows they are given then is decided by the rounding of distances."""
+    if sparse.issparse(X):
+        return X[np.sort(rng.choice(X.shape[0], k, replace=False))].toarray()
+    drawn = rng.permutation(X.shape[0])[: 4 * k]
+    different = np.sort(np.unique(X[drawn], axis=0, return_index=True)[1])
+    return X[np.sort(drawn[different[:k]])]
+
+
 def row(n, d, k, dtype, iterations, data=blobs, tol=0.0, init="rows", memory=True):
     """Declare a fit; `init` is "rows" (random rows as initial centers) or a word KMeans knows."""
 
@@ -83,8 +93,7 @@ def row(n, d, k, dtype, iterations, data=blobs, tol=0.0, init="rows", memory=Tru
         X = data(n, d, k, rng).astype(dtype)
         start = init
         if init == "rows":
-            start = X[np.sort(rng.choice(X.shape[0], k, replace=False))]
-            start = start.toarray() if sparse.issparse(start) else start
+            start = first_centers(X, k, rng)
         return Problem(X, k, start, iterations, tol)
 
     kind = "" if data is blobs else f" {data.__name__.replace('_', ' ')}"
