@@ -15,7 +15,7 @@ def first_rows(name, n, k, load, iterations=10, dtype="f4", memory=True):
 
     def build(n):
         X = np.ascontiguousarray(load(n), dtype=dtype)
-        centers = X[np.sort(np.random.default_rng(k).choice(len(X), k, replace=False))]
+        centers = kmeans.first_centers(X, k, np.random.default_rng(k))
         return kmeans.Problem(X, k, centers, iterations, 0.0)
 
     return Row(f"{name} k={k} {dtype}", n, max(2 * k, 1000), build, memory)
