@@ -1,11 +1,20 @@
 """KMeans.predict, of many rows and of four."""
 
+from functools import partial
 from importlib import import_module
 
 import numpy as np
 
 from benchmarks.cases import Engine, Group, Row
-from benchmarks.cases._kmeans import Answer, Problem, check, row, single_precision, work
+from benchmarks.cases._kmeans import (
+    Answer,
+    Problem,
+    in_double,
+    row,
+    single_precision,
+    work,
+)
+from benchmarks.cases._kmeans import check as check_fit
 
 
 def predictor(module):
@@ -51,6 +60,14 @@ SKLEARN = Engine("skl", "scikit-learn", predictor("sklearn.cluster"))
 ONEDAL = Engine("oneDAL", "scikit-learn-intelex", predictor("sklearnex.cluster"))
 FAISS = Engine("faiss", "faiss-cpu", faiss_search, not_alike)
 SHOAL = Engine("shoal", "shoal", predictor("shoal"))
+
+
+def judge(problem):
+    """scikit-learn's prediction in float64."""
+    return SKLEARN.prepare(in_double(problem))()
+
+
+check = partial(check_fit, judge=judge)
 
 GROUPS = (
     Group(

@@ -93,7 +93,7 @@ def kmeans_group(key, title, rows):
 
 def predict_group(key, title, rows):
     engines = (predict.SKLEARN, predict.ONEDAL, predict.FAISS, predict.SHOAL)
-    return group(key, title, kmeans, engines, rows)
+    return group(key, title, predict, engines, rows)
 
 
 GROUPS = (
