@@ -52,7 +52,8 @@ def test_errors(params, X):
         outcome(model(**params, copy=True).fit, X) for model in (HDBSCAN, sklearn.cluster.HDBSCAN)
     )
     assert theirs.error is not None
-    assert ours.error == theirs.error
+    kind, words = theirs.error
+    assert ours.error == (kind, words.replace("perfomed", "performed"))  # up to 1.6
 
 
 def test_failed_fits_change_nothing():
