@@ -108,6 +108,18 @@ def with_sorted_indices(X: Any) -> Any:
     return X
 
 
+def with_short_indices(X: Any) -> Any:
+    """CSR rows with sorted indices of 32 bits, as scikit-learn's searches and metrics need them.
+
+    Arrays, and rows with more values than such indices count, are left as they are.
+    """
+    X = with_sorted_indices(X)
+    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
+        return X
+    parts = (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32))
+    return type(X)(parts, shape=X.shape)
+
+
 def accept_as_is(estimator: Any, X: Any, min_samples: int = 1, *, finite: bool = True) -> bool:
     """validate_data of a fit for an array that it would return as it is; False: do call it."""
     if not (_needs_no_conversion(X, 2) and len(X) >= min_samples):

@@ -20,7 +20,6 @@ from shoal.core.checks import (
     check_rows,
     check_structure,
     fit_context,
-    with_sorted_indices,
 )
 from shoal.core.collections import is_collection
 from shoal.core.parameters import CheckedParameters, validate_params
@@ -212,7 +211,6 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
             fit_sklearn_neighbors(self, X[:1, :1])  # raises its errors about parameters
             cluster_graph = cluster_by_sparse_distances if sp.issparse(X) else cluster_by_distances
             return cluster_graph(X, self.eps, self.min_samples, weights, task)
-        X = with_sorted_indices(X)
         name, params, caught = effective_metric(self, X)
         metric = make_metric(self, as_float_rows(X), name, params) if name else None
         found = None
@@ -291,12 +289,10 @@ class DBSCAN(CallbackSupportMixin, ClusterMixin, CheckedParameters, BaseEstimato
             return np.full(X.shape[0], -1, np.int64)
         if self.metric == "precomputed":
             return predict_by_distances(X, core, core_labels, self.eps)
-        X = with_sorted_indices(X)
         # both in one type, and both by scikit-learn's search where one has to be
         core_rows = self.components_
         if is_collection(core_rows):
             core_rows = core_rows.compute()
-        core_rows = with_sorted_indices(core_rows)
         name, params, _ = effective_metric(self, core_rows) if not sp.issparse(X) else ("", {}, [])
         if name:
             dtype = np.result_type(as_float_rows(core_rows[:1]), as_float_rows(X[:1]))

@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 
 from shoal.core import parallel
 from shoal.core.callbacks import Task
+from shoal.core.checks import with_short_indices
 from shoal.density.args import GraphClusteringArgs
 from shoal.density.metric import fit_sklearn_neighbors
 
@@ -116,7 +117,7 @@ def cluster_by_search(
     Neighbours are kept unless there are too many: then those of core samples are searched for
     a second time.
     """
-    X = with_int32_indices(X)
+    X = with_short_indices(X)
     model = fit_sklearn_neighbors(estimator, X)
     n, step = X.shape[0], max(1, BLOCK_DISTANCES // X.shape[0])
     add_own = step < n and not sp.issparse(X) and is_own_neighbor(estimator, X)
@@ -177,14 +178,6 @@ def is_own_neighbor(estimator: Any, X: np.ndarray) -> bool:
     return angles and at_once and effective_n_jobs(estimator.n_jobs) == 1
 
 
-def with_int32_indices(X: Any) -> Any:
-    """Sparse rows with the indices that scikit-learn's search takes; arrays as they are."""
-    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
-        return X
-    parts = (X.data, X.indices.astype(np.int32), X.indptr.astype(np.int32))
-    return type(X)(parts, shape=X.shape)
-
-
 def expand_clusters(find_neighbors: Callable, core: np.ndarray, step: int) -> np.ndarray:
     """Labels by a depth-first search that queries the neighbours of each core sample once.
 
@@ -240,7 +233,7 @@ def predict_by_search(
     estimator: Any, core_rows: Any, core_labels: np.ndarray, X: Any
 ) -> np.ndarray:
     """The label of the nearest core sample of each row, by scikit-learn's search."""
-    core_rows, X = with_int32_indices(core_rows), with_int32_indices(X)
+    core_rows, X = with_short_indices(core_rows), with_short_indices(X)
     model = fit_sklearn_neighbors(estimator, core_rows)
     labels = np.full(X.shape[0], -1, np.int64)
     step = max(1, BLOCK_DISTANCES // core_rows.shape[0])

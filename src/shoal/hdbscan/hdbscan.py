@@ -13,7 +13,13 @@ from sklearn.metrics.pairwise import _VALID_METRICS
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from shoal.core.checks import all_or_nothing, check_sample_weight, check_structure, fit_context
+from shoal.core.checks import (
+    all_or_nothing,
+    check_sample_weight,
+    check_structure,
+    fit_context,
+    with_short_indices,
+)
 from shoal.core.parameters import CheckedParameters
 from shoal.hdbscan.centers import find_centroids, find_medoids
 from shoal.hdbscan.condense import Condensed, condense
@@ -23,7 +29,7 @@ from shoal.hdbscan.linkage import (
     linkage_from_structured,
     linkage_to_structured,
 )
-from shoal.hdbscan.rows import find_taken_rows, with_short_indices
+from shoal.hdbscan.rows import find_taken_rows
 from shoal.hdbscan.selection import Selection, label_rows, select_clusters
 from shoal.hdbscan.spanning import span
 from shoal.hdbscan.views import HierarchyViews

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from shoal.core.checks import with_sorted_indices
-
 NOISE, INFINITE, MISSING = -1, -2, -3  # labels of rows in no cluster
 MISSING_VALUE = np.nan  # probabilities and scores of rows with missing values
 
@@ -98,15 +96,6 @@ def find_taken_rows(X: Any, weights: np.ndarray | None, is_precomputed: bool) ->
             labels[np.isnan(sums)] = MISSING
             is_taken &= np.isfinite(sums)
     return TakenRows(n, None if is_taken.all() else np.flatnonzero(is_taken), labels)
-
-
-def with_short_indices(X: Any) -> Any:
-    """CSR rows with sorted indices of 32 bits; some of scikit-learn's metrics know no others."""
-    X = with_sorted_indices(X)
-    if not sp.issparse(X) or X.indices.dtype == np.int32 or X.nnz > np.iinfo(np.int32).max:
-        return X
-    indices, indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
-    return sp.csr_array((X.data, indices, indptr), X.shape)
 
 
 def _is_finite(X: Any) -> bool:

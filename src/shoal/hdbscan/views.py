@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from shoal.core.checks import check_structure
+from shoal.core.checks import check_structure, with_short_indices
 from shoal.hdbscan.prediction import (
     all_points_membership_vectors,
     approximate_predict,
@@ -16,7 +16,7 @@ from shoal.hdbscan.prediction import (
     find_reachable,
     membership_vectors,
 )
-from shoal.hdbscan.rows import TakenRows, find_taken_rows, with_short_indices
+from shoal.hdbscan.rows import TakenRows, find_taken_rows
 from shoal.hdbscan.scores import relative_validity, score_outliers, score_persistence
 from shoal.hdbscan.search import RowSearch
 from shoal.hdbscan.spanning import euclidean_measure, row_distances
