@@ -128,6 +128,10 @@ GROUPS = (
         "SpectralClustering.fit on real data, by nearest neighbors",
         graphs,
         (graphs.SKLEARN, graphs.SHOAL),
-        (graph_row("digits", 1797, digits, n_clusters=10, affinity="nearest_neighbors"),),
+        (
+            graph_row("digits", 1797, digits, n_clusters=10, affinity="nearest_neighbors"),
+            graph_row("texts", 4000, texts64, n_clusters=10, affinity="nearest_neighbors"),
+            graph_row("patches", 6000, patches8, n_clusters=8, affinity="nearest_neighbors"),
+        ),
     ),
 )

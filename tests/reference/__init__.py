@@ -115,7 +115,7 @@ from ._sparse import (
     set_prune_radius,
     store_centers,
 )
-from ._spectral import compute_affinities, compute_degrees, multiply_graph
+from ._spectral import compute_affinities, compute_degrees, multiply_graph, multiply_sparse_graph
 from ._updates import (
     average_centers,
     move_rows,
@@ -155,6 +155,7 @@ __all__ = [  # noqa: RUF022 (in the order of a fit)
     "order_rows", "relax_reachability", "find_steep_clusters", "label_clusters",
     "silhouettes_of_labelings", "sum_differences", "sum_spreads", "find_largest_ratios",
     "compute_affinities", "compute_degrees", "multiply_graph",
+    "multiply_sparse_graph",
     "compute_condensed_distances", "compute_panel_norms",
     "find_nearest_clusters", "contract_distances", "nn_chain", "number_nodes", "label_leaves",
     "count_leaves", "assign_leaf_ranges", "orient_children",

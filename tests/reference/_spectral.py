@@ -1,4 +1,4 @@
-"""Twins of affinity.pyx, in long double."""
+"""Twins of affinity.pyx and sparse_graph.pyx, in long double."""
 
 import numpy as np
 
@@ -26,3 +26,9 @@ def multiply_graph(a, scale, x):
     """S (A - diag A) S X."""
     off = a.astype(np.longdouble) * (1 - np.eye(len(a)))
     return scale[:, None] * (off @ (scale[:, None] * x.astype(np.longdouble)))
+
+
+def multiply_sparse_graph(a, x, y, alpha, beta, gamma):
+    """alpha A X + beta X + gamma Y."""
+    x, y = x.astype(np.longdouble), y.astype(np.longdouble)
+    return alpha * (a.toarray().astype(np.longdouble) @ x) + beta * x + gamma * y

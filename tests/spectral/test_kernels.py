@@ -10,7 +10,7 @@ import reference
 from helpers.kernel_cases import level, levels
 from helpers.pair_cases import DTYPES, cases
 from shoal.core import cpu, parallel
-from shoal.spectral import embedding, spectral
+from shoal.spectral import dense_graph, spectral
 
 
 @given(
@@ -106,6 +106,6 @@ def test_threads(dtype, limit_threads, monkeypatch):
     for count in (1, 2, 3):
         with limit_threads(count):
             affinities = spectral.compute_affinities(x, "rbf", 0.01)
-            described = embedding.describe(affinities)
+            described = dense_graph.describe(affinities)
         found.append([np.asarray(value).tobytes() for value in (affinities, *described)])
     assert found[0] == found[1] == found[2]

@@ -15,6 +15,8 @@ import trials.spectral
 from helpers.outcomes import assert_state, outcome, snapshot
 from shoal.core import parallel
 from shoal.spectral import embedding
+from shoal.spectral.dense_graph import DenseGraph
+from shoal.spectral.lanczos import NotConverged
 from trials.spectral import embedding_error
 
 MOONS = make_moons(400, noise=0.05, random_state=0)[0]
@@ -70,9 +72,9 @@ def test_embedding(solver, monkeypatch):
     if solver == "shift_invert":
 
         def fails(*args):
-            raise embedding.NotConverged
+            raise NotConverged
 
-        monkeypatch.setattr(embedding.Graph, "solve_by_products", fails)
+        monkeypatch.setattr(DenseGraph, "solve_by_products", fails)
     found = embed(affinity)
     assert angle(found, exact) < 1e-9
     np.testing.assert_allclose(found, exact, atol=1e-9)
@@ -106,13 +108,13 @@ def test_close_eigenvalues_fall_back(monkeypatch):
     """For a chain of nodes products need hundreds of steps, shift-invert a few."""
     affinity = rbf_kernel(np.arange(400.0)[:, None], gamma=1)
     calls = []
-    solve = embedding.Graph.solve_shift_invert
+    solve = DenseGraph.solve_shift_invert
 
     def count_calls(self, *args):
         calls.append(1)
         return solve(self, *args)
 
-    monkeypatch.setattr(embedding.Graph, "solve_shift_invert", count_calls)
+    monkeypatch.setattr(DenseGraph, "solve_shift_invert", count_calls)
     found = embed(affinity, 5)
     exact = sklearn.manifold.spectral_embedding(
         affinity, n_components=5, random_state=0, drop_first=False
@@ -138,15 +140,29 @@ def test_both_solvers_fail(monkeypatch):
     """scikit-learn's solver is the fallback, with the same draws as if it were the first."""
 
     def fails(*args):
-        raise embedding.NotConverged
+        raise NotConverged
 
-    monkeypatch.setattr(embedding.Graph, "solve_by_products", fails)
-    monkeypatch.setattr(embedding.Graph, "solve_shift_invert", fails)
+    monkeypatch.setattr(DenseGraph, "solve_by_products", fails)
+    monkeypatch.setattr(DenseGraph, "solve_shift_invert", fails)
     found = embed(rbf_kernel(BLOBS, gamma=0.1))
     exact = sklearn.manifold.spectral_embedding(
         rbf_kernel(BLOBS, gamma=0.1), n_components=4, random_state=0, drop_first=False
     )
     np.testing.assert_array_equal(found, exact)
+
+
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.parametrize("make", [np.array, sp.csr_matrix])
+def test_discretize_a_node_without_neighbors(make):
+    """Its coordinates are 0, of no direction, where scikit-learn's are rounding errors."""
+    affinity = rbf_kernel(MOONS, gamma=30)
+    affinity[7] = affinity[:, 7] = 0
+    params = {"n_clusters": 2, "affinity": "precomputed", "assign_labels": "discretize"}
+    params |= {"n_components": 1, "random_state": 0}
+    ours = shoal.SpectralClustering(**params).fit_predict(make(affinity))
+    theirs = sklearn.cluster.SpectralClustering(**params).fit_predict(make(affinity))
+    others = np.arange(len(MOONS)) != 7
+    np.testing.assert_array_equal(ours[others], theirs[others])
 
 
 def test_separate_components():

@@ -22,7 +22,7 @@ NUMBERS_OF_AXES = (12, 24, 48)
 MADDUBS, VNNI, AMX = range(3)  # products of codes: kernels/quantize.h
 CODE_COST = {MADDUBS: 0.65, VNNI: 0.3, AMX: 0.1}  # of one of them
 PRODUCT_COST = {"f4": 1, "f8": 2}
-ROW_COST = 80  # of one value of a row, whichever the filter
+ROW_COST = 50  # of one value of a row, whichever the filter
 
 
 class Filter(NamedTuple):

@@ -26,7 +26,7 @@ from shoal.kmeans.plans import Plan, choose_plan
 # Of an open row, in float32 products. True: its upper bound is tightened first.
 SEARCH_OVERHEAD = {True: 1600, False: 150}
 UPDATE_COST = 6  # of one operation of drift.pyx, in float32 products
-OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed in the one before, about
+OPEN_PER_CHANGE = 12  # rows open in a pass for each label changed, at least
 
 
 def group_centers(values: np.ndarray, n_groups: int) -> np.ndarray:
@@ -136,7 +136,7 @@ class Lloyd:
             }
         self._uses_bounds = False  # in the next pass
         self._is_grouped = self.plan.n_groups == 1  # whether centers are in n_groups groups
-        self._changed_when_given_up = n + 1  # labels, when bounds were last given up
+        self._open_per_change = OPEN_PER_CHANGE  # more where bounds were given up
         self._missed_savings = 0  # of bounds that were not used, in float32 products a row
         self._has_relocated = False  # whether the last update relocated clusters
         # Rows that moved between the sums of clusters since these were computed from all rows
@@ -261,14 +261,17 @@ class Lloyd:
         faster = self._filter or self._ordered
         pass_cost = search_cost * (faster.pass_cost if faster else 1)
         break_even = n * (pass_cost - update_cost) / (search_cost + overhead)
+        most = 0.9 * n if faster else n  # open rows: a filter does not take longer for the rest
         if not self._uses_bounds:
-            few = min(break_even / OPEN_PER_CHANGE, self._changed_when_given_up / 2)
+            few = break_even / self._open_per_change
             if changed < few:
                 self._missed_savings += (1 - changed / few) * (pass_cost - update_cost)
                 self._uses_bounds = self._missed_savings >= search_cost - pass_cost
-        elif break_even * 1.25 < self._counts[:, 1].sum() < n:  # n: in the first pass with bounds
+        elif min(break_even * 1.25, most) < (n_open := int(self._counts[:, 1].sum())) < n:
+            # not in the first pass with bounds, which leaves all n rows open
             self._give_up_bounds()
-            self._changed_when_given_up, self._missed_savings = changed, 0
+            self._open_per_change = max(OPEN_PER_CHANGE, n_open / max(1, changed))
+            self._missed_savings = 0
 
     @property
     def _update_operations(self) -> int:

@@ -4,11 +4,12 @@ from libc.stdint cimport int32_t
 
 from shoal.core.args cimport Args, address
 from shoal.space.args cimport PackedTilesArgs
-from shoal.spectral.kernels.structs cimport Affinity, Graph
+from shoal.spectral.kernels.structs cimport Affinity, Graph, SparseGraph
 
 from shoal.core.parallel import load_kernels
 
 load_kernels("shoal.spectral.kernels", "affinity")
+load_kernels("shoal.spectral.kernels", "sparse_graph", types=("f8",))
 
 
 cdef class AffinityArgs(Args):
@@ -53,3 +54,33 @@ cdef class GraphArgs(Args):
         self.vectors = []
         g.x = address(x, self.type, g.n * g.n_vectors, self.vectors)
         g.product = address(product, self.type, g.n * g.n_vectors, self.vectors, True)
+
+
+cdef class SparseGraphArgs(Args):
+    """A sparse graph in CSR form, whose `n` columns are nodes, too."""
+
+    cdef SparseGraph struct
+    cdef Py_ssize_t n
+    cdef list vectors
+
+    def __init__(self, Py_ssize_t n, values, indices, indptr):
+        cdef SparseGraph *g = &self.struct
+        self.pointer = g
+        self.kept = []
+        self.n = n
+        if len(indices) != len(values) or indptr[n] != len(values):
+            raise ValueError("indices, values and indptr do not agree")
+        g.values = <const double *> address(values, "f8", len(values), self.kept)
+        g.indices = <const int32_t *> address(indices, "i4", len(values), self.kept)
+        g.indptr = <const int32_t *> address(indptr, "i4", n + 1, self.kept)
+
+    def set_step(self, x, y, Py_ssize_t n_vectors, double alpha, double beta, double gamma):
+        """Set the vectors and the factors of the next run, which overwrites y."""
+        cdef SparseGraph *g = &self.struct
+        if n_vectors % 16:
+            raise ValueError(f"{n_vectors} vectors are no multiple of 16")
+        self.vectors = []
+        g.n_vectors = n_vectors
+        g.x = <const double *> address(x, "f8", self.n * n_vectors, self.vectors)
+        g.y = <double *> address(y, "f8", self.n * n_vectors, self.vectors, True)
+        g.alpha, g.beta, g.gamma = alpha, beta, gamma

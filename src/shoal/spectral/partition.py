@@ -64,7 +64,9 @@ def _normalize(vectors: np.ndarray) -> np.ndarray:
         column *= np.sqrt(len(column)) / np.linalg.norm(column)
         if column[0] != 0:
             column *= -np.sign(column[0])
-    return vectors / np.sqrt((vectors**2).sum(axis=1))[:, np.newaxis]
+    lengths = np.sqrt((vectors**2).sum(axis=1))
+    lengths[lengths == 0] = 1  # a node without neighbours
+    return vectors / lengths[:, np.newaxis]
 
 
 def _initial_rotation(vectors: np.ndarray, first: int) -> np.ndarray:

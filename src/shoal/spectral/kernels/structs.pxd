@@ -27,3 +27,15 @@ ctypedef struct Graph:
     double *degrees            # [n]: Σ_j a_ij without the diagonal
     double *min_values         # [n_blocks]: the least a_ij
     int32_t *asymmetry         # [n_blocks]: as in the enum above
+
+
+ctypedef struct SparseGraph:
+    Py_ssize_t n_vectors       # a multiple of NR
+    const double *values       # [nonzeros]
+    const int32_t *indices     # [nonzeros]
+    const int32_t *indptr      # [n + 1]
+    const double *x            # [n, n_vectors]
+    double *y                  # [n, n_vectors]
+    double alpha
+    double beta
+    double gamma
