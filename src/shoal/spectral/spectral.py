@@ -37,8 +37,9 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
     n_clusters : int, default=8
         Number of clusters.
     eigen_solver : {'arpack', 'lobpcg', 'amg'}, default=None
-        Method for the eigenvectors; None means 'arpack', which for dense graphs is block
-        Lanczos here. Otherwise it is scikit-learn's solver of that name.
+        Method for the eigenvectors; None means 'arpack', which is block Lanczos here for
+        dense graphs, and for sparse ones that a factorization would fill in. Otherwise it is
+        scikit-learn's solver of that name.
     n_components : int, default=None
         Number of eigenvectors; `n_clusters` by default.
     random_state : int, RandomState instance or None, default=None
