@@ -140,7 +140,11 @@ def cases_left_to_scikit_learn():
     asymmetric = blobs + sp.csr_matrix(([1e-3], ([0], [1])), blobs.shape)
     signed = blobs.copy()
     signed.data[:] = np.where(np.arange(signed.nnz) == 3, -3, 1)
+    parts = (
+        np.arange(300) % 3
+    )  # of which each is joined to the others: no eigenvalue but 1 and <= 0
     return {
+        "few positive eigenvalues": sp.csr_matrix(1.0 * (parts[:, None] != parts)),
         "eigenvalues too close": chain,
         "not symmetric": asymmetric,
         "negative": 0.5 * (signed + signed.T),

@@ -78,7 +78,8 @@ class SparseGraph(Graph):
             for _ in range(PROBE_STEPS):
                 krylov.extend()
             values, coordinates, _ = krylov.compute_ritz(width)
-            polynomial = Chebyshev(self, max(0.0, values[width]))
+            # below the eigenvalue after those that are looked for, as Ritz values are
+            polynomial = Chebyshev(self, float(values[width]))
             block = krylov.basis @ coordinates[:, :width]
             del krylov
             return block_lanczos(polynomial, block, k, needs_each_vector, interval=2)
@@ -117,11 +118,11 @@ class Chebyshev:
     """T(l(A)) / T(l(1)), T a Chebyshev polynomial, l linear from [-1, bound] to [-1, 1]."""
 
     def __init__(self, graph: SparseGraph, bound: float) -> None:
+        if not 0 < bound < 1:  # few eigenvalues are positive, or many are 1
+            raise NotConverged
         center, half_width = (bound - 1) / 2, (bound + 1) / 2
         self._graph, self._factors = graph, (1 / half_width, -center / half_width)
         largest = (1 - center) / half_width  # l(1)
-        if largest <= 1:
-            raise NotConverged
         degree = np.arccosh(GROWTH) / np.arccosh(largest)
         self.degree = int(np.clip(np.ceil(degree), 2, MAX_DEGREE))
         self._scale = 1 / np.cosh(self.degree * np.arccosh(largest))
