@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 import shoal
-from helpers.outcomes import assert_same_complaint, assert_state, outcome, snapshot
+from helpers.outcomes import assert_same_complaint, assert_state, snapshot
 from shoal import OPTICS
 from trials.optics import check_seed, differences, fitted
 
@@ -133,7 +133,7 @@ BAD = [
 @pytest.mark.parametrize(("params", "X"), BAD)
 def test_complaints(params, X):
     """Errors and warnings of the same type and in the same words."""
-    ours, theirs = (outcome(model(**params).fit, X) for model in (OPTICS, sklearn.cluster.OPTICS))
+    ours, theirs = (fitted(library, X, params) for library in (shoal, sklearn.cluster))
     assert theirs.error is not None or theirs.warned
     assert_same_complaint(ours, theirs)
 
