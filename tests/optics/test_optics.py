@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 import shoal
-from helpers.outcomes import assert_same_complaint, assert_state, snapshot
+from helpers.outcomes import assert_same_complaint, assert_state, outcome, snapshot
 from shoal import OPTICS
 from trials.optics import check_seed, differences, fitted
 
