@@ -3,6 +3,17 @@
 from types import ModuleType
 
 
+def import_hdbscan() -> ModuleType:
+    """The hdbscan package, to be patched."""
+    try:
+        import hdbscan
+    except ImportError as error:
+        raise ImportError(
+            "shoal.patch(hdbscan=True) needs the hdbscan package: pip install hdbscan"
+        ) from error
+    return hdbscan
+
+
 def import_pandas() -> ModuleType:
     """pandas, for data frames."""
     try:
