@@ -125,13 +125,14 @@ def fit_by_ours(estimator: Any, X: Any, y: Any = None) -> None:
     min_samples = estimator.min_samples
     if min_samples is None:
         min_samples = estimator.min_cluster_size
-    fitted = import_module(f"{PACKAGE}.cluster").HDBSCAN(
+    ours = import_module(f"{PACKAGE}.cluster").HDBSCAN(
         **wants,
         # the package does not count the row itself
         min_samples=min(len(X) - 1, int(min_samples)) + 1,
         max_cluster_size=estimator.max_cluster_size or None,
         cluster_selection_epsilon=float(estimator.cluster_selection_epsilon),
-    ).fit(X)
+    )
+    fitted = ours.fit(X)
     wants_branches = getattr(estimator, "branch_detection_data", False)
     edges = None
     if estimator.gen_min_span_tree or wants_branches:
