@@ -38,10 +38,6 @@ def is_ours_running() -> bool:
     return _here.is_ours
 
 
-class Left(Exception):
-    """Raised by ours, with the reason, where the one that is patched has to do it."""
-
-
 # What subclasses may have of their own without an effect on any method here.
 HARMLESS = {"get_params", "set_params", "get_feature_names_out", "get_metadata_routing"}
 HARMLESS |= {"set_output", "_sklearn_auto_wrap_output_keys", "_abc_impl", "_repr_html_"}
@@ -109,7 +105,7 @@ class Patched:
         _here.is_ours, _here.asked = True, ""
         try:
             result = ours(*args, **kwargs)
-        except (InvalidParameterError, Left) as error:
+        except InvalidParameterError as error:
             record.obstacle = str(error).partition(". Got ")[0]
             return None
         finally:

@@ -1,6 +1,6 @@
 """patch and unpatch: methods of scikit-learn's classes, and its functions wherever they are.
 
-Of the hdbscan package, if that is asked for, the one method that fits.
+Of the hdbscan package, if that is asked for, the functions that find spanning trees.
 """
 
 import functools
@@ -104,7 +104,11 @@ class _Patch:
         LOGGER.info("%s %s is %s", self.package, version, "patched" if wanted else "itself")
 
     def change(self, wanted: bool) -> None:
-        """Replace methods of classes, or restore them."""
+        """Replace methods of classes and functions, or restore them."""
+        self._change_classes(wanted)
+        _exchange_functions(self.replacements(), wanted)
+
+    def _change_classes(self, wanted: bool) -> None:
         for cls, name, _, wrapper in self.replacements():
             if cls is None:
                 continue
@@ -120,13 +124,13 @@ class _Patch:
 
 
 class _ScikitLearn(_Patch):
-    """Functions too, wherever they are."""
+    """It tells of releases that are newer, and of what the user had imported before."""
 
     def change(self, wanted: bool) -> None:
         if wanted:
             _warn_if_newer()
-        super().change(wanted)
-        names = _exchange_functions(wanted)
+        self._change_classes(wanted)
+        names = _exchange_functions(self.replacements(), wanted)
         if wanted:
             CALLS.names = [name for name in names if not name.startswith("sklearn.")]
         for name in CALLS.names if wanted else ():
@@ -135,22 +139,21 @@ class _ScikitLearn(_Patch):
 
 @functools.cache
 def _package_replacements() -> list[Replacement]:
-    from shoal.accel.package import PackageFit  # imports hdbscan
+    from shoal.accel.package import tree_functions  # imports hdbscan
 
-    fit = PackageFit()
-    return [Replacement(fit.theirs, "fit", fit.original, fit.wrapper())]
+    return [Replacement(None, old.__name__, old, new) for old, new in tree_functions()]
 
 
 _scikit_learn = _ScikitLearn("sklearn", "patch", replacements)
 _hdbscan = _Patch("hdbscan", "patch_hdbscan", _package_replacements)
 
 
-def _exchange_functions(wanted: bool) -> list[str]:
+def _exchange_functions(replacements: list[Replacement], wanted: bool) -> list[str]:
     """Put wrappers in the place of functions in every module, or the other way round.
 
     Returns the full names that were changed.
     """
-    functions = [(r.original, r.wrapper) for r in replacements() if r.cls is None]
+    functions = [(r.original, r.wrapper) for r in replacements if r.cls is None]
     new = {id(old): new for old, new in (functions if wanted else ((w, o) for o, w in functions))}
     changed = []
     for module_name, module in list(sys.modules.items()):
@@ -187,10 +190,10 @@ def patch(*, hdbscan: bool = False) -> None:
     Parameters
     ----------
     hdbscan : bool, default=False
-        Whether `fit` of ``hdbscan.HDBSCAN``, the class of the hdbscan package, is changed in the
-        same way: for Euclidean rows, with the exact tree. Labels, strengths and trees are left
-        where that package leaves them, and it does the rest, predictions included. Where many
-        distances tie, its answer depends on the order of the rows, and a few labels may differ.
+        Whether the hdbscan package (``hdbscan.HDBSCAN``) finds spanning trees by shoal too: for
+        Euclidean rows and ``alpha=1``, the exact tree. Clusters, attributes and predictions are
+        that package's own work. Where distances tie, several trees are the shortest, on which
+        some labels may depend, as on the order of the rows.
 
     Raises
     ------
