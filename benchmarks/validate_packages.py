@@ -33,17 +33,15 @@ SUITES = {
     "sklearn.preprocessing (KBinsDiscretizer)": "sklearn.preprocessing.tests.test_discretization",
     "sklearn.pipeline": "sklearn.tests.test_pipeline",
     "sklearn.model_selection (searches)": "sklearn.model_selection.tests.test_search",
-    # modules whose tests name what is patched, or KBinsDiscretizer, which uses it
+    # the other modules whose tests name what is patched
     "sklearn, all else that comes to it": (
         "sklearn.feature_selection.tests.test_sequential sklearn.frozen "
         "sklearn.inspection._plot.tests.test_boundary_decision_display "
         "sklearn.inspection.tests.test_partial_dependence "
-        "sklearn.inspection.tests.test_permutation_importance "
         "sklearn.manifold.tests.test_spectral_embedding sklearn.metrics.tests.test_score_objects "
         "sklearn.model_selection.tests.test_validation "
         "sklearn.neighbors.tests.test_neighbors_pipeline "
-        "sklearn.preprocessing.tests.test_target_encoder "
-        "sklearn.preprocessing.tests.test_polynomial sklearn.tests.test_base "
+        "sklearn.tests.test_base "
         "sklearn.tests.test_discriminant_analysis sklearn.tests.test_docstring_parameters "
         "sklearn.tests.test_docstrings sklearn.tests.test_metaestimators "
         "sklearn.tests.test_public_functions sklearn.utils._repr_html.tests.test_estimator "
