@@ -65,12 +65,11 @@ class TreeFunction(Patched):
 
 def tree_functions() -> list[tuple[Callable, Callable]]:
     """Functions of the package, and what stands in their place."""
-    version = getattr(import_hdbscan(), "__version__", "")
-    module = vars(import_module("hdbscan.hdbscan_"))
+    module = vars(import_hdbscan())
     found = [module[name] for name in FUNCTIONS if name in module]
     found = [f for f in found if inspect.signature(f).parameters.keys() >= NEEDED]
     if not found:
-        raise ImportError(f"hdbscan {version} has none of the functions that shoal knows")
+        raise ImportError("this hdbscan has none of the functions for trees that shoal knows")
     return [(function, TreeFunction(function).wrapper()) for function in found]
 
 

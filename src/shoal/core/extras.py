@@ -4,14 +4,14 @@ from types import ModuleType
 
 
 def import_hdbscan() -> ModuleType:
-    """The hdbscan package, to be patched."""
+    """The module of the hdbscan package that is patched."""
     try:
-        import hdbscan
+        from hdbscan import hdbscan_
     except ImportError as error:
         raise ImportError(
             "shoal.patch(hdbscan=True) needs the hdbscan package: pip install hdbscan"
         ) from error
-    return hdbscan
+    return hdbscan_
 
 
 def import_pandas() -> ModuleType:
