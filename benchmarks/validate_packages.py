@@ -24,7 +24,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
-# name of a line -> what pytest is given: --pyargs MODULE, or paths below --sources
+WHOLE = "sklearn, whole"  # hours: only if it is named, with a --timeout to match
+# name of a line -> what pytest is given: --pyargs MODULES, or paths below --sources
 SUITES = {
     "sklearn.cluster": "sklearn.cluster",
     "sklearn.mixture": "sklearn.mixture",
@@ -32,6 +33,27 @@ SUITES = {
     "sklearn.preprocessing (KBinsDiscretizer)": "sklearn.preprocessing.tests.test_discretization",
     "sklearn.pipeline": "sklearn.tests.test_pipeline",
     "sklearn.model_selection (searches)": "sklearn.model_selection.tests.test_search",
+    # the other modules whose tests name what is patched
+    "sklearn, all else that comes to it": (
+        "sklearn.feature_selection.tests.test_sequential sklearn.frozen "
+        "sklearn.inspection._plot.tests.test_boundary_decision_display "
+        "sklearn.inspection.tests.test_partial_dependence "
+        "sklearn.manifold.tests.test_spectral_embedding sklearn.metrics.tests.test_score_objects "
+        "sklearn.model_selection.tests.test_validation "
+        "sklearn.neighbors.tests.test_neighbors_pipeline "
+        "sklearn.tests.test_base "
+        "sklearn.tests.test_discriminant_analysis sklearn.tests.test_docstring_parameters "
+        "sklearn.tests.test_docstrings sklearn.tests.test_metaestimators "
+        "sklearn.tests.test_public_functions sklearn.utils._repr_html.tests.test_estimator "
+        "sklearn.utils.tests.test_response"
+    ),
+    "sklearn.tests.test_common (every estimator)": "sklearn.tests.test_common",
+    "sklearn.utils (estimator checks)": "sklearn.utils.tests.test_estimator_checks",
+    WHOLE: "sklearn",
+    "hdbscan": (
+        "hdbscan.tests.test_hdbscan hdbscan.tests.test_prediction_utils hdbscan.tests.test_flat "
+        "hdbscan.tests.test_branches"
+    ),
     "imblearn (KMeansSMOTE)": "imblearn.over_sampling._smote.tests.test_kmeans_smote",
     "imblearn (ClusterCentroids)": "imblearn.under_sampling._prototype_generation",
     "skimage (Fisher vectors)": "skimage.feature.tests.test_fisher_vector",
@@ -99,6 +121,7 @@ for estimator in fitted:
     assert (loaded.predict(X) == estimator.predict(X)).all()
 """,
 }
+OPTIONS = {"hdbscan": ["--hdbscan"]}  # of `python -m shoal` for one suite
 REPORTED = re.compile(r"^shoal: (\d+) calls, \S+ s, scikit-learn: (\d+) calls", re.M)
 
 
@@ -110,14 +133,15 @@ def main():
     options = parser.parse_args()
     rows = []
     for name, where in SUITES.items():
-        if options.only and not any(part in name for part in options.only):
+        wanted = not options.only or any(part in name for part in options.only)
+        if not wanted or (name == WHOLE and WHOLE not in options.only):
             continue
         target = locate(where, options.sources)
         if target is None:
             print(f"{name}: not here", flush=True)
             continue
         try:
-            rows.append((name, *compare(target, options.timeout)))
+            rows.append((name, *compare(target, options.timeout, OPTIONS.get(name, []))))
         except (FileNotFoundError, subprocess.TimeoutExpired) as error:
             print(f"{name}: {error}", flush=True)
             continue
@@ -138,17 +162,18 @@ def locate(where, sources):
     """Arguments of pytest, or None where the suite is not here."""
     if "/" not in where:
         try:
-            return ["--pyargs", where] if find_spec(where) else None
+            modules = where.split()
+            return ["--pyargs", *modules] if all(map(find_spec, modules)) else None
         except ModuleNotFoundError:
             return None
     paths = [sources.resolve() / path for path in where.split()] if sources else []
     return list(map(str, paths)) if paths and all(path.exists() for path in paths) else None
 
 
-def compare(target, timeout):
+def compare(target, timeout, options):
     """Outcomes plain, outcomes patched, calls, seconds of both, tests that are worse."""
     plain, _, plain_seconds = run([], target, timeout)
-    patched, errors, seconds = run(["-m", "shoal", "--report"], target, timeout)
+    patched, errors, seconds = run(["-m", "shoal", "--report", *options], target, timeout)
     calls = REPORTED.findall(errors)
     worse = {test: patched.get(test, "is missing") for test in plain}
     worse = {

@@ -77,14 +77,19 @@ def test_documentation(name):
     public = DOCUMENTED[name]
     text = inspect.getdoc(public)
     assert text
-    parameters = [p for p in inspect.signature(public).parameters if p != "self"]
+    signature = inspect.signature(public)
+    parameters = [p for p in signature.parameters if p != "self"]
     if name.split(".")[-1] not in GENERATED:
         for parameter in parameters:
             assert re.search(rf"^\**(\w+, )*{parameter}\b", text, flags=re.M), parameter
     if "." not in name:
         sections = ["Examples"]
         if parameters:
-            sections += ["Parameters", "Attributes" if inspect.isclass(public) else "Returns"]
+            sections.append("Parameters")
+            if inspect.isclass(public):
+                sections.append("Attributes")
+            elif signature.return_annotation is not None:
+                sections.append("Returns")
         for section in sections:
             assert re.search(rf"^{section}\n-+$", text, flags=re.M), section
 

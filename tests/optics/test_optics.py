@@ -133,7 +133,7 @@ BAD = [
 @pytest.mark.parametrize(("params", "X"), BAD)
 def test_complaints(params, X):
     """Errors and warnings of the same type and in the same words."""
-    ours, theirs = (outcome(model(**params).fit, X) for model in (OPTICS, sklearn.cluster.OPTICS))
+    ours, theirs = (fitted(library, X, params) for library in (shoal, sklearn.cluster))
     assert theirs.error is not None or theirs.warned
     assert_same_complaint(ours, theirs)
 

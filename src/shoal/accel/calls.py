@@ -17,7 +17,7 @@ class Kind(NamedTuple):
 
     call: str
     shape: tuple | None
-    where: str  # "shoal" or "scikit-learn"
+    where: str  # "shoal", or the package that is patched
     why: str  # empty for shoal
 
 
@@ -72,10 +72,10 @@ class Line(NamedTuple):
         Class and method, or function.
     shape : tuple or None
         Of X; None where it has none, or stands for the many beyond 1000 kinds of calls.
-    where : {'shoal', 'scikit-learn'}
+    where : {'shoal', 'scikit-learn', 'hdbscan'}
         Whose code ran.
     why : str
-        Why scikit-learn's; or which function of it shoal's has called.
+        Why not shoal's; or which function of it shoal's has called.
     calls : int
         How many there were.
     seconds : float
@@ -121,7 +121,9 @@ class Report(list):
             text.append("  ".join(padded).rstrip())
         if not self:
             text[1:] = ["none"]
-        text.append(", ".join(self._total(place) for place in ("shoal", "scikit-learn")))
+        places = ["shoal", "scikit-learn"]
+        places += ["hdbscan"] if any(line.where == "hdbscan" for line in self) else []
+        text.append(", ".join(self._total(place) for place in places))
         if self.names:
             text.append(f"imported before the patch and changed too: {', '.join(self.names)}")
         return "\n".join(text)
@@ -167,14 +169,23 @@ class Recorded:
     call : str
         Class and method, or function.
     obstacle : str or None
-        Why scikit-learn's code runs; it may be set later. So may `asked`, the function of
-        scikit-learn's that ours has called.
+        Why the code of the package that is patched runs; it may be set later. So may `asked`,
+        the function of scikit-learn's that ours has called.
     args, kwargs : tuple, dict
         Arguments of the call.
+    package : str
+        Where code runs that is not ours.
     """
 
-    def __init__(self, call: str, obstacle: str | None, args: tuple, kwargs: dict) -> None:
-        self.call, self.obstacle, self.asked = call, obstacle, ""
+    def __init__(
+        self,
+        call: str,
+        obstacle: str | None,
+        args: tuple,
+        kwargs: dict,
+        package: str = "scikit-learn",
+    ) -> None:
+        self.call, self.obstacle, self.package, self.asked = call, obstacle, package, ""
         self.shape, self.n_bytes = shape_and_bytes(args, kwargs)
 
     def __enter__(self) -> "Recorded":
@@ -192,7 +203,7 @@ class Recorded:
                 words = "%s: kernel %s, %d blocks, %d threads, %.6f s"
                 LOGGER.debug(words, self.call, name, n_blocks, n_threads, seconds)
         if error is None:
-            where = "shoal" if self.obstacle is None else "scikit-learn"
+            where = "shoal" if self.obstacle is None else self.package
             asked = self.asked and f"scikit-learn's {self.asked} within"
             kind = Kind(self.call, self.shape, where, self.obstacle or asked)
             CALLS.add(kind, self.begun, self.n_bytes)

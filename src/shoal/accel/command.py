@@ -1,6 +1,6 @@
 """`python -m shoal`: a first look, or code of the user's with scikit-learn patched.
 
-    python -m shoal [--report] [--progress] [--profile FILE] script.py arguments
+    python -m shoal [--report] [--progress] [--profile FILE] [--hdbscan] script.py arguments
     python -m shoal [options] -m module arguments
     python -m shoal [options] -c code arguments
     python -m shoal                        the first look (first_look.py)
@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 USAGE = (
-    "usage: python -m shoal [--report] [--progress] [--profile FILE] "
+    "usage: python -m shoal [--report] [--progress] [--profile FILE] [--hdbscan] "
     "(script | -m module | -c code) [args]"
 )
 
@@ -36,6 +36,7 @@ class Command(NamedTuple):
     report: bool
     progress: bool
     profile: str | None
+    hdbscan: bool
     kind: str  # "script", "-m" or "-c"
     target: str
     args: list[str]
@@ -54,28 +55,31 @@ def main(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> Command | None:
     """The command; None for the first look, which knows its own options."""
-    report = progress = False
+    report = progress = hdbscan = False
     profile = None
     rest = list(argv)
     while rest:
+        options = (report, progress, profile, hdbscan)
         word = rest.pop(0)
         if word == "--report":
             report = True
         elif word == "--progress":
             progress = True
+        elif word == "--hdbscan":
+            hdbscan = True
         elif word == "--profile" and rest:
             profile = rest.pop(0)
         elif word.startswith("--profile="):
             profile = word.partition("=")[2]
         elif word in ("-m", "-c") and rest:
-            return Command(report, progress, profile, word, rest[0], rest[1:])
+            return Command(*options, word, rest[0], rest[1:])
         elif word[:2] in ("-m", "-c") and len(word) > 2:
-            return Command(report, progress, profile, word[:2], word[2:], rest)
+            return Command(*options, word[:2], word[2:], rest)
         elif word == "-" or not word.startswith("-"):
-            return Command(report, progress, profile, "script", word, rest)
+            return Command(*options, "script", word, rest)
         else:
             break
-    if report or progress or profile:
+    if report or progress or profile or hdbscan:
         sys.exit(f"{USAGE}\nshoal: name a script, a module or code to run")
     return None
 
@@ -88,7 +92,10 @@ def run(command: Command) -> NoReturn:
     # what is registered first is called last: after the code's own handlers and threads
     atexit.register(_end, os.getpid(), interrupted, _outputs(command))
     os.environ["SHOAL_PATCH"] = "1"  # for Python processes that are set up to look for it
-    patch()
+    try:
+        patch(hdbscan=command.hdbscan)
+    except ImportError as error:  # no hdbscan
+        sys.exit(f"shoal: {error}")
     main_module = ModuleType("__main__")
     main_module.__builtins__ = sys.modules["builtins"]  # type: ignore[attr-defined]
     main_module.__annotations__ = {}

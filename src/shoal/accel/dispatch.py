@@ -32,6 +32,12 @@ class _Here(threading.local):
 
 _here = _Here()
 
+
+def is_ours_running() -> bool:
+    """Whether a call of this thread comes from code of ours."""
+    return _here.is_ours
+
+
 # What subclasses may have of their own without an effect on any method here.
 HARMLESS = {"get_params", "set_params", "get_feature_names_out", "get_metadata_routing"}
 HARMLESS |= {"set_output", "_sklearn_auto_wrap_output_keys", "_abc_impl", "_repr_html_"}
@@ -132,7 +138,7 @@ class Method(Patched):
 
         @functools.wraps(self.original)
         def method(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-            if _here.is_ours:
+            if is_ours_running():
                 return self.run_original((estimator, *args), kwargs)
             return self.call(estimator, args, kwargs)
 
@@ -192,7 +198,7 @@ class Function(Patched):
 
         @functools.wraps(self.original)
         def function(*args: Any, **kwargs: Any) -> Any:
-            if _here.is_ours:
+            if is_ours_running():
                 return self.run_original(args, kwargs)
             return self.call(args, kwargs)
 

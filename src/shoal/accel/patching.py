@@ -1,4 +1,7 @@
-"""patch and unpatch: methods of scikit-learn's classes, and its functions wherever they are."""
+"""patch and unpatch: methods of scikit-learn's classes, and its functions wherever they are.
+
+Of the hdbscan package, if that is asked for, the functions that find spanning trees.
+"""
 
 import functools
 import inspect
@@ -6,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import sklearn
@@ -44,35 +47,69 @@ def replacements() -> list[Replacement]:
     return found
 
 
-class _State:
-    """Whether scikit-learn is patched: by `patch`, or by those within `patched`."""
+class _Patch:
+    """Whether a package is patched: by `patch`, or by those within `patched`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    package : str
+        Its module.
+    child_call : str
+        The function of `shoal.accel` by which processes that start do as this one.
+    replacements : callable
+        Gives what is replaced.
+    """
+
+    def __init__(
+        self, package: str, child_call: str, replacements: Callable[[], list[Replacement]]
+    ) -> None:
+        self.package, self.child_call, self.replacements = package, child_call, replacements
         self.lock = threading.RLock()
         self.wanted = False  # by patch()
         self.users = 0  # threads within patched()
         self.applied = False
         self.own: dict[tuple, Any] = {}  # what classes themselves had under a name
 
-    def update(self) -> None:
+    def want(self, wanted: bool) -> None:
+        """What `patch` and `unpatch` ask for."""
+        with self.lock:
+            if wanted:
+                self.replacements()  # which fails where the package is missing
+            self.wanted = wanted
+            self._update()
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """A block of `patched`."""
+        with self.lock:
+            self.replacements()
+            self.users += 1
+            self._update()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.users -= 1
+                self._update()
+
+    def _update(self) -> None:
         """Replace or restore. The lock is held."""
         wanted = self.wanted or self.users > 0
         if wanted == self.applied:
             return
-        if wanted:
-            _warn_if_newer()
-        self._change_classes(wanted)
-        names = _exchange_functions(wanted)
-        if wanted:
-            CALLS.names = [name for name in names if not name.startswith("sklearn.")]
-        workers.tell_children("patch", wanted)
+        self.change(wanted)
+        workers.tell_children(self.child_call, wanted)
         self.applied = wanted
-        LOGGER.info("scikit-learn %s is %s", sklearn.__version__, "patched" if wanted else "itself")
-        for name in CALLS.names if wanted else ():
-            LOGGER.info("%s was imported before and is changed too", name)
+        version = getattr(sys.modules[self.package], "__version__", "")
+        LOGGER.info("%s %s is %s", self.package, version, "patched" if wanted else "itself")
+
+    def change(self, wanted: bool) -> None:
+        """Replace methods of classes and functions, or restore them."""
+        self._change_classes(wanted)
+        _exchange_functions(self.replacements(), wanted)
 
     def _change_classes(self, wanted: bool) -> None:
-        for cls, name, _, wrapper in replacements():
+        for cls, name, _, wrapper in self.replacements():
             if cls is None:
                 continue
             if wanted:
@@ -86,15 +123,37 @@ class _State:
                     setattr(cls, name, own)
 
 
-_state = _State()
+class _ScikitLearn(_Patch):
+    """It tells of releases that are newer, and of what the user had imported before."""
+
+    def change(self, wanted: bool) -> None:
+        if wanted:
+            _warn_if_newer()
+        self._change_classes(wanted)
+        names = _exchange_functions(self.replacements(), wanted)
+        if wanted:
+            CALLS.names = [name for name in names if not name.startswith("sklearn.")]
+        for name in CALLS.names if wanted else ():
+            LOGGER.info("%s was imported before and is changed too", name)
 
 
-def _exchange_functions(wanted: bool) -> list[str]:
+@functools.cache
+def _package_replacements() -> list[Replacement]:
+    from shoal.accel.package import tree_functions  # imports hdbscan
+
+    return [Replacement(None, old.__name__, old, new) for old, new in tree_functions()]
+
+
+_scikit_learn = _ScikitLearn("sklearn", "patch", replacements)
+_hdbscan = _Patch("hdbscan", "patch_hdbscan", _package_replacements)
+
+
+def _exchange_functions(replacements: list[Replacement], wanted: bool) -> list[str]:
     """Put wrappers in the place of functions in every module, or the other way round.
 
     Returns the full names that were changed.
     """
-    functions = [(r.original, r.wrapper) for r in replacements() if r.cls is None]
+    functions = [(r.original, r.wrapper) for r in replacements if r.cls is None]
     new = {id(old): new for old, new in (functions if wanted else ((w, o) for o, w in functions))}
     changed = []
     for module_name, module in list(sys.modules.items()):
@@ -114,11 +173,11 @@ def _warn_if_newer() -> None:
         warnings.warn(
             f"shoal knows scikit-learn up to {'.'.join(map(str, NEWEST))} and this is "
             f"{sklearn.__version__}: what has another signature there is left to scikit-learn",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
-def patch() -> None:
+def patch(*, hdbscan: bool = False) -> None:
     """Let scikit-learn's estimators and functions compute by shoal's kernels.
 
     Classes stay scikit-learn's: `isinstance`, subclasses, pickles, `clone`, pipelines and
@@ -127,6 +186,19 @@ def patch() -> None:
     their own internals) scikit-learn does as before; :func:`report` tells what ran where.
     Processes started from now on by multiprocessing and joblib are patched too. Calling it
     again changes nothing.
+
+    Parameters
+    ----------
+    hdbscan : bool, default=False
+        Whether the hdbscan package (``hdbscan.HDBSCAN``) finds spanning trees by shoal too: for
+        Euclidean rows and ``alpha=1``, the exact tree. Clusters, attributes and predictions are
+        that package's own work. Where distances tie, several trees are the shortest, on which
+        some labels may depend, as on the order of the rows.
+
+    Raises
+    ------
+    ImportError
+        If the hdbscan package is wanted and missing.
 
     See Also
     --------
@@ -143,13 +215,18 @@ def patch() -> None:
     dtype('int32')
     >>> shoal.unpatch()
     """
-    with _state.lock:
-        _state.wanted = True
-        _state.update()
+    if hdbscan:
+        _hdbscan.want(True)
+    _scikit_learn.want(True)
+
+
+def patch_hdbscan() -> None:
+    """What processes are told to do where the hdbscan package is patched."""
+    patch(hdbscan=True)
 
 
 def unpatch() -> None:
-    """Make scikit-learn itself again; where it is not patched, this does nothing.
+    """Make scikit-learn and hdbscan itself again; where they are not patched, this does nothing.
 
     Within :func:`patched` it is so at the end of the block.
 
@@ -158,14 +235,18 @@ def unpatch() -> None:
     >>> import shoal
     >>> shoal.unpatch()
     """
-    with _state.lock:
-        _state.wanted = False
-        _state.update()
+    _scikit_learn.want(False)
+    _hdbscan.want(False)
 
 
 @contextmanager
-def patched() -> Iterator[None]:
+def patched(*, hdbscan: bool = False) -> Iterator[None]:
     """A block within which scikit-learn is patched, in all threads.
+
+    Parameters
+    ----------
+    hdbscan : bool, default=False
+        Whether the hdbscan package is too, as by :func:`patch`.
 
     Returns
     -------
@@ -182,17 +263,10 @@ def patched() -> Iterator[None]:
     >>> labels
     array([0, 0, 0])
     """
-    with _state.lock:
-        _state.users += 1
-        _state.update()
-    try:
+    with _hdbscan.use() if hdbscan else nullcontext(), _scikit_learn.use():
         yield
-    finally:
-        with _state.lock:
-            _state.users -= 1
-            _state.update()
 
 
 def is_patched() -> bool:
     """Whether scikit-learn is patched now."""
-    return _state.applied
+    return _scikit_learn.applied

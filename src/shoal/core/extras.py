@@ -3,6 +3,17 @@
 from types import ModuleType
 
 
+def import_hdbscan() -> ModuleType:
+    """The module of the hdbscan package that is patched."""
+    try:
+        from hdbscan import hdbscan_
+    except ImportError as error:
+        raise ImportError(
+            "shoal.patch(hdbscan=True) needs the hdbscan package: pip install hdbscan"
+        ) from error
+    return hdbscan_
+
+
 def import_pandas() -> ModuleType:
     """pandas, for data frames."""
     try:

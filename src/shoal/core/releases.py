@@ -24,6 +24,10 @@ BATCHES_ARE_DRAWN_BY_WEIGHTS = INSTALLED >= (1, 9)
 # 1.9: weights that are all zero are refused. Where scikit-learn has no weights, they always are.
 ZERO_WEIGHTS_ARE_REFUSED = INSTALLED >= (1, 9)
 
+# 1.9: OPTICS sorts the rows of a sparse precomputed matrix by distance before it searches. Before:
+# each search sorts them for itself, and warns.
+GRAPHS_ARE_SORTED_FIRST = INSTALLED >= (1, 9)
+
 # 1.8: k-means++ takes its running sums over float32 rows in float32. Before: in float64.
 SEEDS_ARE_SUMMED_IN_FLOAT32 = INSTALLED >= (1, 8)
 

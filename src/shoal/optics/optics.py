@@ -22,6 +22,7 @@ from shoal.core.checks import (
     with_sorted_indices,
 )
 from shoal.core.parameters import CheckedParameters
+from shoal.core.releases import GRAPHS_ARE_SORTED_FIRST
 from shoal.optics.extraction import cluster_optics_dbscan, cluster_optics_xi
 from shoal.optics.graph import ALGORITHMS, MEMORY, METRICS, MIN_SAMPLES, compute_optics_graph
 
@@ -248,5 +249,6 @@ class OPTICS(ClusterMixin, CheckedParameters, BaseEstimator):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SparseEfficiencyWarning)
                 X.setdiag(X.diagonal())  # stored: each row is its own neighbour
-            X = sort_graph_by_row_values(X, warn_when_not_sorted=False)
+            if GRAPHS_ARE_SORTED_FIRST:
+                X = sort_graph_by_row_values(X, warn_when_not_sorted=False)
         return X
