@@ -1,5 +1,6 @@
 """The filters give what the tile's twin gives, bit for bit, and keep what they promise."""
 
+import platform
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,10 +18,18 @@ from shoal.kmeans.batches import MiniBatchUpdater, assign_rows
 from shoal.kmeans.centers import Centers, assign_labels
 from shoal.kmeans.filters import CODES, Filter
 
+
+def has_codes(name):
+    with level(name):
+        return filters.has_codes("f4")
+
+
 LEVELS = cpu.levels()
-CODE_LEVELS = [name for name in LEVELS if name != "baseline"]  # which has no such products
+CODE_LEVELS = [name for name in LEVELS if has_codes(name)]
 # Codes by each kind of products, where the processor has it, else by the next best; or some axes
 PRODUCTS = {"amx": filters.AMX, "vnni": filters.VNNI, "maddubs": filters.MADDUBS}
+if platform.machine() in ("aarch64", "arm64"):
+    PRODUCTS = {"dot": filters.DOT}
 KINDS_OF_FILTER = [*PRODUCTS, "principal axes", "one axis", "any axes"]
 LIMITS = [2, 300]  # of candidates: most rows are left to the tile, or none
 
@@ -37,12 +46,12 @@ def axes_of(kind, problem):
 
 
 @contextmanager
-def settings_of(name, kind="amx", limit=300):
+def settings_of(name, kind=None, limit=300):
     """An instruction set, its products, and how many candidates a row may have."""
     best = filters.code_products
 
     def forced(type):
-        return min(best(type), PRODUCTS.get(kind, filters.AMX))
+        return min(best(type), PRODUCTS.get(kind, filters.DOT))
 
     with level(name), pytest.MonkeyPatch.context() as patch:
         patch.setattr(filters, "code_products", forced)
@@ -191,7 +200,7 @@ def test_quantize_centers(problem, name, kind):
         kept = centers.filtered.arrays
         width = parallel.tile_size(rows.type)[1]
     k, d = problem.centers.shape
-    offset = {filters.AMX: 0, filters.VNNI: 128, filters.MADDUBS: 64}[kept["products"]]
+    offset = {filters.VNNI: 128, filters.MADDUBS: 64}.get(kept["products"], 0)
     codes = kept["codes"].view(np.int8)
     if kept["products"] == filters.AMX:
         codes = codes.reshape(-1, -(-d // 64) * 64)
@@ -341,7 +350,7 @@ def test_batches_give_up_a_filter(dtype):
 def test_probe_chooses_by_the_spectrum(dtype, monkeypatch):
     """Axes for rows near a plane, codes for noise, neither where there are too few products."""
     monkeypatch.setattr(filters, "MIN_PROBED_WORK", 0)
-    monkeypatch.setattr(filters, "CODE_COST", dict.fromkeys(range(3), 0.65))  # on any processor
+    monkeypatch.setattr(filters, "CODE_COST", dict.fromkeys(range(-1, 4), 0.65))  # on any processor
     rng = np.random.default_rng(2)
     skewed = Rows(skewed_rows(rng, dtype, 256))
     noise = Rows(rng.standard_normal((4000, 256)).astype(dtype))

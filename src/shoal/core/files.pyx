@@ -39,11 +39,6 @@ cdef extern from *:
         errno = EIO;
         return -1;
     }
-    static long long read_cached_at(int file, char *out, size_t count, long long at) {
-        return -1;
-    }
-    static void advise_will_need(int file, long long at, long long count) {}
-    static void advise_sequential(int file) {}
     #else
     #include <fcntl.h>
     #include <unistd.h>
@@ -51,25 +46,31 @@ cdef extern from *:
     static long long read_at(int file, char *out, size_t count, long long at) {
         return pread(file, out, count, (off_t) at);
     }
+    #endif
+    /* What a system lacks is done without. */
     static long long read_cached_at(int file, char *out, size_t count, long long at) {
     #ifdef RWF_NOWAIT
         struct iovec where = {out, count};
         return preadv2(file, &where, 1, (off_t) at, RWF_NOWAIT);
     #else
+        (void) file, (void) out, (void) count, (void) at;
         return -1;
     #endif
     }
     static void advise_sequential(int file) {
     #ifdef POSIX_FADV_SEQUENTIAL
         posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
+    #else
+        (void) file;
     #endif
     }
     static void advise_will_need(int file, long long at, long long count) {
     #ifdef POSIX_FADV_WILLNEED
         posix_fadvise(file, (off_t) at, (off_t) count, POSIX_FADV_WILLNEED);
+    #else
+        (void) file, (void) at, (void) count;
     #endif
     }
-    #endif
     """
     int errno
     int EINTR

@@ -19,8 +19,8 @@ MIN_PROBED_WORK = 2**30  # products of a pass, from which on some rows are tried
 PROBED_PAIRS = 2**17  # of rows and centers
 NUMBERS_OF_AXES = (12, 24, 48)
 # Costs in float32 products of the tile.
-MADDUBS, VNNI, AMX = range(3)  # products of codes: kernels/quantize.h
-CODE_COST = {MADDUBS: 0.65, VNNI: 0.3, AMX: 0.1}  # of one of them
+MADDUBS, VNNI, AMX, DOT = range(4)  # products of codes: kernels/quantize.h
+CODE_COST = {MADDUBS: 0.65, VNNI: 0.3, AMX: 0.1, DOT: 0.3}  # of one of them; DOT as VNNI
 PRODUCT_COST = {"f4": 1, "f8": 2}
 ROW_COST = 50  # of one value of a row, whichever the filter
 
@@ -69,7 +69,7 @@ def choose_filter(
 
 
 def has_codes(type: str) -> bool:
-    """Whether the instruction set in use has 8-bit products."""
+    """Whether the instruction set in use and the processor have 8-bit products."""
     return bool(parallel.constant("has_codes", type))
 
 

@@ -96,9 +96,9 @@ static inline vreal v_exponent_to_power(vreal a)
 {
 #if defined(PREFIX)
     return FROM_INT(INT_OP(slli)(TO_INT(a), FRACTION_BITS));
-#elif defined(__aarch64__) && SHOAL_REAL == 4
+#elif defined(NEON) && SHOAL_REAL == 4
     return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), FRACTION_BITS));
-#elif defined(__aarch64__)
+#elif defined(NEON)
     return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), FRACTION_BITS));
 #else
     bits_t bits;
@@ -121,12 +121,12 @@ static inline vreal v_split_exponent(vreal a, vreal *exponent)
     vreal e = FROM_INT(INT_OP(srli)(TO_INT(a), FRACTION_BITS));
     *exponent = v_sub(OP(or)(e, v_set1(base)), v_set1(base + BIAS));
     return OP(or)(OP(and)(a, FROM_INT(INT_SET(FRACTION_MASK))), v_set1(1));
-#elif defined(__aarch64__) && SHOAL_REAL == 4
+#elif defined(NEON) && SHOAL_REAL == 4
     uint32x4_t bits = vreinterpretq_u32_f32(a);
     *exponent = v_sub(vcvtq_f32_u32(vshrq_n_u32(bits, FRACTION_BITS)), v_set1(BIAS));
     return vreinterpretq_f32_u32(vorrq_u32(vandq_u32(bits, vdupq_n_u32(FRACTION_MASK)),
                                            vdupq_n_u32(ONE_BITS)));
-#elif defined(__aarch64__)
+#elif defined(NEON)
     uint64x2_t bits = vreinterpretq_u64_f64(a);
     *exponent = v_sub(vcvtq_f64_u64(vshrq_n_u64(bits, FRACTION_BITS)), v_set1(BIAS));
     return vreinterpretq_f64_u64(vorrq_u64(vandq_u64(bits, vdupq_n_u64(FRACTION_MASK)),

@@ -33,7 +33,13 @@ typedef double real;
 #define PASTE_(a, b, c) a##b##c
 #define PASTE(a, b, c) PASTE_(a, b, c)
 
-#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__) || defined(_M_X64)
+/* PREFIX: vectors of x86; NEON: those of 64-bit Arm; neither: plain C, which SHOAL_PLAIN asks for on
+ * any machine. */
+#if !defined(SHOAL_PLAIN) && defined(__aarch64__)
+#define NEON
+#endif
+#if !defined(SHOAL_PLAIN) \
+    && (defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__) || defined(_M_X64))
 #include <immintrin.h>
 #if SHOAL_REAL == 4
 #define SUFFIX _ps
@@ -168,7 +174,7 @@ static inline void v_transpose(const real *const *rows, const real *origin, intp
 #endif
 
 #else /* not x86: 128-bit vectors on 64-bit Arm, one lane elsewhere */
-#if defined(__aarch64__)
+#if defined(NEON)
 #include <arm_neon.h>
 #define VBYTES 16
 #if SHOAL_REAL == 4
@@ -327,7 +333,7 @@ static inline double d_sum_lanes(vdouble a)
     return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 enum { DL = VBYTES / 8 };
-#elif defined(__aarch64__)
+#elif defined(NEON)
 typedef float64x2_t vdouble;
 static inline vdouble d_load(const double *p) { return vld1q_f64(p); }
 static inline void d_store(double *p, vdouble a) { vst1q_f64(p, a); }

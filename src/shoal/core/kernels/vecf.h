@@ -39,7 +39,7 @@ static inline unsigned f_not_greater_mask(vfloat a, vfloat b)
 #endif
 }
 enum { FL = VBYTES / 4 };
-#elif defined(__aarch64__)
+#elif defined(NEON)
 typedef float32x4_t vfloat;
 static inline vfloat f_load(const float *p) { return vld1q_f32(p); }
 static inline void f_store(float *p, vfloat a) { vst1q_f32(p, a); }

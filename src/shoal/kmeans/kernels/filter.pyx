@@ -23,7 +23,7 @@ from shoal.kmeans.kernels.decide cimport is_near_tie, tie_margin
 from shoal.kmeans.kernels.filter cimport (
     MAX_CANDIDATES, FilterTile, begin_rows, buffer_bytes, decide_row, padded_features, place_tile,
 )
-from shoal.kmeans.kernels.quantize cimport FILTER_ROWS, Q_AVAILABLE, Q_ROWS, q_best_products
+from shoal.kmeans.kernels.quantize cimport FILTER_ROWS, Q_NONE, Q_ROWS, q_best_products
 from shoal.kmeans.kernels.structs cimport Assignment, Batch, Centers, batch_row
 from shoal.kmeans.kernels.sums cimport begin_sums, finish_pass, rows_of_chunk, update_chunk
 from shoal.kmeans.kernels.tile cimport find_nearest
@@ -188,7 +188,7 @@ kernels = {
     "assign_batch_filtered": PyCapsule_New(<void *> assign_batch_filtered, "shoal.kernel", NULL),
 }
 constants = {
-    "has_codes": Q_AVAILABLE,
+    "has_codes": q_best_products() != Q_NONE,
     "code_products": q_best_products(),
     "stretch": STRETCH,
     "filter_rows": FILTER_ROWS,

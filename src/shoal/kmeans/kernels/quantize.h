@@ -2,16 +2,18 @@
  *
  * A tile holds Q_ROWS rows in groups of four features: one 32-bit lane has the codes of four
  * features of a row, plus an offset that makes them unsigned. A panel holds TILE_CENTERS
- * centers in such groups, signed. There are three ways to multiply them (`products`):
+ * centers in such groups, signed. There are four ways to multiply them (`products`):
  *
  * Q_MADDUBS  three instructions (vpmaddubsw, vpmaddwd, vpaddd) for four features of Q_LANES rows.
  *            Rows have 7 bits, so that no 16-bit sum of two products saturates.
- * Q_VNNI     one instruction does (vpdpbusd).
+ * Q_VNNI     one instruction does (vpdpbusd), of AVX-512 or, on vectors of 32 bytes, of AVX-VNNI.
+ * Q_DOT      the same on Arm (sdot), whose rows are signed and have no offset: quantize_neon.h.
  * Q_AMX      one instruction (tdpbssd) multiplies 64 features of 16 rows and TILE_CENTERS centers.
  *            Rows have no offset; a panel has the codes of one center after those of another, in
  *            64 features and their multiples.
  *
- * Q_AVAILABLE is 0 where there are no such instructions; then nothing here is called.
+ * Q_AVAILABLE is 0 where a build has no such instructions, and q_best_products gives Q_NONE where
+ * the processor has none; then nothing here is called.
  */
 #ifndef SHOAL_QUANTIZE_H
 #define SHOAL_QUANTIZE_H
@@ -22,7 +24,7 @@
 
 #include "vec.h"
 
-#if defined(__AVX512BW__) && defined(__linux__) && defined(__x86_64__) && __GNUC__ >= 11 \
+#if defined(PREFIX) && defined(__AVX512BW__) && defined(__linux__) && defined(__x86_64__) && __GNUC__ >= 11 \
     && !defined(__clang__)
 #define HAS_AMX_CODE 1
 #include <sys/syscall.h>
@@ -31,32 +33,39 @@
 #define HAS_AMX_CODE 0
 #endif
 
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__AVX512BW__)
+/* Whether the assembler has the name of the instruction in a build without AVX-512. */
+#if defined(PREFIX) && defined(__AVX2__) && !defined(__AVX512BW__) \
+    && (__GNUC__ >= 11 || __clang_major__ >= 12)
+#define HAS_AVX_VNNI_CODE 1
+#include <cpuid.h>
+#else
+#define HAS_AVX_VNNI_CODE 0
+#endif
+
+#if (defined(__GNUC__) || defined(__clang__)) && defined(PREFIX) && defined(__AVX512BW__)
 #define Q_AVAILABLE 1
 #define Q_LANES 16
+#define Q_VECTORS 2
 #define Q_OP(name) _mm512_##name
 typedef __m512i q_int;
 typedef __m512 q_float;
 #define q_load(p) _mm512_loadu_si512(p)
-#define q_store(p, a) _mm512_storeu_si512(p, a)
 #define q_bits(a) _mm512_castps_si512(a)
 #define q_and(a, b) _mm512_and_si512(a, b)
-#define q_or(a, b) _mm512_or_si512(a, b)
 #define q_not_greater(a, b) ((uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_NGT_UQ))
 #define q_sum(a) _mm512_reduce_add_ps(a)
 #define q_max(a) _mm512_reduce_max_epi32(a)
 #define q_store_bytes(p, a) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(a))
-#elif (defined(__GNUC__) || defined(__clang__)) && defined(__AVX2__)
+#elif (defined(__GNUC__) || defined(__clang__)) && defined(PREFIX) && defined(__AVX2__)
 #define Q_AVAILABLE 1
 #define Q_LANES 8
+#define Q_VECTORS 2
 #define Q_OP(name) _mm256_##name
 typedef __m256i q_int;
 typedef __m256 q_float;
 #define q_load(p) _mm256_loadu_si256((const __m256i *)(p))
-#define q_store(p, a) _mm256_storeu_si256((__m256i *)(p), a)
 #define q_bits(a) _mm256_castps_si256(a)
 #define q_and(a, b) _mm256_and_si256(a, b)
-#define q_or(a, b) _mm256_or_si256(a, b)
 #define q_not_greater(a, b) ((uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NGT_UQ)))
 static inline float q_sum(__m256 a)
 {
@@ -79,19 +88,31 @@ static inline void q_store_bytes(int8_t *p, __m256i a)
     int32_t halves[2] = {_mm256_cvtsi256_si32(bytes), _mm256_extract_epi32(bytes, 4)};
     memcpy(p, halves, 8);
 }
+#elif (defined(__GNUC__) || defined(__clang__)) && defined(NEON)
+#define Q_AVAILABLE 1
+#include "quantize_neon.h"
 #else
 #define Q_AVAILABLE 0
 #define Q_LANES 1 /* so that arrays have a size */
+#define Q_VECTORS 2
 #endif
 
 enum {
-    Q_VECTORS = 2,
     Q_ROWS = Q_VECTORS * Q_LANES,
     FILTER_ROWS = (int)Q_ROWS > (int)TILE_ROWS ? (int)Q_ROWS : (int)TILE_ROWS,
     MAX_CODE = 127 /* of a center */
 };
 
-enum { Q_MADDUBS, Q_VNNI, Q_AMX };
+enum { Q_NONE = -1, Q_MADDUBS, Q_VNNI, Q_AMX, Q_DOT };
+
+#if HAS_AVX_VNNI_CODE
+static inline int q_has_avx_vnni(void)
+{
+    enum { AVX_VNNI = 1 << 4 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX_VNNI);
+}
+#endif
 
 /* The fastest products that this build has, the processor, and the system, which has to let a
  * process keep the tile registers. */
@@ -103,11 +124,20 @@ static inline int q_best_products(void)
         && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0)
         return Q_AMX;
 #endif
+#if !Q_AVAILABLE
+    return Q_NONE;
+#elif defined(NEON)
+    return q_has_dots() ? Q_DOT : Q_NONE;
+#else
 #if Q_LANES == 16
     if (__builtin_cpu_supports("avx512vnni"))
         return Q_VNNI;
+#elif HAS_AVX_VNNI_CODE
+    if (q_has_avx_vnni())
+        return Q_VNNI;
 #endif
     return Q_MADDUBS;
+#endif
 }
 
 static inline int q_max_code(int products) { return products == Q_MADDUBS ? 63 : 127; }
@@ -194,16 +224,22 @@ static inline float quantize_row(float *x, intptr_t d, int products, int32_t *ti
 
 static inline q_int q_add_products(q_int acc, q_int x, q_int c, const int vnni)
 {
-#if Q_LANES == 16
+#if defined(NEON)
+    (void)vnni;
+    return q_add_dots(acc, x, c);
+#else
     if (vnni) {
         /* as an intrinsic, gcc 12 copies the accumulators */
+#if Q_LANES == 16
         __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(c));
         return acc;
-    }
-#else
-    (void)vnni;
+#elif HAS_AVX_VNNI_CODE
+        __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(c));
+        return acc;
 #endif
+    }
     return Q_OP(add_epi32)(acc, Q_OP(madd_epi16)(Q_OP(maddubs_epi16)(x, c), Q_OP(set1_epi16)(1)));
+#endif
 }
 
 /* Bounds of v_j for one center: lower for each row; least[m] is lowered to the least upper bound.
@@ -345,9 +381,13 @@ static __attribute__((noinline)) void bound_panels(
 /* A bit for each row whose bound does not exceed its threshold; of NaN that is not known. */
 static inline uint32_t rows_not_above(const float *lower, const float *thresholds)
 {
-    return q_not_greater(Q_OP(loadu_ps)(lower), Q_OP(loadu_ps)(thresholds))
-        | q_not_greater(Q_OP(loadu_ps)(lower + Q_LANES), Q_OP(loadu_ps)(thresholds + Q_LANES))
-        << Q_LANES;
+    uint32_t mask = 0;
+    int m;
+    for (m = 0; m < Q_VECTORS; m++)
+        mask |= q_not_greater(Q_OP(loadu_ps)(lower + m * Q_LANES),
+                              Q_OP(loadu_ps)(thresholds + m * Q_LANES))
+            << (m * Q_LANES);
+    return mask;
 }
 #else
 static inline float quantize_row(float *x, intptr_t d, int products, int32_t *tile, int r, float *norm,

@@ -4,13 +4,14 @@ from libc.stdint cimport int8_t, int32_t, uint32_t
 
 cdef extern from "quantize.h" nogil:
     enum:
-        Q_AVAILABLE
         Q_ROWS
         FILTER_ROWS
         MAX_CODE
+        Q_NONE
         Q_MADDUBS
         Q_VNNI
         Q_AMX
+        Q_DOT
     int q_best_products()
     int q_offset(int products)
     Py_ssize_t q_code_place(Py_ssize_t d, int products, int j, Py_ssize_t l)
