@@ -122,8 +122,12 @@ def interrupts(name, count, seed, error=KeyboardInterrupt):
 
     signal.signal(signal.SIGALRM, strike)
     trial, rng = Trial(name), np.random.default_rng(int(seed))
-    for _ in range(20 * int(count)):  # on a busy machine a fit ends before some of them
-        trial.fit(Alarm(trial.seconds * rng.uniform(1e-3, 1.2)), error)
+    latest = 1.2 * trial.seconds
+    for _ in range(20 * int(count)):
+        before = trial.struck
+        trial.fit(Alarm(latest * rng.uniform(1e-3, 1)), error)
+        # as long as fits take now: the machine may be busier, or less busy, than it was
+        latest *= 1.02 if trial.struck > before else 0.95
         if trial.struck == int(count):
             break
     return trial.result()
