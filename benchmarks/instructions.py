@@ -50,9 +50,14 @@ def cases():
         "kmeans++ 4000x16 k=20": lambda: shoal.kmeans_plusplus(more, 20, random_state=0),
         "kmeans predict 1x16": lambda: kmeans.predict(more[:1]),
         "minibatch 4000x16 k=20": lambda: shoal.MiniBatchKMeans(20, random_state=0).fit(more),
+        "bisecting 4000x16 k=8": lambda: shoal.BisectingKMeans(8, random_state=0).fit(more),
         "dbscan 3000x2": lambda: shoal.DBSCAN(eps=0.03).fit(plane),
         "dbscan 4000x16": lambda: shoal.DBSCAN(eps=3.0).fit(more),
         "hdbscan 3000x2": lambda: shoal.HDBSCAN(min_cluster_size=20).fit(plane),
+        "optics 1000x2": lambda: shoal.OPTICS(min_samples=10).fit(plane[:1000]),
+        "bayesian 4000x16 k=4": lambda: shoal.BayesianGaussianMixture(
+            n_components=4, tol=1e9, max_iter=5, random_state=0
+        ).fit(more),
         "mixture 4000x16 k=4": lambda: shoal.GaussianMixture(
             4, tol=1e9, max_iter=5, random_state=0
         ).fit(more),

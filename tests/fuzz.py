@@ -78,6 +78,17 @@ def end_of(errors):
     return errors.read()[-6000:]
 
 
+def kind_of_hang(said):
+    """Whose code is at work in the stack that faulthandler printed, most recent call first."""
+    for line in said.splitlines():
+        path = line.replace(os.sep, "/")
+        if "/sklearn/" in path:
+            return "scikit-learn's own code takes longer than the limit"
+        if "/shoal/" in path:
+            break
+    return "BUG: hangs"
+
+
 def run_batch(family, first, count, level, limit, tally):
     """Run cases in a child; one that crashes or hangs is a finding. The seed after the last."""
     seed, is_running, has_started = first, False, False
@@ -87,7 +98,8 @@ def run_batch(family, first, count, level, limit, tally):
     ):
         for line in lines_of(process, limit + START_SECONDS):
             if line is None:
-                tally.add(family, seed, level, [("BUG: hangs", end_of(errors))])
+                said = end_of(errors)
+                tally.add(family, seed, level, [(kind_of_hang(said), said)])
                 return seed + 1
             if "start" in line:
                 seed, is_running, has_started = line["start"], True, True

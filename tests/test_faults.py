@@ -38,6 +38,13 @@ def test_interrupts():
     assert_survived(run("every", "interrupts", 3, SEED), 16)
 
 
+@posix
+def test_terminations():
+    """As a handler of SIGTERM that raises SystemExit ends a fit."""
+    found = {name: run("terminations", name, 2, SEED) for name in ("KMeans", "ward")}
+    assert_survived(found, 4)
+
+
 @linux
 def test_too_little_memory():
     """MemoryError, and the estimator is as it was, at whatever allocation it comes."""
@@ -48,6 +55,33 @@ def test_too_little_memory():
 def test_stopped_processes():
     found = run("stopped", "KMeans", 8, SEED)
     assert found["wrong"] == []
+
+
+@linux
+def test_cores_that_change():
+    """The same bits while the threads of a fit are moved from core to core."""
+    found = {name: run("cores", name, 2, SEED) for name in ("KMeans", "average")}
+    assert_survived(found, 2)
+
+
+@linux
+@pytest.mark.parametrize("allowed", [0, 2])
+def test_few_threads(allowed):
+    """Fits go on with the threads that they get, with the same bits."""
+    assert_survived({"KMeans": run("few_threads", "KMeans", allowed, OMP_NUM_THREADS="6")}, 1)
+
+
+@linux
+def test_small_stacks():
+    """In a thread of 64 KiB, which some of the kernels' frames exceed."""
+    found = {name: run("small_stack", name, 64) for name in ("KMeans", "elkan", "GaussianMixture")}
+    assert_survived(found, 3)
+
+
+def test_subinterpreters():
+    """They are refused, before anything is imported that hangs in them."""
+    for said in run("subinterpreters"):
+        assert "main interpreter alone" in said
 
 
 @posix

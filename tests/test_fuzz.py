@@ -93,6 +93,15 @@ def test_crashes_and_hangs(program, kind, monkeypatch):
     assert tally.has_bugs()
 
 
+def test_whose_code_hangs():
+    """A case is no finding where scikit-learn's own code is what takes so long."""
+    frames = [f'  File "/site/{path}.py", line 7 in fit' for path in ("numpy/a", "sklearn/b")]
+    ours = '  File "/site/shoal/c.py", line 7 in fit'
+    assert fuzz.kind_of_hang("\n".join([*frames, ours])).startswith("scikit-learn")
+    assert fuzz.kind_of_hang("\n".join([frames[0], ours, frames[1]])) == "BUG: hangs"
+    assert fuzz.kind_of_hang("") == "BUG: hangs"
+
+
 def test_command(capfd):
     """A few cases by the command, and its table."""
     level = cpu.levels()[0]

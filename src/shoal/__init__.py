@@ -3,6 +3,9 @@
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
+from shoal.core import interpreter as _interpreter  # noqa: F401 - before all that it refuses
+
+# isort: split
 from shoal.cluster import (
     DBSCAN,
     HDBSCAN,

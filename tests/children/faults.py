@@ -1,11 +1,13 @@
 """Faults that are made while every estimator fits: `python -m children.faults <command> ...`.
 
 The commands print what went wrong, and how often the fault struck; `interrupts KMeans 1000 7` is
-a thousand interrupts at random moments, drawn from the seed 7, and `every interrupts 1000 7` as
-many of every estimator. tests/test_faults.py makes a few. Memory is limited for arrays of any size
-under `MALLOC_MMAP_THRESHOLD_=4096 MALLOC_TRIM_THRESHOLD_=0 MALLOC_TOP_PAD_=0` (glibc's).
+a thousand interrupts in the midst of fits, at random moments drawn from the seed 7, and `every
+interrupts 1000 7` as many of every estimator. tests/test_faults.py makes a few. Memory is limited
+for arrays of any size under
+`MALLOC_MMAP_THRESHOLD_=4096 MALLOC_TRIM_THRESHOLD_=0 MALLOC_TOP_PAD_=0` (glibc's).
 """
 
+import contextlib
 import gc
 import json
 import multiprocessing
@@ -17,6 +19,7 @@ import time
 import warnings
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import shoal
 from children.kmeans import _status, digest
@@ -75,8 +78,9 @@ class Trial:
 
     def __init__(self, name):
         self.name, self.struck, self.wrong = name, 0, []
-        begun = time.perf_counter()
         self.expected = bits(fitted(name))
+        begun = time.perf_counter()
+        fitted(name)  # once more: the first one imports
         self.seconds = time.perf_counter() - begun
 
     def fit(self, strike, errors):
@@ -110,13 +114,28 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def interrupts(name, count, seed):
-    """What Ctrl-C raises, at random moments of so many fits."""
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
+def interrupts(name, count, seed, error=KeyboardInterrupt):
+    """What Ctrl-C raises, at random moments, until it came so often in the midst of a fit."""
+
+    def strike(*_):
+        raise error
+
+    signal.signal(signal.SIGALRM, strike)
     trial, rng = Trial(name), np.random.default_rng(int(seed))
-    for _ in range(int(count)):
-        trial.fit(Alarm(trial.seconds * rng.uniform(1e-3, 1.2)), KeyboardInterrupt)
+    latest = 1.2 * trial.seconds
+    for _ in range(20 * int(count)):
+        before = trial.struck
+        trial.fit(Alarm(latest * rng.uniform(1e-3, 1)), error)
+        # as long as fits take now: the machine may be busier, or less busy, than it was
+        latest *= 1.02 if trial.struck > before else 0.95
+        if trial.struck == int(count):
+            break
     return trial.result()
+
+
+def terminations(name, count, seed):
+    """The same, as a handler of SIGTERM that ends the process by SystemExit."""
+    return interrupts(name, count, seed, SystemExit)
 
 
 class Limit:
@@ -167,6 +186,81 @@ def stop_and_continue(process, moments):
         os.kill(process, signal.SIGSTOP)
         time.sleep(0.01)
         os.kill(process, signal.SIGCONT)
+
+
+def cores(name, count, seed):
+    """Each thread of this process is moved to other cores, again and again, while it fits."""
+    trial, rng, allowed = Trial(name), np.random.default_rng(int(seed)), os.sched_getaffinity(0)
+    ended = threading.Event()
+
+    def move():
+        while not ended.wait(1e-3):
+            size = int(rng.integers(1, len(allowed) + 1))
+            chosen = rng.choice(sorted(allowed), size, replace=False).tolist()
+            for thread in os.listdir("/proc/self/task"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread), chosen)
+            trial.struck += 1
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    for _ in range(int(count)):
+        trial.fit(contextlib.nullcontext(), ())
+    ended.set()
+    mover.join()
+    return trial.result()
+
+
+def few_threads(name, allowed):
+    """A fit that asks for more threads than a user who is not root may have."""
+    import resource  # of POSIX alone
+
+    with threadpool_limits(1):  # starts none
+        trial = Trial(name)
+    if os.geteuid() == 0:  # whom the limit does not bind
+        os.setresuid(*3 * [60_000 + os.getpid() % 5000])
+    limit = len(os.listdir("/proc/self/task")) + int(allowed)
+    resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+    trial.fit(contextlib.nullcontext(), ())
+    started = []
+    with contextlib.suppress(RuntimeError):
+        for _ in range(1 + int(allowed)):
+            started.append(threading.Thread(target=time.sleep, args=(0.2,)))
+            started[-1].start()
+        trial.wrong.append("the limit does not hold")
+    trial.struck = 1
+    return trial.result()
+
+
+def small_stack(name, kib):
+    """A fit in a thread whose stack has so many KiB; that of scikit-learn needs 64."""
+    trial = Trial(name)
+    threading.stack_size(int(kib) * 1024)
+    thread = threading.Thread(target=trial.fit, args=(contextlib.nullcontext(), ()))
+    thread.start()
+    thread.join()
+    trial.struck = 1
+    return trial.result()
+
+
+def subinterpreters():
+    """What an import says in another interpreter of this process, then in a new one."""
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    said = (
+        "try:\n    import shoal\nexcept ImportError as error:\n"
+        "    import os\n    os.write({}, str(error).encode())\n"
+    )
+    found = []
+    for _ in range(2):
+        end, start = os.pipe()
+        interpreters.run_string(interpreters.create(), said.format(start))
+        os.close(start)
+        with os.fdopen(end) as file:
+            found.append(file.read())
+    return found
 
 
 def differing(found, expected):
@@ -237,7 +331,23 @@ def every(command, *arguments):
     return {name: COMMANDS[command](name, *arguments) for name in FITS}
 
 
-COMMANDS = {f.__name__: f for f in (interrupts, memory, stopped, elsewhere, at_once, leaks, every)}
+COMMANDS = {
+    f.__name__: f
+    for f in (
+        interrupts,
+        terminations,
+        memory,
+        stopped,
+        cores,
+        few_threads,
+        small_stack,
+        subinterpreters,
+        elsewhere,
+        at_once,
+        leaks,
+        every,
+    )
+}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

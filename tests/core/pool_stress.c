@@ -1,6 +1,8 @@
 /* A stress of pool.h alone, for the thread and address sanitizers: callers that take the pool in
- * turn or run alone, blocks of all lengths, forks meanwhile. Prints "done" where every block of
- * every job was run once, by a slot that nobody else had at that time. */
+ * turn or run alone, one of them with a small stack, blocks of all lengths, forks meanwhile.
+ * Prints "done" where every block of every job was run once, by a slot that nobody else had at
+ * that time. */
+#define _GNU_SOURCE /* as in Python's own header */
 #include "pool.h"
 
 #include <stdio.h>
@@ -34,7 +36,10 @@ static void check_jobs(unsigned seed, int jobs)
         int count = 1 + rand_r(&seed) % MOST, slots = 1 + rand_r(&seed) % SLOTS;
         memset(&j, 0, sizeof j);
         j.work = n % 7 == 0 ? 20000 : 200;
-        pool_run(run, &j, count, slots);
+        if (pool_run(run, &j, count, slots)) {
+            fprintf(stderr, "no thread could be started\n");
+            exit(1);
+        }
         for (int b = 0; b < MOST; b++)
             if (j.runs[b] != (b < count)) {
                 fprintf(stderr, "block %d of %d was run %d times\n", b, count, j.runs[b]);
@@ -61,11 +66,14 @@ int main(int argc, char **argv)
 {
     int forks = argc > 1 ? atoi(argv[1]) : 0;
     pthread_t threads[CALLERS];
+    pthread_attr_t small;
     pool_init();
     pool_set_limit(pool_get_limit());
     check_jobs(7, 20);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, POOL_LEAST_STACK / 2);
     for (intptr_t t = 0; t < CALLERS; t++)
-        pthread_create(&threads[t], NULL, caller, (void *)t);
+        pthread_create(&threads[t], t == 0 ? &small : NULL, caller, (void *)t);
     for (int f = 0; f < forks; f++) {
         int status;
         pid_t child = fork();

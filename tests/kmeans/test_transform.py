@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+import sklearn.cluster
 
 import reference
 import shoal
@@ -87,3 +89,16 @@ def test_no_values_beside_the_rows(tmp_path):
     """The last rows are not read beyond their end."""
     X = np.arange(64, dtype=np.float32).reshape(32, 2)[-5:]
     np.testing.assert_allclose(fitted(X).transform(X), exact(X, X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("Model", ["KMeans", "MiniBatchKMeans", "BisectingKMeans"])
+@pytest.mark.parametrize(("of_fit", "dtype"), [("f8", "f4"), ("f4", "f8"), ("f4", "f4")])
+def test_other_type_than_the_centers(of_fit, dtype, Model, layout):
+    """Distances are in float64 where rows or centers are, and as accurate as the centers."""
+    X = np.random.default_rng(2).random((40, 5))
+    model = getattr(shoal, Model)(3, random_state=0).fit(X.astype(of_fit))
+    theirs = getattr(sklearn.cluster, Model)(3, random_state=0).fit(X.astype(of_fit))
+    found, expected = (each.transform(layout(X.astype(dtype))) for each in (model, theirs))
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=RTOL[of_fit])

@@ -40,8 +40,8 @@ cdef extern from "pool.h" nogil:
     ctypedef struct pool_mutex:
         pass
     void pool_init()
-    void pool_run(void (*run)(void *, Py_ssize_t, int) noexcept nogil, void *job,
-                  int64_t count, int64_t slots)
+    int pool_run(void (*run)(void *, Py_ssize_t, int) noexcept nogil, void *job,
+                 int64_t count, int64_t slots)
     void pool_mutex_init(pool_mutex *mutex)
     void pool_mutex_destroy(pool_mutex *mutex)
     void pool_mutex_lock(pool_mutex *mutex)
@@ -256,13 +256,15 @@ cdef void run_block(void *job, Py_ssize_t block, int slot) noexcept nogil:
 cdef run_blocks(Run *r, Py_ssize_t first, Py_ssize_t stop, int n_threads, File file):
     """Run a kernel over blocks first .. stop - 1; Ctrl-C and errors in reading raise."""
     cdef Py_ssize_t done = first, end, turn = n_threads
-    cdef int slot
+    cdef int slot, failed
     while done < stop:
         end = min(stop, done + turn)
         before = perf_counter()
         r.first = done
         with nogil:
-            pool_run(run_block, r, end - done, n_threads)
+            failed = pool_run(run_block, r, end - done, n_threads)
+        if failed:
+            raise MemoryError("this thread's stack is too small, and no other could be started")
         PyErr_CheckSignals()
         for slot in range(n_threads):
             if r.errors[slot]:

@@ -20,12 +20,15 @@
  * none of its parent's threads, so it begins with an empty pool. Helpers are detached, take no
  * signals, and hold no lock while they work: nothing waits for them at exit. Blocks are run with
  * C's default rounding and subnormals, whatever the caller's thread has: the bits must not
- * depend on who runs them.
+ * depend on who runs them. Kernels have frames of up to 110 KB, and some threads have stacks of
+ * 64 KiB (`threading.stack_size`): for a caller with less than POOL_LEAST_STACK left another
+ * thread is started, which runs the blocks in its place.
  */
 #ifndef SHOAL_POOL_H
 #define SHOAL_POOL_H
 
 #include <fenv.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -93,6 +96,7 @@ enum {
     POOL_SLOTS = 256,         /* threads of a job at most */
     POOL_SPIN_NS = 100000,    /* before a thread sleeps: what Python does between two kernels */
     POOL_STACK = 1 << 21,     /* bytes; kernels keep tiles and tables on the stack */
+    POOL_LEAST_STACK = 1 << 18,
     POOL_RETRY = 64           /* jobs after a helper could not be started until the next try */
 };
 
@@ -170,18 +174,45 @@ static void pool_help(int64_t slot)
     }
 }
 
+/* What another thread is to do, and the thread that does it: see `pool_run`. */
+typedef struct {
+    pool_run_t run;
+    void *job;
+    int64_t count, slots;
+} pool_call_t;
+
+static void pool_answer(const pool_call_t *call);
+
 #ifdef _WIN32
 static unsigned __stdcall pool_helper(void *slot)
 {
     pool_help((int64_t)(intptr_t)slot);
     return 0;
 }
+static unsigned __stdcall pool_called(void *call)
+{
+    pool_answer((pool_call_t *)call);
+    return 0;
+}
+static uintptr_t pool_create(unsigned(__stdcall *function)(void *), void *argument)
+{
+    return _beginthreadex(NULL, POOL_STACK, function, argument, STACK_SIZE_PARAM_IS_A_RESERVATION,
+                          NULL);
+}
 static int pool_start(intptr_t slot)
 {
-    uintptr_t thread = _beginthreadex(NULL, POOL_STACK, pool_helper, (void *)slot,
-                                      STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    uintptr_t thread = pool_create(pool_helper, (void *)slot);
     if (thread == 0)
         return -1;
+    CloseHandle((HANDLE)thread);
+    return 0;
+}
+static int pool_call(pool_call_t *call)
+{
+    uintptr_t thread = pool_create(pool_called, call);
+    if (thread == 0)
+        return -1;
+    WaitForSingleObject((HANDLE)thread, INFINITE);
     CloseHandle((HANDLE)thread);
     return 0;
 }
@@ -191,16 +222,19 @@ static void *pool_helper(void *slot)
     pool_help((int64_t)(intptr_t)slot);
     return NULL;
 }
-static int pool_start(intptr_t slot)
+static void *pool_called(void *call)
+{
+    pool_answer((pool_call_t *)call);
+    return NULL;
+}
+static int pool_create(void *(*function)(void *), void *argument, pthread_t *thread)
 {
     sigset_t all, before;
     pthread_attr_t attributes;
-    pthread_t thread;
     int failed;
     if (pthread_attr_init(&attributes))
         return -1;
     pthread_attr_setstacksize(&attributes, POOL_STACK);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     sigfillset(&all); /* signals are the interpreter's, but for those of a thread's own faults */
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGBUS);
@@ -209,10 +243,26 @@ static int pool_start(intptr_t slot)
     sigdelset(&all, SIGTRAP);
     sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    failed = pthread_create(&thread, &attributes, pool_helper, (void *)slot);
+    failed = pthread_create(thread, &attributes, function, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return failed ? -1 : 0;
+}
+static int pool_start(intptr_t slot)
+{
+    pthread_t thread;
+    if (pool_create(pool_helper, (void *)slot, &thread))
+        return -1;
+    pthread_detach(thread);
+    return 0;
+}
+static int pool_call(pool_call_t *call)
+{
+    pthread_t thread;
+    if (pool_create(pool_called, call, &thread))
+        return -1;
+    pthread_join(thread, NULL);
+    return 0;
 }
 #endif
 
@@ -318,19 +368,73 @@ static inline int pool_has_default_mode(void)
 #endif
 }
 
+static void pool_answer(const pool_call_t *call)
+{
+    fesetenv(FE_DFL_ENV);
+    pool_share(call->run, call->job, call->count, call->slots);
+}
+
+/* Where the calling thread's stack ends, and its size; 0 where the system does not tell. */
+static void pool_find_stack(uintptr_t *end, size_t *size)
+{
+    *end = 0;
+    *size = 0;
+#ifdef _WIN32
+    ULONG_PTR low, high;
+    GetCurrentThreadStackLimits(&low, &high);
+    *end = low;
+    *size = high - low;
+#elif defined(__APPLE__)
+    *size = pthread_get_stacksize_np(pthread_self());
+    *end = (uintptr_t)pthread_get_stackaddr_np(pthread_self()) - *size;
+#elif defined(__linux__)
+    pthread_attr_t attributes;
+    void *low;
+    if (pthread_getattr_np(pthread_self(), &attributes))
+        return;
+    if (pthread_attr_getstack(&attributes, &low, size) == 0)
+        *end = (uintptr_t)low;
+    pthread_attr_destroy(&attributes);
+#endif
+}
+
+/* Whether the calling thread has too little stack for a kernel, or runs on one of another kind. */
+static int pool_has_little_stack(void)
+{
+    static POOL_THREAD_LOCAL uintptr_t end;
+    static POOL_THREAD_LOCAL size_t size;
+    size_t left;
+#if defined(__GNUC__)
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0); /* no sanitizer's own stack */
+#else
+    char local;
+    uintptr_t here = (uintptr_t)&local;
+#endif
+    if (end == 0)
+        pool_find_stack(&end, &size);
+    left = here - end; /* huge where it is not within the stack */
+    return end != 0 && (left < POOL_LEAST_STACK || left > size);
+}
+
 /* Run blocks 0 .. count - 1 (fewer than 2^31) of a job on up to `slots` threads. Returns when all
- * are done; they may be run by the caller alone, as slot 0. */
-static void pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
+ * are done; they may be run by the caller alone, as slot 0. Not 0 where none was run, because
+ * the caller has too little stack and no other thread could be started. */
+static int pool_run(pool_run_t run, void *job, int64_t count, int64_t slots)
 {
     fenv_t environment;
+    if (pool_has_little_stack()) {
+        pool_call_t call = {run, job, count, slots};
+        return pool_call(&call);
+    }
     if (pool_has_default_mode()) {
         pool_share(run, job, count, slots);
-        return;
+        return 0;
     }
     fegetenv(&environment);
     fesetenv(FE_DFL_ENV);
     pool_share(run, job, count, slots);
     fesetenv(&environment);
+    return 0;
 }
 
 /* Threads that the calling thread's runs may use, as threadpoolctl set it; 0: not set. */

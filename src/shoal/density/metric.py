@@ -68,7 +68,8 @@ def effective_metric(estimator: Any, X: Any) -> tuple[str, dict, list]:
     metric = estimator.metric
     if sp.issparse(X) or not isinstance(metric, str) or metric not in NATIVE_METRICS:
         return "", {}, []
-    if metric in EUCLIDEAN and estimator.metric_params is None:
+    # their search takes no p of 0, even where it is not used
+    if metric in EUCLIDEAN and estimator.metric_params is None and estimator.p != 0:
         return "euclidean", {}, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

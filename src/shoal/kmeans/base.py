@@ -164,13 +164,17 @@ class BaseKMeans(
         filter = choose_filter(rows, centers)
         return rows, Centers(centers, rows, filter=filter, copied=False)
 
-    def _rows_about_mean(self, X: Any) -> tuple[Rows, Centers, tuple]:
+    def _rows_about_mean(self, X: Any, widen: bool) -> tuple[Rows, Centers, tuple]:
         """New data and the fitted centers, both less the centers' mean; see compute_distances.
 
-        Norms are smallest there, so that in the fewest distances products cancel.
+        Norms are smallest there, so that in the fewest distances products cancel. Rows in memory
+        are in float64 where `widen` is set and the centers are.
         """
         check_is_fitted(self)
-        rows = Rows(check_rows(self, X, reset=False, files=True))
+        X = check_rows(self, X, reset=False, files=True)
+        if widen and (isinstance(X, np.ndarray) or sp.issparse(X)):
+            X = X.astype(np.result_type(X, self.cluster_centers_), copy=False)
+        rows = Rows(X)
         values, plain = self.cluster_centers_, (None, None)
         with np.errstate(all="ignore"):
             origin = values.mean(axis=0, dtype=np.float64).astype(rows.dtype)
@@ -217,11 +221,13 @@ class BaseKMeans(
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
-            Distances, in the dtype of X and the unit of its features.
+            Distances, in the unit of the features; in float64 where X or the fitted centers are,
+            but in the dtype of X with `out` and for rows that are not in memory.
         """
         if is_collection(X) and out is None:
-            return map_rows(self, "transform", X, self.n_clusters)
-        rows, centers, plain = self._rows_about_mean(X)
+            dtype = np.float64 if self.cluster_centers_.dtype == np.float64 else None
+            return map_rows(self, "transform", X, self.n_clusters, dtype)
+        rows, centers, plain = self._rows_about_mean(X, widen=out is None)
         if out is None:
             out = np.empty((rows.n, centers.k), rows.dtype)
         check_out(out, (rows.n, centers.k), rows.dtype)
