@@ -4,7 +4,6 @@ Workers load this file by its path (a preload of dask), so that those that are s
 a kill have the same blocks.
 """
 
-import asyncio
 import os
 import signal
 import threading
@@ -112,7 +111,7 @@ def await_workers(cluster, client, count):
         cluster.scale(number)
         try:
             return client.wait_for_workers(count, timeout=100)
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             missing = error
     if count:
         raise missing
