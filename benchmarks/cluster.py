@@ -16,6 +16,7 @@ the model that it prints and the table mean.
 
 import argparse
 import asyncio
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -42,7 +43,7 @@ ITERATIONS = 15
 # of `table`: machines as supposed, and costs as `traffic` and `overhead` measured them
 ROWS, CORES, LINK = 10**9, 16, 1.25e9  # LINK: bytes a second
 SHAPES = (16, 50), (16, 1000), (128, 100), (128, 1000), (768, 1000)
-ONCE, EACH_TASK, HOP = 5e-3, 0.5e-3, 8e-3  # seconds
+ONCE, EACH_TASK, HOP = 9e-3, 2e-3, 8e-3  # seconds
 
 
 def main():
@@ -50,11 +51,12 @@ def main():
     parser.add_argument("what", choices=["overhead", "efficiency", "traffic", "table", "dask-ml"])
     parser.add_argument("--rows", type=int, default=N)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64])
     options = parser.parse_args()
     jobs = {
         "overhead": lambda: overhead(options.rows, options.rounds),
         "efficiency": lambda: efficiency(options.rows),
-        "traffic": traffic,
+        "traffic": lambda: traffic(options.workers),
         "table": table,
         "dask-ml": lambda: beside_dask_ml(options.rows),
     }
@@ -123,10 +125,10 @@ def read(path, start, stop):
 
 
 class Iterations:
-    """When each iteration of the fits within ended."""
+    """When each iteration of the fits within ended, by a clock."""
 
-    def __init__(self):
-        self.times = []
+    def __init__(self, clock=time.perf_counter):
+        self.times, self._clock = [], clock
 
     def fit(self, X, init, max_iter=ITERATIONS):
         """Seconds of every iteration but the first one, which reads the rows."""
@@ -134,7 +136,7 @@ class Iterations:
         update, self.times = shoal.core.callbacks.Task.end, []
 
         def end(task, *args, **kwargs):
-            self.times.append(time.perf_counter())
+            self.times.append(self._clock())
             return update(task, *args, **kwargs)
 
         shoal.core.callbacks.Task.end = end
@@ -142,7 +144,8 @@ class Iterations:
             model.fit(X)
         finally:
             shoal.core.callbacks.Task.end = update
-        return model, np.diff(self.times[:max_iter])
+        self.times = self.times[:max_iter]
+        return model, np.diff(self.times, axis=0)
 
 
 def overhead(n, rounds):
@@ -220,7 +223,7 @@ def host_workers(address, count):
         await asyncio.gather(*(worker.finished() for worker in workers))
 
     use_small_blocks()
-    dask.config.set({"distributed.admin.tick.limit": "1h"})
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     asyncio.run(run())
 
 
@@ -243,12 +246,12 @@ def hosted_workers(count):
                 host.join()
 
 
-def traffic():
+def traffic(counts):
     """Print bytes, tasks and the client's time of a pass for 2 to 64 workers; fit the model."""
     use_small_blocks()
     found = []
     print("workers     rows    d     k  nodes  kB a pass  tasks  ms of client and scheduler")
-    for n_workers in (2, 4, 8, 16, 32, 64):
+    for n_workers in counts:
         with hosted_workers(n_workers) as client:
             for n, d, k in ((2_000_000, 4, 10), (2_000_000, 4, 100), (2_000_000, 7, 300)):
                 sent, tasks, seconds = one_pass(client, n_workers, n, d, k)
@@ -299,24 +302,22 @@ def shape_of(n, d):
 
 
 def one_pass(client, n_workers, n, d, k):
-    """Bytes, tasks and seconds of this process in a pass: of a fit of many less one of few."""
+    """Bytes, tasks and seconds of this process between the ends of two iterations (medians)."""
     rows = da.random.default_rng(0).random((n, d), np.float32, chunks=(-(-n // n_workers), -1))
-    rows, costs = hold(client, rows), []
-    init = rows[:k].compute()
-    for max_iter in (2, 4, 24):  # the first one is for imports
-        submitted, submit = 0, client.submit
+    rows, submit, submitted = hold(client, rows), client.submit, 0
 
-        def counted(*args, _submit=submit, **kwargs):
-            nonlocal submitted
-            submitted += 1
-            return _submit(*args, **kwargs)
+    def counted(*args, **kwargs):
+        nonlocal submitted
+        submitted += 1
+        return submit(*args, **kwargs)
 
-        client.submit = counted
-        before = np.array([loopback_bytes(), 0, time.process_time()])
-        shoal.KMeans(k, init=init, n_init=1, max_iter=max_iter, tol=0).fit(rows)
-        client.submit = submit
-        costs.append(np.array([loopback_bytes(), submitted, time.process_time()]) - before)
-    return (costs[2] - costs[1]) / 20
+    def counts():
+        return loopback_bytes(), submitted, time.process_time()
+
+    client.submit, timer = counted, Iterations(counts)
+    timer.fit(rows, rows[:k].compute())
+    client.submit = submit
+    return np.median(np.diff(timer.times, axis=0)[1:], axis=0)
 
 
 def table():
