@@ -3,45 +3,61 @@
     python benchmarks/cluster.py overhead            passes on 2 workers and on an array
     python benchmarks/cluster.py efficiency          processor time on 1, 2 and 4 processes
     python benchmarks/cluster.py traffic             bytes and tasks a pass, 2 to 64 workers
+    python benchmarks/cluster.py table               10^9 rows on 100 and 1,000 machines, by these
     python benchmarks/cluster.py dask-ml             an iteration of dask-ml beside it
 
 `overhead` times the iterations of one fit from given centers, by a callback of scikit-learn's, on
 an array with 2 threads and on 2 workers of one thread each; `dask-ml` gives both the same
-centers and number of iterations. `traffic` counts the bytes that pass the loopback device of the
-machine, scheduler's messages included, so nothing else may use it meanwhile; blocks are made
-small there, and workers are threads that talk by TCP. What it prints last is a model of them:
-bytes a pass = workers · (a + b·k·(d + 1)·8).
+centers and number of iterations. `traffic` counts the bytes that pass the loopback device,
+scheduler's messages included, so nothing else may use it meanwhile: `unshare -n` gives it one of
+its own, once `ip link set lo up` was said there. Blocks are made small. docs/scale.md tells what
+the model that it prints and the table mean.
 """
 
 import argparse
+import asyncio
+import logging
+import multiprocessing
 import os
 import tempfile
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import dask
 import dask.array as da
 import numpy as np
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
 
 import shoal
 from shoal.core import parallel
+from shoal.core.combine import combine_some_blocks
+from shoal.core.rows import Rows, rows_of_unit
+from shoal.dask.cluster import INLINE_BYTES
+from shoal.kmeans import choose_plan
 
 N, D, K = 20_000_000, 16, 50
 ITERATIONS = 15
 
+# of `table`: machines as supposed, and costs as `traffic` and `overhead` measured them
+ROWS, CORES, LINK = 10**9, 16, 1.25e9  # LINK: bytes a second
+SHAPES = (16, 50), (16, 1000), (128, 100), (128, 1000), (768, 1000)
+ONCE, EACH_TASK, HOP = 9e-3, 2e-3, 8e-3  # seconds
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["overhead", "efficiency", "traffic", "dask-ml"])
+    parser.add_argument("what", choices=["overhead", "efficiency", "traffic", "table", "dask-ml"])
     parser.add_argument("--rows", type=int, default=N)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 4, 8, 16, 32, 64])
     options = parser.parse_args()
     jobs = {
         "overhead": lambda: overhead(options.rows, options.rounds),
         "efficiency": lambda: efficiency(options.rows),
-        "traffic": traffic,
+        "traffic": lambda: traffic(options.workers),
+        "table": table,
         "dask-ml": lambda: beside_dask_ml(options.rows),
     }
     jobs[options.what]()
@@ -109,10 +125,10 @@ def read(path, start, stop):
 
 
 class Iterations:
-    """When each iteration of the fits within ended."""
+    """When each iteration of the fits within ended, by a clock."""
 
-    def __init__(self):
-        self.times = []
+    def __init__(self, clock=time.perf_counter):
+        self.times, self._clock = [], clock
 
     def fit(self, X, init, max_iter=ITERATIONS):
         """Seconds of every iteration but the first one, which reads the rows."""
@@ -120,7 +136,7 @@ class Iterations:
         update, self.times = shoal.core.callbacks.Task.end, []
 
         def end(task, *args, **kwargs):
-            self.times.append(time.perf_counter())
+            self.times.append(self._clock())
             return update(task, *args, **kwargs)
 
         shoal.core.callbacks.Task.end = end
@@ -128,7 +144,8 @@ class Iterations:
             model.fit(X)
         finally:
             shoal.core.callbacks.Task.end = update
-        return model, np.diff(self.times[:max_iter])
+        self.times = self.times[:max_iter]
+        return model, np.diff(self.times, axis=0)
 
 
 def overhead(n, rounds):
@@ -192,51 +209,147 @@ def loopback_bytes():
     raise RuntimeError("no loopback device")
 
 
-def traffic():
-    """Print bytes and tasks of a pass for clusters of 2 to 64 workers, and fit the model."""
-    blocks = parallel.MIN_WORK, parallel.BLOCK_BYTES, parallel.LARGE_BLOCK
-    parallel.MIN_WORK, parallel.BLOCK_BYTES, parallel.LARGE_BLOCK = 10_000, 2**13, 2**13
+def use_small_blocks():
+    """Let few rows make many blocks."""
+    parallel.MIN_WORK, parallel.BLOCK_BYTES, parallel.LARGE_BLOCK = 10_000, 2**13, 2**18
+
+
+def host_workers(address, count):
+    """Some workers of one thread each, in a process of their own."""
+
+    async def run():
+        workers = [Worker(address, nthreads=1, memory_limit=0) for _ in range(count)]
+        await asyncio.gather(*workers)
+        await asyncio.gather(*(worker.finished() for worker in workers))
+
+    use_small_blocks()
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    asyncio.run(run())
+
+
+@contextmanager
+def hosted_workers(count):
+    """A client and the scheduler in this process, and workers in others, eight in each."""
+    start = multiprocessing.get_context("spawn").Process
+    with cluster_of(0) as client:
+        address, hosts = client.scheduler_info()["address"], []
+        try:
+            for first in range(0, count, 8):
+                words = address, min(8, count - first)
+                hosts.append(start(target=host_workers, args=words, daemon=True))
+                hosts[-1].start()
+            client.wait_for_workers(count, timeout=600)
+            yield client
+        finally:
+            for host in hosts:
+                host.terminate()
+                host.join()
+
+
+def traffic(counts):
+    """Print bytes, tasks and the client's time of a pass for 2 to 64 workers; fit the model."""
+    use_small_blocks()
     found = []
-    print(
-        f"{'workers':>8}{'rows':>9}{'d':>5}{'k':>6}{'kB a pass':>12}{'kB a worker':>13}{'tasks':>8}"
+    print("workers     rows    d     k  nodes  kB a pass  tasks  ms of client and scheduler")
+    for n_workers in counts:
+        with hosted_workers(n_workers) as client:
+            for n, d, k in ((2_000_000, 4, 10), (2_000_000, 4, 100), (2_000_000, 7, 300)):
+                sent, tasks, seconds = one_pass(client, n_workers, n, d, k)
+                nodes = count_nodes(n, d, k, n_workers)
+                found.append((n_workers, 8 * k * (d + 1), nodes, sent, tasks, seconds))
+                print(
+                    f"{n_workers:7}{n:9}{d:5}{k:6}{nodes:7}{sent / 1e3:11.1f}{tasks:7.1f}"
+                    f"{seconds * 1e3:10.1f}",
+                    flush=True,
+                )
+    workers, sums, nodes, sent, tasks, seconds = np.array(found, float).T
+    design = np.stack([workers, workers * sums, nodes * sums], axis=1)
+    fixed, down, up = np.linalg.lstsq(design / sent[:, None], np.ones(len(sent)))[0]
+    print(f"bytes a pass = {fixed:.0f} workers + ({down:.2f} workers + {up:.2f} nodes) 8 k (d + 1)")
+    off = design @ (fixed, down, up) / sent - 1
+    print(f"which is off by {off.min():+.0%} to {off.max():+.0%}")
+    design = np.stack([np.ones(len(tasks)), tasks], axis=1)
+    once, each = np.linalg.lstsq(design, seconds)[0]
+    print(f"ms of client and scheduler a pass = {once * 1e3:.1f} + {each * 1e3:.2f} tasks")
+
+
+def count_nodes(n, d, k, n_workers):
+    """Nodes of sums that the parts of so many workers answer with in a pass: see core/combine.py.
+
+    0 where sums are not kept by block, but go from worker to worker.
+    """
+    plan = choose_plan(shape_of(n, d), k)
+    if plan.sums_by != "block":
+        return 0
+    unit = rows_of_unit(d, 4)
+    cuts = np.rint(np.arange(n_workers + 1) / n_workers * -(-n // unit)) * unit
+    blocks = -(-np.minimum(cuts, n).astype(int) // plan.block_size)
+    empty = [np.empty((stop - first, 0)) for first, stop in pairwise(blocks)]
+    return sum(
+        len(combine_some_blocks(some, first))
+        for some, first in zip(empty, blocks[:-1], strict=True)
+        if len(some)
     )
-    try:
-        for n_workers in (2, 4, 8, 16, 32, 64):
-            for n, d, k in ((200_000, 4, 10), (200_000, 4, 100), (200_000, 16, 100)):
-                sent, tasks = one_pass(n_workers, n, d, k)
-                found.append((n_workers, k * (d + 1) * 8, sent))
-                row = f"{n_workers:8}{n:9}{d:5}{k:6}{sent / 1e3:12.1f}"
-                print(row + f"{sent / 1e3 / n_workers:13.1f}{tasks:8.1f}", flush=True)
-    finally:
-        parallel.MIN_WORK, parallel.BLOCK_BYTES, parallel.LARGE_BLOCK = blocks
-    workers, sums, sent = np.array(found, float).T
-    design = np.stack([workers, workers * sums], axis=1)
-    (fixed, share), *_ = np.linalg.lstsq(design, sent, rcond=None)
-    print(f"bytes a pass = workers · ({fixed:.0f} + {share:.2f} · 8 k (d + 1))")
 
 
-def one_pass(n_workers, n, d, k):
-    """Bytes and tasks of a pass: of a fit of many less those of a fit of few."""
-    rng = np.random.default_rng(0)
-    X = rng.random((n, d), np.float32)
-    with cluster_of(n_workers, processes=False, protocol="tcp://") as client:
-        rows = hold(client, da.from_array(X, chunks=(-(-n // n_workers), -1)))
-        costs = []
-        for max_iter in (4, 24):
-            submitted, submit = 0, client.submit
+def shape_of(n, d):
+    """What plans ask of float32 rows, without any."""
+    rows = object.__new__(Rows)
+    rows.n = rows.n_total = n
+    rows.d = rows.stored = d
+    rows.dtype, rows.sparse, rows.type = np.dtype("f4"), False, "f4"
+    return rows
 
-            def counted(*args, _submit=submit, **kwargs):
-                nonlocal submitted
-                submitted += 1
-                return _submit(*args, **kwargs)
 
-            client.submit = counted
-            before = loopback_bytes()
-            shoal.KMeans(k, init=X[:k], n_init=1, max_iter=max_iter, tol=0).fit(rows)
-            client.submit = submit
-            costs.append((loopback_bytes() - before, submitted))
-    (few, few_tasks), (many, many_tasks) = costs
-    return (many - few) / 20, (many_tasks - few_tasks) / 20
+def one_pass(client, n_workers, n, d, k):
+    """Bytes, tasks and seconds of this process between the ends of two iterations (medians)."""
+    rows = da.random.default_rng(0).random((n, d), np.float32, chunks=(-(-n // n_workers), -1))
+    rows, submit, submitted = hold(client, rows), client.submit, 0
+
+    def counted(*args, **kwargs):
+        nonlocal submitted
+        submitted += 1
+        return submit(*args, **kwargs)
+
+    def counts():
+        return loopback_bytes(), submitted, time.process_time()
+
+    client.submit, timer = counted, Iterations(counts)
+    timer.fit(rows, rows[:k].compute())
+    client.submit = submit
+    return np.median(np.diff(timer.times, axis=0)[1:], axis=0)
+
+
+def table():
+    """Print what a pass over 10^9 rows takes on 100 and 1,000 machines, by docs/scale.md."""
+    print("     d     k  machines  compute  client  messages  chain  seconds a pass, bound by")
+    for d, k in SHAPES:
+        speed = rows_a_second(d, k)
+        for n_workers in (100, 1000):
+            sums, nodes = 8 * k * (d + 1), count_nodes(ROWS, d, k, n_workers)
+            tasks = n_workers * (1 + (1 - 8**-4) / 7) + (sums > INLINE_BYTES)
+            parts = {
+                "compute": ROWS / (speed * CORES * n_workers),
+                "client": ONCE + tasks * EACH_TASK,
+                "messages": n_workers * sums / LINK + 8 * sums * -(-nodes // n_workers) / LINK,
+                "chain": 0 if nodes else n_workers * (HOP + sums / LINK),
+            }
+            words = "".join(f"{value:9.3f}" for value in parts.values())
+            most = max(parts, key=parts.get)
+            print(f"{d:6}{k:6}{n_workers:10}{words}{sum(parts.values()):9.2f}, {most}", flush=True)
+
+
+def rows_a_second(d, k):
+    """Rows that one thread assigns to the nearest of k centers."""
+    X = make_rows(2**28 // (64 * d), d)
+    model = shoal.KMeans(k, init=X[:k], n_init=1, max_iter=1, tol=0).fit(X[: 20 * k])
+    best = np.inf
+    with parallel.limit_threads(1):
+        for _ in range(3):
+            begun = time.thread_time()
+            model.predict(X)
+            best = min(best, time.thread_time() - begun)
+    return len(X) / best
 
 
 def beside_dask_ml(n):

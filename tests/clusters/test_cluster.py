@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -16,8 +18,10 @@ from distributed import Client
 
 import shoal
 import shoal.dask.cluster
+from helpers import clusters
 from helpers.clusters import await_workers, local_cluster, random_chunks, small_blocks
 from helpers.outcomes import public_attributes
+from shoal.core import cpu
 from shoal.core.checks import check_rows
 from shoal.core.rows import Rows
 from shoal.dask import streamed
@@ -179,6 +183,52 @@ def test_workers_of_another_kind(cluster, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_workers(client)
+
+
+@pytest.mark.skipif(len(cpu.levels()) < 2, reason="needs kernels of two instruction sets")
+def test_worker_of_another_instruction_set(cluster):
+    """The same labels, and a warning."""
+    X = blobs(np.random.default_rng(14), 20_000, 3)
+    model = shoal.KMeans(5, init=X[:5], n_init=1)
+    wanted, level = model.fit(X).labels_, cpu.levels()[0]
+    words = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--preload", clusters.__file__)
+    environment = os.environ | {"SHOAL_ISA": level, "PYTHONPATH": os.pathsep.join(sys.path)}
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", cluster[0].scheduler_address, *words],
+        env=environment,
+    )
+    try:
+        cluster[1].wait_for_workers(4, timeout=300)
+        with pytest.warns(UserWarning, match=f"with {level} instructions, this process"):
+            found = model.fit(da.from_array(X, chunks=(2000, -1))).labels_.compute()
+    finally:
+        worker.terminate()
+        worker.wait()
+    assert equal(found, wanted)
+
+
+def test_unknown_chunks_are_computed_once(cluster, tmp_path):
+    """Rows, and weights in chunks of their own, to know their shapes."""
+    X = blobs(np.random.default_rng(15), 9000, 2)
+
+    def count(values, place):
+        with open(tmp_path / place, "a") as file:  # lines of processes do not mix
+            file.write("x\n")
+        return values
+
+    def unknown(values, chunks, place):
+        array = da.from_array(values, chunks=chunks)
+        array = array.map_blocks(count, place, dtype=array.dtype, meta=values[:0])
+        array._chunks = ((np.nan,) * array.numblocks[0], *array.chunks[1:])
+        return array
+
+    weight = np.random.default_rng(16).random(9000)
+    model = shoal.KMeans(5, random_state=0)
+    wanted = model.fit(X, sample_weight=weight).labels_
+    rows, weights = unknown(X, (1700, -1), "rows"), unknown(weight, 1000, "weights")
+    assert equal(model.fit(rows, sample_weight=weights).labels_, wanted)
+    assert len((tmp_path / "rows").read_text().split()) == 6
+    assert len((tmp_path / "weights").read_text().split()) == 9
 
 
 def test_dbscan(cluster):

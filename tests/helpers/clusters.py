@@ -102,10 +102,19 @@ def cluster_at(host):
 
 
 def await_workers(cluster, client, count):
-    """Wait until so many workers are there: a cluster gives up some that are killed."""
+    """Wait until so many workers are there.
+
+    A cluster gives up some that are killed, and counts others that never come up: then one more
+    is started.
+    """
+    for number in range(count, 2 * count):
+        cluster.scale(number)
+        try:
+            return client.wait_for_workers(count, timeout=100)
+        except TimeoutError as error:
+            missing = error
     if count:
-        cluster.scale(count)
-        client.wait_for_workers(count, timeout=300)
+        raise missing
 
 
 class Trouble:

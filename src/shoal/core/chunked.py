@@ -1,5 +1,7 @@
 """Readers of arrays that give their rows in slices (h5py, zarr, ...) and of several .npy files."""
 
+import importlib
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -44,6 +46,21 @@ def describe(X: Any) -> str:
     return str(path) if path is not None else f"{type(X).__name__} {getattr(X, 'name', '') or ''}"
 
 
+def find_filler(X: Any) -> Callable | None:
+    """A function of (start, stop, out) by which a library fills `out` itself, if it has one."""
+    if hasattr(X, "read_direct"):  # h5py
+        return lambda start, stop, out: X.read_direct(out, np.s_[start:stop])
+    if type(X).__module__.partition(".")[0] != "zarr":
+        return None
+    try:
+        buffers = importlib.import_module("zarr.buffer.cpu")
+    except ImportError:  # before zarr 3.1
+        return None
+    return lambda start, stop, out: X.get_basic_selection(
+        slice(start, stop), out=buffers.NDBuffer.from_numpy_array(out)
+    )
+
+
 class ArrayReader:
     """Rows of an array in two dimensions that gives slices of them."""
 
@@ -62,6 +79,7 @@ class ArrayReader:
             raise ValueError(
                 f"{self.name} holds values of type {self.stored}, which are not real numbers"
             )
+        self._fill = find_filler(X)
         self.window = 1
         for chunks in (getattr(X, "shards", None), getattr(X, "chunks", None)):
             if isinstance(chunks, tuple) and chunks and isinstance(chunks[0], Integral):
@@ -90,9 +108,9 @@ class ArrayReader:
 
     def read_into(self, start: int, stop: int, out: np.ndarray) -> None:
         """Rows start .. stop - 1 in `out`."""
-        if hasattr(self.array, "read_direct") and out.dtype == self.stored and len(out):
+        if self._fill is not None and out.dtype == self.stored and len(out):
             self._check_shape()
-            self.array.read_direct(out, np.s_[start:stop])
+            self._fill(start, stop, out)
         else:
             out[...] = self.read_slice(start, stop)
 

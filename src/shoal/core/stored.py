@@ -57,7 +57,8 @@ class StoredRows:
         self.dtype = np.dtype(self.stored.type if native else np.float64)
         self.table = reader.table
         self._first, self._whole = 0, self
-        self._cursor: tuple[int, Any] | None = None  # where one stands that was used before
+        # where one stands that was used before, and the process that has its threads
+        self._cursor: tuple[int, Any, int] | None = None
         self._lock = threading.Lock()
         self._held = np.empty((0, reader.shape[1]), self.dtype)
         self._set_length(reader.shape[0])
@@ -143,11 +144,14 @@ class StoredRows:
         whole = self._whole
         with whole._lock:
             left, whole._cursor = whole._cursor, None
-        return left[1] if left is not None and left[0] <= position else self.reader.cursor()
+        if left is None or left[0] > position or left[2] != os.getpid():
+            return self.reader.cursor()
+        return left[1]
 
     def _put_cursor(self, position: int, cursor: Any) -> None:
         with self._whole._lock:
-            self._whole._cursor = None if position == len(self._whole) else (position, cursor)
+            is_done = position == len(self._whole)
+            self._whole._cursor = None if is_done else (position, cursor, os.getpid())
 
     def _gather(self, indices: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Rows of these indices: in ascending order, and those of a chunk together."""

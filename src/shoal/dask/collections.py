@@ -72,9 +72,7 @@ def to_array(X: Any, client: Client | None) -> tuple[da.Array, Any]:
             "array.reshape(-1, 1) if your data has a single feature or array.reshape(1, -1) if it "
             "contains a single sample."
         )
-    if any(math.isnan(size) for sizes in array.chunks for size in sizes):
-        array = array.persist() if client is not None else array
-        array = array.compute_chunk_sizes()
+    array = with_known_chunks(array, client)
     if array.dtype.kind not in "fiubO":
         raise ValueError(f"rows of type {array.dtype} are not real numbers")
     if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
@@ -82,6 +80,13 @@ def to_array(X: Any, client: Client | None) -> tuple[da.Array, Any]:
     if array.numblocks[1] > 1:
         array = array.rechunk({1: -1})
     return array, frame
+
+
+def with_known_chunks(array: da.Array, client: Client | None) -> da.Array:
+    """An array whose chunks' sizes are known: held on workers where it was computed for that."""
+    if not any(math.isnan(size) for sizes in array.chunks for size in sizes):
+        return array
+    return (array if client is None else array.persist()).compute_chunk_sizes()
 
 
 def join_delayed(chunks: Any, client: Client | None) -> da.Array:
@@ -165,8 +170,7 @@ class DaskCollection(Collection):
                 if np.shape(sample_weight) == self.shape[:1]
                 else "auto",
             )
-        if any(math.isnan(size) for sizes in sample_weight.chunks for size in sizes):
-            sample_weight = sample_weight.compute_chunk_sizes()
+        sample_weight = with_known_chunks(sample_weight, current_client())
         if sample_weight.ndim != 1:
             raise ValueError("Sample weights must be 1D array or scalar")
         if sample_weight.shape != self.shape[:1]:

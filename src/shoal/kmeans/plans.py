@@ -40,12 +40,14 @@ def choose_plan(rows: Rows, k: int) -> Plan:
     (`Lloyd._choose_next_pass`).
 
     The sums of each block are kept (n_blocks·k·(d + 1) doubles) unless they would need
-    more than a twentieth of the data's memory, or than 128 MiB; then clusters are summed
-    after the pass. Distances among k centers are worth computing where k is far below n.
+    more than a twentieth of the data's memory, or than the labels and 128 MiB; then clusters are
+    summed after the pass, which on a cluster goes from machine to machine. Distances among k
+    centers are worth computing where k is far below n.
     """
     n_blocks, size = cut_rows(rows, k)
     block_bytes = 8 * k * (rows.d + 1)
-    budget = 2**20 + min(2**27, rows.n * rows.stored * rows.dtype.itemsize // 20)
+    data_bytes = rows.n * rows.stored * rows.dtype.itemsize
+    budget = 2**20 + min(max(2**27, 4 * rows.n), data_bytes // 20)
     max_blocks = int(budget // block_bytes)
     sums_by = "block" if max_blocks >= min(n_blocks, 8) else "cluster"
     if sums_by == "block" and max_blocks < n_blocks:
