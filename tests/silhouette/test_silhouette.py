@@ -11,7 +11,7 @@ import shoal
 import trials.silhouette
 from helpers.outcomes import outcome
 from shoal.core import parallel
-from shoal.silhouette import silhouette
+from shoal.silhouette import silhouette, silhouettes_of_labelings
 
 FUNCTIONS = ["silhouette_samples", "silhouette_score"]
 RNG = np.random.default_rng(0)
@@ -245,6 +245,23 @@ def test_scale(metric, scale):
     found = shoal.silhouette_samples(X * scale, Y, metric=metric)
     expected = shoal.silhouette_samples(X, Y, metric=metric)
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+@pytest.mark.parametrize("large", [1e12, 1e25, 1e38, 1e200])
+@pytest.mark.parametrize("d", [2, 40])
+def test_outlier(metric, large, d):
+    """One value of a size that its square overflows: the other rows keep their silhouettes."""
+    rows = np.resize(X, (60, d)) if d > 2 else X
+    rows = rows.astype("f4" if large < 1e39 else "f8")
+    rows[0, 0] = large
+    # where squares overflow for scikit-learn, nothing changes at 1e100 but that row's own distances
+    finite = np.minimum(rows.astype("f8"), 1e100)
+    expected = sklearn.metrics.silhouette_samples(finite, Y, metric=metric)
+    found = shoal.silhouette_samples(rows, Y, metric=metric)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    together = silhouettes_of_labelings(rows, [Y] * 3, metric=metric)
+    np.testing.assert_allclose(together, [expected] * 3, atol=1e-5)
 
 
 def test_input_is_left_alone():

@@ -20,9 +20,10 @@ from shoal.silhouette.silhouette import (
     encode_labels,
     find_native_metric,
     is_wide,
+    rows_of_pairs,
     sort_weights,
 )
-from shoal.space.pairs import PackedTiles, as_contiguous_floats
+from shoal.space.pairs import PackedTiles
 
 MIN_LABELINGS = 3  # alone, each takes n²/2 pairs; together, all take n²
 MAX_SCRATCH = 2**21  # bytes of the sums of one tile, which stay in the cache
@@ -82,8 +83,8 @@ def silhouettes_of_labelings(
         dtypes = [compute_silhouettes(X, metric, kwds, clusters) for clusters in clusterings]
         return [c.silhouettes.astype(t) for c, t in zip(clusterings, dtypes, strict=True)]
     dtype = distance_dtype(X, metric)
-    X = as_contiguous_floats(X, dtype)
-    for group in _group(clusterings, parallel.tile_size("f4" if dtype == "f4" else "f8")[0]):
+    X = rows_of_pairs(X, dtype)
+    for group in _group(clusterings, parallel.tile_size(X.dtype.str[1:])[0]):
         compute_together(X, name, group)
     return [clusters.silhouettes.astype(dtype, copy=False) for clusters in clusterings]
 

@@ -47,6 +47,7 @@ MIN_WIDE_FEATURES = 512  # from which on tiles of as many rows at most are too l
 CLOSED_FORM_METRICS = ("sqeuclidean", "cosine")  # sums of distances follow from means
 MAX_SUMS_BYTES = 48 * 2**20  # of sums for each row and cluster, with more clusters than the next
 FEW_CLUSTERS = 16
+MAX_FLOAT32 = 2.0**50  # beside so large a value, squares of those near 1 vanish once scaled
 COLUMN_SUMS_BYTES = 256 * 64  # scratch of silhouette.pyx: MAX_COLUMNS vectors
 MAX_LANES = 16  # of a vector: rows of distances that silhouette.pyx adds up side by side
 PARAMETERS = {
@@ -357,8 +358,15 @@ def compute_silhouettes(
     if name in CLOSED_FORM_METRICS:
         compute_from_means(as_contiguous_floats(X), name, clusters)
     else:
-        compute_from_pairs(as_contiguous_floats(X, dtype), name, clusters)
+        compute_from_pairs(rows_of_pairs(X, dtype), name, clusters)
     return dtype
+
+
+def rows_of_pairs(X: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Rows in C order for distances of this dtype; in float64 where float32 is too narrow."""
+    X = as_contiguous_floats(X, dtype)
+    is_large = X.dtype == np.float32 and max(float(X.max()), -float(X.min())) > MAX_FLOAT32
+    return X.astype(np.float64) if is_large else X
 
 
 def distance_dtype(X: np.ndarray, metric: str) -> np.dtype:

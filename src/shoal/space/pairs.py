@@ -12,6 +12,7 @@ from shoal.space.args import PackedTilesArgs, SquareDistancesArgs, TilePackingAr
 # as in kernels/structs.pxd
 METRICS = {"euclidean": 0, "manhattan": 1, "sqeuclidean": 2, "chebyshev": 3}
 ORIGIN_ROWS = 64  # of the mean about which rows are packed
+LARGEST = {"f4": 2.0**40, "f8": 2.0**450}  # values that larger ones are scaled to
 DOT_PRODUCT_MIN_FEATURES = 32  # from which |x|² + |y|² - 2 x·y is faster than Σ (x - y)²
 
 
@@ -24,9 +25,16 @@ def power_of_two_scale(X: np.ndarray) -> float:
     return math.ldexp(1.0, -min(max_exponent, max(-max_exponent, math.frexp(largest)[1])))
 
 
-def _mean_of_some(X: np.ndarray) -> np.ndarray:
-    """Mean of up to ORIGIN_ROWS rows or twice as many: what it is off adds little to norms."""
-    return Rows(np.ascontiguousarray(X[:: max(1, len(X) // ORIGIN_ROWS)])).moments()[0]
+def _choose_origin(X: np.ndarray) -> np.ndarray | None:
+    """Mean of up to ORIGIN_ROWS rows or twice as many: what it is off adds little to norms.
+
+    None where one of them is so far out that most are further from the mean than from 0.
+    """
+    some = np.ascontiguousarray(X[:: max(1, len(X) // ORIGIN_ROWS)])
+    mean = Rows(some).moments()[0]
+    with np.errstate(all="ignore"):
+        from_mean, from_zero = (np.median(np.abs(x).max(axis=1)) for x in (some - mean, some))
+    return mean if from_mean <= 2 * from_zero else None
 
 
 class PackedTiles:
@@ -52,7 +60,7 @@ class PackedTiles:
         euclidean = metric in ("euclidean", "sqeuclidean")
         uses_dot_products = euclidean and self.d >= DOT_PRODUCT_MIN_FEATURES
         # about the mean, norms are smallest and cancellation least
-        rows = Rows(X, origin=_mean_of_some(X) if uses_dot_products else None)
+        rows = Rows(X, origin=_choose_origin(X) if uses_dot_products else None)
         n_tiles = -(-self.n // self.tile_rows)
         self._squared_norms = np.empty((n_tiles, self.tile_rows), X.dtype)
         self.args = PackedTilesArgs(
@@ -67,7 +75,10 @@ class PackedTiles:
         )
         self._pack(rows, order, 1.0)
         if may_scale and not self._has_moderate_norms():
-            self._pack(rows, order, power_of_two_scale(X))
+            scale = power_of_two_scale(X)
+            if scale < 1:  # squares are to be finite, of small values too
+                scale = min(1.0, scale * LARGEST[self.type])
+            self._pack(rows, order, scale)
 
     def _pack(self, rows: Rows, order: np.ndarray, scale: float) -> None:
         """Write the tiles and the squared norms of their rows."""
