@@ -1,7 +1,9 @@
 """Fits on clusters: the bits of a fit on an array, whatever the chunks and whoever dies."""
 
 import gc
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -288,6 +290,33 @@ def test_trouble(cluster, paused):
         assert bad is None
         n_sent += sent
     assert n_sent
+    await_workers(*cluster, 3)
+
+
+def test_answers_lost_before_they_are_fetched(cluster, monkeypatch):
+    """All workers die when a step has ended and its answers are still with them."""
+    local, count = cluster[0], itertools.count()
+    await_workers(*cluster, 3)
+    X = blobs(np.random.default_rng(0), 5000, 3)
+    wait = shoal.dask.cluster.wait
+
+    def kill_afterwards(tasks, timeout):
+        done = wait(tasks, timeout=timeout)
+        if next(count) == 4:
+            states = list(local.scheduler.workers.values())
+            for state in states:
+                os.kill(state.pid, signal.SIGKILL)
+            while any(state.address in local.scheduler.workers for state in states):
+                time.sleep(0.01)
+        return done
+
+    monkeypatch.setattr(shoal.dask.cluster, "wait", kill_afterwards)
+    monkeypatch.setattr(shoal.dask.cluster, "PATIENCE", 0.5)
+    params = {"n_clusters": 5, "init": "random", "n_init": 1, "random_state": 0}
+    found = shoal.KMeans(**params).fit(da.from_array(X, chunks=(1500, -1)))
+    wanted = shoal.KMeans(**params).fit(X)
+    assert next(count) > 4
+    assert equal(found.labels_, wanted.labels_)
     await_workers(*cluster, 3)
 
 

@@ -58,7 +58,7 @@ SIZES = {
     "mixture.parts.MAX_RANDOM_RESP": (100,),
     "spectral.dense_graph.LANCZOS_MIN_NODES": (40, 10**6),
     "spectral.sparse_graph.MIN_NODES": (40, 10**6),
-    "spectral.sparse_graph.MIN_FILL": (0, 1e30),
+    "spectral.sparse_graph.MIN_FILL": (0.0, 1e30),
     "silhouette.silhouette.FEW_CLUSTERS": (0, 100),
     "silhouette.silhouette.MAX_SUMS_BYTES": (0,),
     "silhouette.dispersion.MAX_PARTIALS": (0,),

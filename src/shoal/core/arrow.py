@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -250,6 +251,7 @@ class _ArrowCursor:
         self._first, self._batch = 0, None
         self._next: Future | None = None
         self._pool = ThreadPoolExecutor(1)
+        weakref.finalize(self, self._pool.shutdown, cancel_futures=True)
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         at = start

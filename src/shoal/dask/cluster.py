@@ -42,13 +42,17 @@ def wait_for(client: Client, tasks: list[Future]) -> list:
     MemoryError
         All workers have been paused for a while, because their memory is full.
     """
-    n_paused = 0
+    n_paused, patience = 0, PATIENCE
     while True:
         try:
             wait(tasks, timeout=PATIENCE)
-            return client.gather(tasks)
+            # what workers lose before it is fetched is computed again, as other tasks are
+            return client.sync(
+                lambda: client.gather(tasks, asynchronous=True), callback_timeout=patience
+            )
         except TimeoutError:
             n_paused = n_paused + 1 if client.run_on_scheduler(free_waiting_tasks) else 0
+            patience *= 2  # if that was too short to fetch much
         if n_paused * PATIENCE >= MAX_PAUSE:
             raise MemoryError(
                 f"all workers have been paused for {n_paused * PATIENCE} seconds, because their "
