@@ -1,5 +1,6 @@
 """Kernels of mini-batch k-means compared with their twins, and the samplers with numpy."""
 
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -11,7 +12,7 @@ import reference
 from helpers.kernel_cases import level, levels, make_problem, problems
 from shoal.core import parallel
 from shoal.core.rows import Rows
-from shoal.kmeans import batches
+from shoal.kmeans import batches, seeding
 from shoal.kmeans.batches import MiniBatchUpdater
 from shoal.kmeans.centers import Centers
 from shoal.kmeans.sampling import UniformSampler, WeightedSampler
@@ -122,6 +123,25 @@ def test_centers_are_packed_anew():
     assert (updater._labels == 0).all()
     assert isinstance(updater._packed, Centers)
     assert batches.MiniBatchUpdater is MiniBatchUpdater
+
+
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 40),
+    st.sampled_from(["f4", "f8"]),
+    st.integers(0, 2**31),
+)
+def test_draw_rows(n, size, dtype, seed):
+    """numpy's rows and its next number, without a probability for each row."""
+    rows = SimpleNamespace(n=n, dtype=np.dtype(dtype), sample_weight=None, is_whole=True)
+    p = seeding.probabilities(rows)
+    for count in (None, min(n, size)):
+        ours, theirs = np.random.RandomState(seed), np.random.RandomState(seed)
+        with mock.patch.object(seeding, "MAX_PROBABILITIES", 0):
+            found = seeding.draw_rows(rows, count, ours)
+        expected = theirs.choice(n, count, replace=count is None, p=p)
+        np.testing.assert_array_equal(found, expected)
+        assert ours.random_sample() == theirs.random_sample()
 
 
 SIZES = st.one_of(st.integers(1, 3000), st.sampled_from([2**16, 10**5 + 7, 2**20 + 1, 3 * 10**6]))

@@ -24,6 +24,7 @@ from shoal.core.rows import Rows, make_rows
 from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.args import SearchArgs, SeedingArgs
 from shoal.kmeans.centers import scratch_for
+from shoal.kmeans.sampling import UniformSampler
 
 # Up to this many float32 rows, distances are rounded and added up in float32 as in
 # scikit-learn (potentials by the same BLAS), because that rounding decides draws.
@@ -31,6 +32,7 @@ from shoal.kmeans.centers import scratch_for
 # MiniBatchKMeans, whose later draws and sums are the same for either type, so that a fit
 # with scikit-learn's seeds is scikit-learn's fit.
 MAX_ROWS_IN_FLOAT32 = 100_000
+MAX_PROBABILITIES = 2**16  # of equal rows that are written down to draw one
 
 
 def probabilities(rows: Rows) -> np.ndarray:
@@ -218,6 +220,17 @@ def draw_rows(rows: Rows, size: int | None, random_state: np.random.RandomState)
     """Index of a row, or of several different rows, drawn by the rows' weights."""
     if not rows.is_whole:
         return rows.draw_rows(size, random_state)
+    if rows.sample_weight is None and rows.n > MAX_PROBABILITIES:
+        state, sampler = (
+            random_state.get_state(),
+            UniformSampler(rows.n, rows.dtype, rows.dtype.type(rows.n)),
+        )
+        drawn = sampler.draw(size or 1, random_state)
+        if size is None:
+            return drawn[0]
+        if len(np.unique(drawn)) == size:
+            return drawn
+        random_state.set_state(state)  # one was drawn twice, which numpy puts right
     p = probabilities(rows)
     if size is not None or rows.sample_weight is not None:
         return random_state.choice(rows.n, size=size, replace=size is None, p=p)
