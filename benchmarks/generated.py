@@ -101,7 +101,10 @@ def processes(n_workers, gib):
             for process in found:
                 process.terminate()
             for process in found:
-                process.wait()
+                try:
+                    process.wait(timeout=20)
+                except subprocess.TimeoutExpired:  # a worker may look for its scheduler for ever
+                    process.kill()
 
 
 class Sampler:
