@@ -320,6 +320,30 @@ def test_answers_lost_before_they_are_fetched(cluster, monkeypatch):
     await_workers(*cluster, 3)
 
 
+def test_patience_with_long_steps(monkeypatch):
+    """However long a step takes, its answers are waited for as long as others'."""
+    count, patience = itertools.count(), []
+
+    def wait(tasks, timeout):
+        if next(count) < 60:
+            raise TimeoutError
+
+    class Fetching:
+        def sync(self, gather, callback_timeout):
+            patience.append(callback_timeout)
+            if len(patience) < 20:
+                raise TimeoutError
+            return ["answer"]
+
+        def run_on_scheduler(self, function):
+            return False
+
+    monkeypatch.setattr(shoal.dask.cluster, "wait", wait)
+    assert shoal.dask.cluster.wait_for(Fetching(), []) == ["answer"]
+    assert patience[0] == shoal.dask.cluster.PATIENCE
+    assert patience[-1] == shoal.dask.cluster.MAX_PATIENCE
+
+
 def test_labels_of_machines_that_are_lost(cluster, monkeypatch):
     """They are those of the fit, even where clusters were empty and centers coincide."""
 

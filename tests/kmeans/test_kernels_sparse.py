@@ -208,7 +208,7 @@ def test_threads(k, dtype, limit_threads, monkeypatch):
     """Bit for bit the same fit for any number of threads."""
     monkeypatch.setattr(parallel, "MIN_WORK", 1000)
     rng = np.random.default_rng(k)
-    X = sp.random_array((700, 300), density=0.03, rng=rng, dtype=dtype, format="csr")
+    X = sp.csr_array(sp.random(700, 300, 0.03, dtype=dtype, random_state=rng))
     found = []
     for count in (1, 2, 3):
         with limit_threads(count):
@@ -221,7 +221,7 @@ def test_threads(k, dtype, limit_threads, monkeypatch):
 def test_layouts(layout, dtype):
     """The same fit however the same rows are stored, and that of dense steps."""
     rng = np.random.default_rng(3)
-    X = sp.random_array((400, 200), density=0.04, rng=rng, dtype=dtype, format="csr")
+    X = sp.csr_array(sp.random(400, 200, 0.04, dtype=dtype, random_state=rng))
     X = sp.csr_array(sp.vstack([sp.csr_array((20, 200), dtype=dtype), X]))
     params = {
         "n_clusters": 12,

@@ -13,6 +13,7 @@ import tempfile
 import uuid
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import dask
@@ -25,6 +26,7 @@ from shoal.dask.parts import call, pass_on, run_steps, use_machine
 MAX_STEPS_IN_MEMORY = 2**24  # bytes
 INLINE_BYTES = 2**14  # of steps that are sent with every task
 MAX_SENT_BYTES = 2**26  # of steps that are sent at a time
+MAX_PATIENCE = 600  # seconds that fetching answers may take
 PATIENCE = 5  # seconds after which the scheduler is asked whether tasks are stuck
 SEND_INTERVAL = 1e-3  # seconds between two messages of the client to the scheduler
 MAX_PAUSE = 60  # seconds, after which nothing is expected of workers that are all paused
@@ -47,12 +49,14 @@ def wait_for(client: Client, tasks: list[Future]) -> list:
         try:
             wait(tasks, timeout=PATIENCE)
             # what workers lose before it is fetched is computed again, as other tasks are
-            return client.sync(
-                lambda: client.gather(tasks, asynchronous=True), callback_timeout=patience
-            )
+            with suppress(TimeoutError):
+                return client.sync(
+                    lambda: client.gather(tasks, asynchronous=True), callback_timeout=patience
+                )
+            patience = min(2 * patience, MAX_PATIENCE)  # if that was too short to fetch much
         except TimeoutError:
-            n_paused = n_paused + 1 if client.run_on_scheduler(free_waiting_tasks) else 0
-            patience *= 2  # if that was too short to fetch much
+            pass
+        n_paused = n_paused + 1 if client.run_on_scheduler(free_waiting_tasks) else 0
         if n_paused * PATIENCE >= MAX_PAUSE:
             raise MemoryError(
                 f"all workers have been paused for {n_paused * PATIENCE} seconds, because their "

@@ -42,7 +42,7 @@ class SparseGraph(Graph):
             return None
         weights = sp.csr_matrix(affinity, dtype=np.float64, copy=True)
         weights.sum_duplicates()
-        weights.setdiag(0)
+        weights.data[np.repeat(np.arange(n), np.diff(weights.indptr)) == weights.indices] = 0
         weights.eliminate_zeros()
         if weights.nnz > np.iinfo(np.int32).max or not weights.nnz or weights.data.min() < 0:
             return None
