@@ -32,12 +32,6 @@ class _Here(threading.local):
 
 _here = _Here()
 
-
-def is_ours_running() -> bool:
-    """Whether a call of this thread comes from code of ours."""
-    return _here.is_ours
-
-
 # What subclasses may have of their own without an effect on any method here.
 HARMLESS = {"get_params", "set_params", "get_feature_names_out", "get_metadata_routing"}
 HARMLESS |= {"set_output", "_sklearn_auto_wrap_output_keys", "_abc_impl", "_repr_html_"}
@@ -138,7 +132,7 @@ class Method(Patched):
 
         @functools.wraps(self.original)
         def method(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-            if is_ours_running():
+            if _here.is_ours:
                 return self.run_original((estimator, *args), kwargs)
             return self.call(estimator, args, kwargs)
 
@@ -187,18 +181,20 @@ class Method(Patched):
 
 
 class Function(Patched):
-    """What stands in the place of a function of scikit-learn."""
+    """What stands in the place of a function of a package."""
 
-    def __init__(self, pair: Pair, signature: Signature) -> None:
-        super().__init__(pair.theirs, signature)
-        self.name, self.ours = pair.name, pair.ours
+    package = "scikit-learn"
+
+    def __init__(self, name: str, original: Callable, ours: Callable, signature: Signature) -> None:
+        super().__init__(original, signature)
+        self.name, self.ours = name, ours
 
     def wrapper(self) -> Callable:
         """The function that is put into modules."""
 
         @functools.wraps(self.original)
         def function(*args: Any, **kwargs: Any) -> Any:
-            if is_ours_running():
+            if _here.is_ours:
                 return self.run_original(args, kwargs)
             return self.call(args, kwargs)
 
@@ -207,7 +203,7 @@ class Function(Patched):
     def call(self, args: tuple, kwargs: dict) -> Any:
         """Run ours unless something is in the way."""
         obstacle = self.check_arguments(args, kwargs)
-        with Recorded(self.name, obstacle, args, kwargs) as record:
+        with Recorded(self.name, obstacle, args, kwargs, self.package) as record:
             if obstacle is None:
                 result = self.run_ours(record, self.ours, args, kwargs)
                 if record.obstacle is None:

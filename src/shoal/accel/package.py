@@ -6,7 +6,6 @@ for Euclidean rows. All else is the package's own code: checks, selection of clu
 predictions.
 """
 
-import functools
 import inspect
 from collections.abc import Callable
 from importlib import import_module
@@ -14,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from shoal.accel.calls import Recorded
-from shoal.accel.dispatch import Patched, is_ours_running, mark
+from shoal.accel.dispatch import Function
 from shoal.accel.table import Signature
 from shoal.core.convert import PACKAGE
 from shoal.core.extras import import_hdbscan
@@ -30,37 +28,35 @@ FUNCTIONS = (
 NEEDED = {"X", "min_samples", "alpha", "metric", "p", "gen_min_span_tree", "kwargs"}
 
 
-class TreeFunction(Patched):
+class TreeFunction(Function):
     """What stands in the place of one of the functions."""
 
+    package = "hdbscan"
+
     def __init__(self, original: Callable) -> None:
-        places = inspect.signature(original).parameters
-        super().__init__(original, Signature(len(places), frozenset()))
+        self._places = inspect.signature(original)
+        signature = Signature(len(self._places.parameters), frozenset())
+        super().__init__("hdbscan spanning tree", original, self.find_trees, signature)
 
     def wrapper(self) -> Callable:
         """The function that is put into the module."""
-
-        @functools.wraps(self.original)
-        def find_tree(*args: Any, **kwargs: Any) -> Any:
-            if is_ours_running():
-                return self.run_original(args, kwargs)
-            return self.call(args, kwargs)
-
+        function = super().wrapper()
         # what the package keeps by joblib's Memory is kept apart from what ours finds
-        find_tree.__module__ = __name__
-        return mark(find_tree)
+        function.__module__ = __name__
+        return function
 
-    def call(self, args: tuple, kwargs: dict) -> Any:
-        """Run ours unless something is in the way."""
-        given = inspect.signature(self.original).bind(*args, **kwargs)
+    def check_arguments(self, args: tuple, kwargs: dict) -> str | None:
+        """Why a tree is left to the package; None where it is not."""
+        return find_obstacle(**self._by_name(args, kwargs))
+
+    def find_trees(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives, by ours."""
+        return find_trees(**self._by_name(args, kwargs))
+
+    def _by_name(self, args: tuple, kwargs: dict) -> dict:
+        given = self._places.bind(*args, **kwargs)
         given.apply_defaults()
-        obstacle = find_obstacle(**given.arguments)
-        with Recorded("hdbscan spanning tree", obstacle, args, kwargs, "hdbscan") as record:
-            if obstacle is None:
-                found = self.run_ours(record, find_trees, (), given.arguments)
-                if record.obstacle is None:
-                    return found
-            return self.original(*args, **kwargs)
+        return given.arguments
 
 
 def tree_functions() -> list[tuple[Callable, Callable]]:

@@ -42,7 +42,8 @@ def replacements() -> list[Replacement]:
                 wrapper = Method(pair, name, original, signature).wrapper()
                 found.append(Replacement(pair.theirs, name, original, wrapper))
         elif pair.obstacle is None:
-            wrapper = Function(pair, match(pair.theirs, pair.ours)).wrapper()
+            signature = match(pair.theirs, pair.ours)
+            wrapper = Function(pair.name, pair.theirs, pair.ours, signature).wrapper()
             found.append(Replacement(None, pair.name, pair.theirs, wrapper))
     return found
 

@@ -46,16 +46,13 @@ def wait_for(client: Client, tasks: list[Future]) -> list:
     """
     n_paused, patience = 0, PATIENCE
     while True:
-        try:
+        with suppress(TimeoutError):
             wait(tasks, timeout=PATIENCE)
             # what workers lose before it is fetched is computed again, as other tasks are
-            with suppress(TimeoutError):
-                return client.sync(
-                    lambda: client.gather(tasks, asynchronous=True), callback_timeout=patience
-                )
-            patience = min(2 * patience, MAX_PATIENCE)  # if that was too short to fetch much
-        except TimeoutError:
-            pass
+            now, patience = patience, min(2 * patience, MAX_PATIENCE)  # longer, to fetch much
+            return client.sync(
+                lambda: client.gather(tasks, asynchronous=True), callback_timeout=now
+            )
         n_paused = n_paused + 1 if client.run_on_scheduler(free_waiting_tasks) else 0
         if n_paused * PATIENCE >= MAX_PAUSE:
             raise MemoryError(

@@ -21,12 +21,12 @@ from shoal.dask.kmeans import (
 from shoal.dask.parts import Part, join_rows, join_weights
 from shoal.kmeans import (
     Centers,
-    UniformSampler,
     assign_blocks,
     assign_labels,
     block_inertia,
     choose_filter,
     cut_rows,
+    draw_equal_row,
     draw_rows,
     draw_seeds,
 )
@@ -161,8 +161,7 @@ class ClusterRows(Rows):
     def draw_rows(self, size: int | None, random_state: np.random.RandomState) -> Any:
         """As seeding.draw_rows."""
         if size is None and self.sample_weight is None:
-            sampler = UniformSampler(self.n, self.dtype, self.dtype.type(self.n))
-            return sampler.draw(1, random_state)[0]
+            return draw_equal_row(self, random_state)
         return self.choose_rows(draw_rows, size, random_state)
 
     def draw_seeds(self, k: int, random_state: np.random.RandomState, *how: Any) -> np.ndarray:

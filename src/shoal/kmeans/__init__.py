@@ -18,8 +18,13 @@ from shoal.kmeans.kmeans import KMeans, cluster_rows, k_means
 from shoal.kmeans.lloyd import Lloyd, find_farthest, moving_pays, relocate
 from shoal.kmeans.minibatch import MiniBatchKMeans
 from shoal.kmeans.plans import choose_plan
-from shoal.kmeans.sampling import UniformSampler
-from shoal.kmeans.seeding import GreedySeeding, draw_rows, draw_seeds, kmeans_plusplus
+from shoal.kmeans.seeding import (
+    GreedySeeding,
+    draw_equal_row,
+    draw_rows,
+    draw_seeds,
+    kmeans_plusplus,
+)
 from shoal.kmeans.sharing import SharedKMeans
 
 __all__ = [
@@ -30,7 +35,6 @@ __all__ = [
     "Lloyd",
     "MiniBatchKMeans",
     "SharedKMeans",
-    "UniformSampler",
     "assign_blocks",
     "assign_labels",
     "average_centers",
@@ -39,6 +43,7 @@ __all__ = [
     "choose_plan",
     "cluster_rows",
     "cut_rows",
+    "draw_equal_row",
     "draw_rows",
     "draw_seeds",
     "find_farthest",

@@ -216,18 +216,24 @@ class GreedySeeding:
         return indices
 
 
+def draw_equal_row(rows: Any, random_state: np.random.RandomState) -> int:
+    """Index of a row of those without weights, by nothing but their number and dtype."""
+    return _equal_rows(rows).draw(1, random_state)[0]
+
+
+def _equal_rows(rows: Any) -> UniformSampler:
+    return UniformSampler(rows.n, rows.dtype, rows.dtype.type(rows.n))
+
+
 def draw_rows(rows: Rows, size: int | None, random_state: np.random.RandomState) -> Any:
     """Index of a row, or of several different rows, drawn by the rows' weights."""
     if not rows.is_whole:
         return rows.draw_rows(size, random_state)
     if rows.sample_weight is None and rows.n > MAX_PROBABILITIES:
-        state, sampler = (
-            random_state.get_state(),
-            UniformSampler(rows.n, rows.dtype, rows.dtype.type(rows.n)),
-        )
-        drawn = sampler.draw(size or 1, random_state)
         if size is None:
-            return drawn[0]
+            return draw_equal_row(rows, random_state)
+        state = random_state.get_state()
+        drawn = _equal_rows(rows).draw(size, random_state)
         if len(np.unique(drawn)) == size:
             return drawn
         random_state.set_state(state)  # one was drawn twice, which numpy puts right

@@ -100,7 +100,7 @@ class DenseGraph(Graph):
             factor = Cholesky(self.n, get_columns)
         except LinAlgError as error:
             raise NotConverged from error
-        return self._lanczos(factor.solve, block_width(k), start, k, False, True)
+        return self._lanczos(factor.solve, block_width(k), start, k, False, True, 1)
 
     def multiply(self, x: np.ndarray) -> np.ndarray:
         """S (A - diag A) S times the vectors x, a multiple of PANEL_WIDTH."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import LinAlgError, eigh
 
-PANEL_WIDTH = 16  # vectors that the kernels multiply together: NR of affinity.pyx
+PANEL_WIDTH = 16  # vectors that the kernels multiply together: NR of panel.pxd
 MAX_STEPS = 32  # products with a block before the solver gives up
 SUBSPACE_TOLERANCE = 1e-10  # residual over the gap to the next eigenvalue: the angle
 MIN_PIVOT = 1e-6  # of a Cholesky factor, over the largest, for columns to count as independent
@@ -104,7 +104,7 @@ def block_lanczos(
 ) -> np.ndarray:
     """Eigenvectors of the k largest eigenvalues of a symmetric operator, largest first.
 
-    Whether they are accurate is tested after so many steps, or every one in shift-invert mode.
+    Whether they are accurate is tested after so many steps.
 
     Raises
     ------
@@ -115,7 +115,6 @@ def block_lanczos(
     n, width = block.shape
     max_steps = min(MAX_STEPS, n // width - 1)
     krylov = Krylov(operator, block, max_steps)
-    interval = 1 if is_shift_invert else interval
     monitor = ConvergenceMonitor(k, needs_each_vector, is_shift_invert)
     for step in range(1, max_steps + 1):
         krylov.extend()

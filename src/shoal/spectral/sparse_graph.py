@@ -18,7 +18,7 @@ MIN_FILL = 9e4  # its flops over nodes, about, from which on it takes longer: se
 PROBE_STEPS = 4  # products that tell how close together the eigenvalues lie
 GROWTH = 1e7  # of a vector of eigenvalue 1 beside those that are not looked for
 MAX_DEGREE = 64
-ROUNDING = 5e-11  # |a_ij - a_ji| above so much of a_ij + a_ji is not rounding
+ROUNDING = 5e-11  # as in affinity.pyx: |a_ij - a_ji| above so much of a_ij + a_ji is not rounding
 
 
 class SparseGraph(Graph):
@@ -62,7 +62,7 @@ class SparseGraph(Graph):
     def multiply(self, x: np.ndarray) -> np.ndarray:
         """S (A - diag A) S times the vectors x, a multiple of PANEL_WIDTH."""
         product = np.zeros(x.shape)
-        self._step(np.ascontiguousarray(x), product, 1, 0, 0)
+        self.combine(np.ascontiguousarray(x), product, 1, 0, 0)
         return product
 
     def solve(self, k: int, start: np.ndarray, needs_each_vector: bool) -> np.ndarray:
@@ -84,7 +84,9 @@ class SparseGraph(Graph):
             del krylov
             return block_lanczos(polynomial, block, k, needs_each_vector, interval=2)
 
-    def _step(self, x: np.ndarray, y: np.ndarray, alpha: float, beta: float, gamma: float) -> None:
+    def combine(
+        self, x: np.ndarray, y: np.ndarray, alpha: float, beta: float, gamma: float
+    ) -> None:
         """Set y to alpha A x + beta x + gamma y."""
         self._args.set_step(x, y, x.shape[1], alpha, beta, gamma)
         row = (self._weights.nnz / self.n + 3) * x.shape[1]
@@ -130,9 +132,9 @@ class Chebyshev:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         alpha, beta = self._factors
         last, this = np.array(x, order="C"), np.zeros(x.shape)
-        self._graph._step(last, this, alpha, beta, 0)
+        self._graph.combine(last, this, alpha, beta, 0)
         for m in range(2, self.degree + 1):
             scale = self._scale if m == self.degree else 1
-            self._graph._step(this, last, 2 * alpha * scale, 2 * beta * scale, -scale)
+            self._graph.combine(this, last, 2 * alpha * scale, 2 * beta * scale, -scale)
             last, this = this, last
         return this

@@ -24,8 +24,8 @@
 
 #include "vec.h"
 
-#if defined(PREFIX) && defined(__AVX512BW__) && defined(__linux__) && defined(__x86_64__) && __GNUC__ >= 11 \
-    && !defined(__clang__)
+#if defined(PREFIX) && defined(__AVX512BW__) && defined(__linux__) && defined(__x86_64__) \
+    && __GNUC__ >= 11 && !defined(__clang__)
 #define HAS_AMX_CODE 1
 #include <sys/syscall.h>
 #include <unistd.h>

@@ -22,6 +22,7 @@ from shoal.core.kernels.vec cimport (
     REAL_MAX, VL, real, v_fma, v_load, v_mul, v_set1, v_store, vreal,
 )
 from shoal.space.kernels.group_pairs cimport BLOCK_VALUES, fill_matrix
+from shoal.spectral.kernels.panel cimport NR, NR_VECTORS
 from shoal.spectral.kernels.structs cimport (
     ASYMMETRIC, ROUNDING_ASYMMETRY, SYMMETRIC, Affinity, Graph,
 )
@@ -29,16 +30,8 @@ from shoal.spectral.kernels.structs cimport (
 cdef extern from "affinity_exp.h" nogil:
     void exp_array(double *x, Py_ssize_t n)
 
-cdef extern from *:
-    """
-    enum { MR = 4, NR = 16, NR_VECTORS = NR / (VBYTES / SHOAL_REAL) };
-    """
-    enum:
-        MR
-        NR
-        NR_VECTORS
-
 cdef enum:
+    MR = 4
     TRANSPOSE_BLOCK = 64   # rows and columns compared with their transpose together
 
 cdef double ROUNDING = 5e-11  # |a_ij - a_ji| above so much of |a_ij| + |a_ji| is not rounding

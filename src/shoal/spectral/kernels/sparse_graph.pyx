@@ -13,16 +13,8 @@ whichever cache holds X.
 from cpython.pycapsule cimport PyCapsule_New
 
 from shoal.core.kernels.vec cimport VL, real, v_fma, v_load, v_mul, v_set1, v_store, vreal
+from shoal.spectral.kernels.panel cimport NR, NR_VECTORS
 from shoal.spectral.kernels.structs cimport SparseGraph
-
-cdef extern from *:
-    """
-    enum { NR = 16, NR_VECTORS = NR / (VBYTES / SHOAL_REAL) };
-    """
-    enum:
-        NR
-        NR_VECTORS
-
 
 cdef inline void combine_row(const SparseGraph *g, Py_ssize_t i, Py_ssize_t panel) noexcept nogil:
     """NR values of row i of Y."""
