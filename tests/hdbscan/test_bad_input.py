@@ -121,6 +121,23 @@ def test_nan_distances():
         HDBSCAN(metric="correlation").fit(np.ones((40, 3)))
 
 
+@pytest.mark.parametrize("weights", [None, np.ones(40)])
+@pytest.mark.parametrize("max_matrix_rows", [10, 1000])
+def test_some_nan_distances(weights, max_matrix_rows, monkeypatch):
+    """Where each row has enough others: samples of an ecologist in which nothing was found."""
+    monkeypatch.setattr(spanning, "MAX_MATRIX_ROWS", max_matrix_rows)
+    X = np.random.default_rng(3).random((40, 4))
+    X[[4, 9, 30]] = 0
+    params = {"metric": "braycurtis", "algorithm": "brute", "min_samples": 1}
+    ours = HDBSCAN(**params).fit(X, sample_weight=weights)
+    theirs = sklearn.cluster.HDBSCAN(**params, copy=True).fit(X)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    heights = theirs._single_linkage_tree_["value"]
+    np.testing.assert_allclose(ours._single_linkage_tree_["value"], heights, rtol=1e-12)
+    with pytest.raises(ValueError, match="NaN"):  # too few others
+        HDBSCAN(**params | {"min_samples": 39}).fit(X, sample_weight=weights)
+
+
 @pytest.mark.parametrize("n", [6, 5000])
 @pytest.mark.parametrize("d", [2, 40])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])

@@ -315,7 +315,9 @@ def test_odd_input_of_trees(name, linkage):
 
     ours, theirs = outcome(tree, shoal), outcome(tree, sklearn.cluster)
     assert ours.error == theirs.error
-    assert ours.warned == theirs.warned
+    # an older SciPy says its name first
+    warned = [(kind, words.removeprefix("scipy.cluster: ")) for kind, words in theirs.warned]
+    assert ours.warned == warned
     if ours.error is None:
         for a, b in zip(ours.value, theirs.value, strict=True):
             np.testing.assert_array_equal(a, b)

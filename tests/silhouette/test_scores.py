@@ -7,6 +7,7 @@ import sklearn.metrics
 
 import shoal
 from helpers.outcomes import outcome
+from helpers.sklearn_own import since
 from shoal.silhouette import silhouettes_of_labelings
 
 FUNCTIONS = ["calinski_harabasz_score", "davies_bouldin_score"]
@@ -194,6 +195,7 @@ def test_many_labelings_in_groups(monkeypatch):
         silhouettes_of_labelings(X, [*several, np.zeros(60)])
 
 
+@since(1, 8, reason="none of the scores takes them")
 def test_numbers_in_words():
     """One of the two scores takes them, as in scikit-learn."""
     X = np.random.default_rng(0).random((20, 3))

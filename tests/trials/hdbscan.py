@@ -213,12 +213,21 @@ def ties_sorted_by_chance(rng):
         yield
 
 
+def core_distances(X, params):
+    """scikit-learn's; NaN is farther than any distance."""
+    distances = pairwise_distances(X, metric=params["metric"], **params.get("metric_params", {}))
+    k = params["min_samples"] or params["min_cluster_size"]
+    return np.sort(distances, axis=1)[:, k - 1]
+
+
 def explain(trial, X, params, ours, theirs):
     """The reason of a difference; "BUG" where there is none but ours."""
     is_refused = ours.error is not None and "metric gives NaN" in ours.error[1]
     is_crash = theirs.error is not None and theirs.error[0] in CRASHES
     if is_crash and (ours.error is None or is_refused):
         return f"crash: {CRASHES[theirs.error[0]]}"
+    if is_refused and np.isnan(core_distances(X, params)).any():
+        return "refused: for some rows the metric gives NaN for too many distances"
     if ours.error is not None or theirs.error is not None or ours.warned != theirs.warned:
         return "BUG: an error or a warning"
     if not survives_orders(sklearn.cluster, trial, X, params, theirs.value):

@@ -28,6 +28,9 @@ ZERO_WEIGHTS_ARE_REFUSED = INSTALLED >= (1, 9)
 # each search sorts them for itself, and warns.
 GRAPHS_ARE_SORTED_FIRST = INSTALLED >= (1, 9)
 
+# 1.8: calinski_harabasz_score takes an array of numbers in words. Before: none of the scores.
+SCORES_TAKE_WORDS = INSTALLED >= (1, 8)
+
 # 1.8: k-means++ takes its running sums over float32 rows in float32. Before: in float64.
 SEEDS_ARE_SUMMED_IN_FLOAT32 = INSTALLED >= (1, 8)
 

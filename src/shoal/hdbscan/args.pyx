@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from shoal.core.args cimport Args, address
 from shoal.hdbscan.kernels.structs cimport (
-    HAS_NAN, PLACE, ClusterTree, Condensation, Cut, DistancePrim, GroupSquares, KthLeast,
+    PLACE, ClusterTree, Condensation, Cut, DistancePrim, GroupSquares, KthLeast,
     MergeWeights, Separations,
 )
 
@@ -193,7 +193,7 @@ cdef class DistancePrimArgs(Args):
         a.left = <int32_t *> address(left, "i4", n - 1, self.kept, True)
         a.right = <int32_t *> address(right, "i4", n - 1, self.kept, True)
         a.heights = <double *> address(heights, "f8", n - 1, self.kept, True)
-        a.state = <int64_t *> address(state, "i8", 3, self.kept, True)
+        a.state = <int64_t *> address(state, "i8", 2, self.kept, True)
 
     def set_step(self, Py_ssize_t k, found):
         """Step k reads these distances: the struct is that of a run of one step."""
@@ -207,8 +207,3 @@ cdef class DistancePrimArgs(Args):
     def place(self):
         """Where the row added last was among the rest."""
         return self.struct.state[PLACE]
-
-    @property
-    def has_nan(self):
-        """Whether a distance was NaN."""
-        return self.struct.state[HAS_NAN] != 0

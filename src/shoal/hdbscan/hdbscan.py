@@ -123,6 +123,9 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     what happens at exactly the same distance happens at once, so that the clusters do not depend
     on the order of rows. Where scikit-learn's answer does not either, it is the same.
 
+    Where the metric gives NaN, as Bray-Curtis does for two rows of zeros, the core distances alone
+    count, as in scikit-learn; rows of which even the core distance is NaN are refused.
+
     Squared distances are summed in float64 in the order of the features, whatever X's type; fast
     arithmetic only decides what rounding cannot change. The spanning tree is found by Borůvka's
     algorithm [5]_ on a k-d tree of rows, or of their principal components.
@@ -147,8 +150,8 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
     >>> from sklearn.datasets import load_digits
     >>> X, _ = load_digits(return_X_y=True)
     >>> clustering = HDBSCAN(min_cluster_size=20).fit(X)
-    >>> clustering.labels_.max() + 1
-    np.int64(8)
+    >>> int(clustering.labels_.max()) + 1
+    8
     """
 
     labels_: np.ndarray

@@ -102,8 +102,6 @@ class ComputedDistances:
         found = np.asarray(self._compute(self.X[start:stop], self.X), dtype=np.float64)
         if self.has_zeros:
             found[np.arange(stop - start), np.arange(start, stop)] = 0
-        if np.isnan(found).any():
-            raise ValueError(NAN_DISTANCES)
         return found
 
     def to_rest(self, i: int, rest: np.ndarray) -> np.ndarray:
@@ -155,7 +153,8 @@ def sparse_distances(X: Any, metric: str, alpha: float) -> Any:
 def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> np.ndarray:
     """Core distances: of each row's `min_samples`-th nearest, or by weight.
 
-    Dividing keeps the order, so it is done last.
+    NaN is farther than any distance, and may not be a core distance: with it, comparisons would
+    have no meaning. Dividing keeps the order, so it is done last.
     """
     n = distances.n
     size = max(1, BLOCK_VALUES // n)
@@ -163,14 +162,18 @@ def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> 
     for start in range(0, n, size):
         stop = min(n, start + size)
         block = distances.of_block(start, stop)
+        if (is_nan := np.isnan(block)).any():
+            block = np.where(is_nan, np.inf, block)
         if weights is None:
             starts = n * np.arange(stop - start + 1)
             cores[start:stop] = select_kth(block, starts, min_samples)
-            continue
-        order = np.argsort(block, axis=1, kind="stable")
-        reached = np.cumsum(weights[order], axis=1) >= min_samples * (1 - ROUNDING)
-        place = order[np.arange(stop - start), reached.argmax(axis=1)]
-        cores[start:stop] = block[np.arange(stop - start), place]
+        else:
+            order = np.argsort(block, axis=1, kind="stable")
+            reached = np.cumsum(weights[order], axis=1) >= min_samples * (1 - ROUNDING)
+            place = order[np.arange(stop - start), reached.argmax(axis=1)]
+            cores[start:stop] = block[np.arange(stop - start), place]
+        if (np.isinf(cores[start:stop]) & is_nan.any(axis=1)).any():
+            raise ValueError(NAN_DISTANCES)
     return cores / distances.alpha
 
 
@@ -205,7 +208,7 @@ def prim(distances: Any, cores: np.ndarray) -> SpanningTree:
         left,
         right,
         heights,
-        np.zeros(3, np.int64),
+        np.zeros(2, np.int64),
         distances.pairs,
     )
     if distances.pairs is not None:
@@ -218,8 +221,6 @@ def prim(distances: Any, cores: np.ndarray) -> SpanningTree:
             parallel.run_kernel("prim_by_distances", "f8", args, 1, 1)
             current = int(right[k])
             distances.remove(args.place, n - 2 - k)
-    if args.has_nan:
-        raise ValueError(NAN_DISTANCES)
     return SpanningTree(left, right, heights, cores)
 
 

@@ -24,7 +24,6 @@ from sklearn.preprocessing import normalize
 from shoal.hdbscan.precomputed import span_precomputed
 from shoal.hdbscan.prim import (
     MAX_MATRIX_ROWS,
-    NAN_DISTANCES,
     ROUNDING,
     ComputedDistances,
     MatrixDistances,
@@ -182,8 +181,6 @@ def _span_by_pairs(
     elif X.shape[0] <= MAX_MATRIX_ROWS:
         X = X.astype(np.float64, copy=False)
         matrix = pairwise_distances(X, metric=metric, n_jobs=estimator.n_jobs, **params)
-        if np.isnan(matrix).any():
-            raise ValueError(NAN_DISTANCES)
         distances = MatrixDistances(matrix, alpha)
     else:
         X = X.astype(np.float64, copy=False)

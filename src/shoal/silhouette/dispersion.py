@@ -10,6 +10,7 @@ from shoal.core import parallel
 from shoal.core.checks import check_finite
 from shoal.core.collections import Collection
 from shoal.core.parameters import validate_params
+from shoal.core.releases import SCORES_TAKE_WORDS
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, is_stored, takes_files
 from shoal.silhouette.args import DispersionArgs
@@ -179,7 +180,7 @@ def calinski_harabasz_score(X: Any, labels: ArrayLike) -> float:
     >>> round(calinski_harabasz_score(X, [0, 0, 1, 1]), 1)
     88.2
     """
-    if isinstance(X, np.ndarray) and X.dtype.kind in "SU":
+    if SCORES_TAKE_WORDS and isinstance(X, np.ndarray) and X.dtype.kind in "SU":
         X = X.astype(float)  # numbers in words, which scikit-learn takes in this score alone
     return measure_dispersions(*_check(X, labels)).calinski_harabasz()
 

@@ -2,7 +2,7 @@
 
     max(d(p, q) / alpha, c(p), c(q))
 
-with core distances c. A step lowers the distances of all rows that are left to the tree by those
+with core distances c; where d is NaN, the core distances alone. A step lowers the distances of all rows that are left to the tree by those
 to the row that was added last, and adds the nearest; of those at the same distance, the first. It
 costs one read of the distances of that row, and of 24 bytes a row that is left.
 """
@@ -11,7 +11,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 
-from shoal.hdbscan.kernels.structs cimport CURRENT, HAS_NAN, PLACE, DistancePrim
+from shoal.hdbscan.kernels.structs cimport CURRENT, PLACE, DistancePrim
 
 
 cdef inline Py_ssize_t relax_distances(DistancePrim *a, Py_ssize_t m) noexcept nogil:
@@ -24,9 +24,10 @@ cdef inline Py_ssize_t relax_distances(DistancePrim *a, Py_ssize_t m) noexcept n
             distance = a.found[j]
         else:
             distance = a.matrix[current * a.n + a.rest[j]]
-        if distance != distance:
-            a.state[HAS_NAN] = 1
-        distance = max(max(distance / a.alpha, core), a.cores[a.rest[j]])
+        distance /= a.alpha
+        if not distance > core:  # NaN, too, as in scikit-learn
+            distance = core
+        distance = max(distance, a.cores[a.rest[j]])
         if distance < a.reach[j]:
             a.reach[j] = distance
             a.source[j] = current

@@ -128,10 +128,9 @@ ctypedef struct DistancePrim:
     int32_t *left              # [n - 1]: of the edge that each step adds
     int32_t *right             # [n - 1]: the row that it adds
     double *heights            # [n - 1]
-    int64_t *state             # [3]: see the enum below; zero at the start
+    int64_t *state             # [2]: see the enum below; zero at the start
 
 
 cdef enum:                     # what DistancePrim.state holds
     CURRENT = 0                # the row added last
     PLACE = 1                  # that it had among the rest
-    HAS_NAN = 2                # whether a distance was NaN
