@@ -2,9 +2,10 @@
 
     max(d(p, q) / alpha, c(p), c(q))
 
-with core distances c; where d is NaN, the core distances alone. A step lowers the distances of all rows that are left to the tree by those
-to the row that was added last, and adds the nearest; of those at the same distance, the first. It
-costs one read of the distances of that row, and of 24 bytes a row that is left.
+with core distances c; where d is NaN, the core distances alone. A step lowers the distances of all
+rows that are left to the tree by those to the row that was added last, and adds the nearest; of
+those at the same distance, the first. It costs one read of the distances of that row, and of 24
+bytes a row that is left.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
