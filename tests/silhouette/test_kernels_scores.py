@@ -81,7 +81,7 @@ def test_dispersions(case, name):
             mean_distances=found.mean_distances, rounding=found.rounding,
         )  # fmt: skip
         parallel.run_kernel("find_largest_ratios", "f8", args, k, 3)
-    about = x.astype(np.longdouble) - x[0]
+    about = x.astype(np.longdouble) - found.origin
     counts = np.bincount(labels)
     first = about[[np.flatnonzero(labels == c)[0] for c in range(k)]]
     means = first + reference.sum_differences(about, labels, first) / counts[:, None]

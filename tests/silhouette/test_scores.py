@@ -207,3 +207,13 @@ def test_numbers_in_words():
             library.davies_bouldin_score(X.astype(str), labels)
         with pytest.raises(ValueError, match="could not convert string to float"):
             library.calinski_harabasz_score(np.full((20, 3), "x"), labels)
+
+
+def test_outlier_among_the_first_rows():
+    """It takes no digits of the clusters that it is not in."""
+    rng = np.random.default_rng(4)
+    X = rng.random((90, 3)) + 0.1 * (np.arange(90)[:, None] % 3)
+    X[0] = 1e17
+    labels = np.arange(90) % 3
+    expected = sklearn.metrics.davies_bouldin_score(X, labels)
+    assert shoal.davies_bouldin_score(X, labels) == pytest.approx(expected, rel=1e-12)

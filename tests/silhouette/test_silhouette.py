@@ -264,6 +264,36 @@ def test_outlier(metric, large, d):
     np.testing.assert_allclose(together, [expected] * 3, atol=1e-5)
 
 
+@pytest.mark.parametrize("place", [0, 5])
+@pytest.mark.parametrize("large", [1e10, 1e17, 1e200])
+@pytest.mark.parametrize("metric", ["sqeuclidean", "cosine"])
+def test_outlier_in_means(metric, large, place):
+    """Not even the first row takes the digits of the others, or makes their squares vanish."""
+    rows = np.random.default_rng(0).random((60, 3))
+    rows[place] = large
+    exact = rows.astype(np.longdouble)
+    if metric == "cosine":
+        exact /= np.sqrt(np.square(exact).sum(axis=1))[:, None]
+    distances = np.square(exact[:, None] - exact).sum(axis=2).astype(np.longdouble)
+    is_own = np.equal.outer(Y, Y)
+    own = np.where(is_own, distances, 0).sum(axis=1) / (is_own.sum(axis=1) - 1)
+    others = [distances[:, c == Y].mean(axis=1) for c in range(3)]
+    nearest = np.min([np.where(c == Y, np.inf, others[c]) for c in range(3)], axis=0)
+    expected = (nearest - own) / np.maximum(own, nearest)
+    found = shoal.silhouette_samples(rows, Y, metric=metric)
+    np.testing.assert_allclose(found, expected.astype("f8"), atol=1e-14)
+
+
+def test_many_missing_values():
+    """Where most values are one that stands for what is missing, the rest keep their digits."""
+    rng = np.random.default_rng(1)
+    rows = np.where(rng.random((300, 1)) < 0.3, rng.random((300, 40)), -99999).astype("f4")
+    labels = np.where(rows[:, 0] < 0, 2, rng.integers(2, size=300))
+    expected = sklearn.metrics.silhouette_samples(rows.astype("f8"), labels)
+    found = shoal.silhouette_samples(rows, labels)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_input_is_left_alone():
     before = X.copy()
     weights = np.ones(60)

@@ -15,6 +15,7 @@ from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, is_stored, takes_files
 from shoal.silhouette.args import DispersionArgs
 from shoal.silhouette.silhouette import check_number_of_labels, check_rows_and_labels, encode_labels
+from shoal.space.pairs import choose_origin
 
 PARAMETERS = {"X": ["array-like"], "labels": ["array-like"]}
 MAX_PARTIALS = 2**26  # bytes of the sums of all blocks of a run
@@ -23,12 +24,13 @@ MEAN_ROUNDING = 16  # units, by which means that coincide may lie apart
 
 
 class Dispersions(NamedTuple):
-    """Of each cluster: rows, mean, Σ |x - mean|² and the mean of |x - mean|."""
+    """Of each cluster: rows, mean, Σ |x - mean|² and the mean of |x - mean|; the origin."""
 
     counts: np.ndarray  # of shape (k,)
     means: np.ndarray  # of shape (k, d), less the origin
     inertias: np.ndarray  # of shape (k,)
     mean_distances: np.ndarray  # of shape (k,)
+    origin: np.ndarray  # of shape (d,)
 
     @property
     def rounding(self) -> np.ndarray:
@@ -84,15 +86,16 @@ def measure_dispersions(X: Any, labels: np.ndarray, k: int) -> Dispersions:
     np.minimum.at(first, labels[: 8 * k], np.arange(len(labels[: 8 * k])))
     if (first == len(labels)).any():
         first[labels[::-1]] = np.arange(len(labels))[::-1]
-    rows = Rows(X, origin=np.asarray(X[:1])[0])
     counts = np.bincount(labels, minlength=k)
+    means = Rows(X).gather_centered(first)
+    rows = Rows(X, origin=choose_origin(means))
     means = rows.gather_centered(first)
     sums = _add_up(rows, labels, means, "sums", rows.d, "sum_differences")
     means += sums / counts[:, None]
     inertias, distances = _add_up(rows, labels, means, "spreads", 2, "sum_spreads").T
     if not np.isfinite(inertias).all():
         check_finite(None, X)
-    return Dispersions(counts, means, inertias, distances / counts)
+    return Dispersions(counts, means, inertias, distances / counts, rows.origin)
 
 
 def _add_up(

@@ -29,7 +29,7 @@ from shoal.core.collections import is_collection, open_collection
 from shoal.core.parameters import check_random_state, validate_params
 from shoal.core.rows import Rows
 from shoal.silhouette.args import ClusterArgs, ClusterMeansArgs, DistanceChunkArgs, PairwiseSumsArgs
-from shoal.space.pairs import PackedTiles, as_contiguous_floats, power_of_two_scale
+from shoal.space.pairs import PackedTiles, as_contiguous_floats, choose_origin, safe_scale
 
 NATIVE_METRICS = {
     "euclidean": "euclidean",
@@ -177,13 +177,13 @@ def compute_from_means(X: np.ndarray, metric: str, clusters: Clustering) -> None
     n, d = X.shape
     k, width = clusters.k, d + (metric == "cosine")
     padded_k = -(-k // 32) * 32
-    rows = Rows(X, origin=X[0] if metric == "sqeuclidean" else None)
+    rows = Rows(X, origin=choose_origin(X) if metric == "sqeuclidean" else None)
     args = ClusterMeansArgs(
         rows.args,
         clusters.args,
         padded_k,
         cosine=metric == "cosine",
-        scale=power_of_two_scale(X),
+        scale=safe_scale(X, "f8"),  # in which kernels compute
         means=np.zeros((width, padded_k)),
         inertias=np.empty(k),
         zero_row_weights=np.empty(k),

@@ -12,6 +12,7 @@ from shoal.space.args import PackedTilesArgs, SquareDistancesArgs, TilePackingAr
 # as in kernels/structs.pxd
 METRICS = {"euclidean": 0, "manhattan": 1, "sqeuclidean": 2, "chebyshev": 3}
 ORIGIN_ROWS = 64  # of the mean about which rows are packed
+MAX_FROM_ORIGIN = 16  # times as far as from 0, of most rows: each doubling loses them a bit
 LARGEST = {"f4": 2.0**40, "f8": 2.0**450}  # values that larger ones are scaled to
 DOT_PRODUCT_MIN_FEATURES = 32  # from which |x|² + |y|² - 2 x·y is faster than Σ (x - y)²
 
@@ -25,16 +26,27 @@ def power_of_two_scale(X: np.ndarray) -> float:
     return math.ldexp(1.0, -min(max_exponent, max(-max_exponent, math.frexp(largest)[1])))
 
 
-def _choose_origin(X: np.ndarray) -> np.ndarray | None:
+def safe_scale(X: np.ndarray, dtype: str) -> float:
+    """A power of two by which squares in float32 ("f4") or float64 ("f8") do not overflow.
+
+    Large values stay as large as that allows: squares are to be more than 0 of small ones, too.
+    """
+    scale = power_of_two_scale(X)
+    return scale if scale >= 1 else min(1.0, scale * LARGEST[dtype])
+
+
+def choose_origin(X: np.ndarray) -> np.ndarray | None:
     """Mean of up to ORIGIN_ROWS rows or twice as many: what it is off adds little to norms.
 
-    None where one of them is so far out that most are further from the mean than from 0.
+    None where it is so much farther than 0 from one row in ten that its subtraction would lose
+    their digits: beside outliers, or many values that stand for missing ones.
     """
     some = np.ascontiguousarray(X[:: max(1, len(X) // ORIGIN_ROWS)])
     mean = Rows(some).moments()[0]
     with np.errstate(all="ignore"):
-        from_mean, from_zero = (np.median(np.abs(x).max(axis=1)) for x in (some - mean, some))
-    return mean if from_mean <= 2 * from_zero else None
+        ratios = np.abs(some - mean).max(axis=1) / np.abs(some).max(axis=1)
+    ratios = np.sort(np.where(some.any(axis=1), ratios, 0))  # rows of zeros lose nothing
+    return mean if ratios[-1 - len(ratios) // 10] <= MAX_FROM_ORIGIN else None
 
 
 class PackedTiles:
@@ -60,7 +72,7 @@ class PackedTiles:
         euclidean = metric in ("euclidean", "sqeuclidean")
         uses_dot_products = euclidean and self.d >= DOT_PRODUCT_MIN_FEATURES
         # about the mean, norms are smallest and cancellation least
-        rows = Rows(X, origin=_choose_origin(X) if uses_dot_products else None)
+        rows = Rows(X, origin=choose_origin(X) if uses_dot_products else None)
         n_tiles = -(-self.n // self.tile_rows)
         self._squared_norms = np.empty((n_tiles, self.tile_rows), X.dtype)
         self.args = PackedTilesArgs(
@@ -75,10 +87,7 @@ class PackedTiles:
         )
         self._pack(rows, order, 1.0)
         if may_scale and not self._has_moderate_norms():
-            scale = power_of_two_scale(X)
-            if scale < 1:  # squares are to be finite, of small values too
-                scale = min(1.0, scale * LARGEST[self.type])
-            self._pack(rows, order, scale)
+            self._pack(rows, order, safe_scale(X, self.type))
 
     def _pack(self, rows: Rows, order: np.ndarray, scale: float) -> None:
         """Write the tiles and the squared norms of their rows."""
