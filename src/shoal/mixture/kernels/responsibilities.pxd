@@ -156,6 +156,7 @@ cdef inline void compute_resp(const EStep *a, const Chunk *c, double *totals) no
         w = v_load(c.root_weights + i)
         v_store(c.root_weights + i, v_div(w, v_sqrt(sum)))
         w = v_mul(w, w)
+        max_l = v_select_less(v_set1(0), w, max_l, v_set1(0))  # -infinity times 0 is NaN
         log_likelihood = v_fma(w, max_l, log_likelihood)
         negentropy = v_fma(w, v_sub(v_div(sum_e_l, sum), l), negentropy)
     add_lane_sums(log_likelihood, negentropy, v_set1(0), v_set1(0), totals)
