@@ -33,6 +33,7 @@ from helpers.outcomes import (
     snapshot,
 )
 from shoal.core import cpu
+from shoal.core.releases import INSTALLED
 from trials.problems import blobs
 
 FUNCTIONS = ["k_means", "kmeans_plusplus"]
@@ -87,7 +88,8 @@ def test_kind_of_estimator():
     assert is_clusterer(ours)
     assert isinstance(ours, ClusterMixin)
     assert isinstance(ours, TransformerMixin)
-    assert get_tags(ours) == get_tags(theirs)
+    if INSTALLED >= (1, 7):  # 1.6.0 says that it takes no sparse rows
+        assert get_tags(ours) == get_tags(theirs)
     assert repr(shoal.KMeans(3, tol=0)) == repr(sklearn.cluster.KMeans(3, tol=0))
     assert "KMeans" in ours._repr_html_()
 

@@ -154,9 +154,7 @@ def cases_left_to_scikit_learn():
     asymmetric = blobs + sp.csr_matrix(([1e-3], ([0], [1])), blobs.shape)
     signed = blobs.copy()
     signed.data[:] = np.where(np.arange(signed.nnz) == 3, -3, 1)
-    parts = (
-        np.arange(300) % 3
-    )  # of which each is joined to the others: no eigenvalue but 1 and <= 0
+    parts = np.arange(300) % 3  # each is joined to the others: no eigenvalue but 1 and <= 0
     return {
         "few positive eigenvalues": sp.csr_matrix(1.0 * (parts[:, None] != parts)),
         "eigenvalues too close": chain,
@@ -173,12 +171,14 @@ def test_left_to_scikit_learn(name, monkeypatch):
     monkeypatch.setattr(sparse_graph, "MIN_FILL", 0)
     affinity = cases_left_to_scikit_learn()[name]
     found = []
-    for run in (embed, scikit_learns):
+    for run in (embed, scikit_learns, scikit_learns):
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             value, draw = run(affinity.copy(), 3)
         found.append((value.tobytes(), draw, [str(each.message) for each in warned]))
-    assert found[0] == found[1]
+    if found[1] == found[2]:  # an older ARPACK starts again from what it had in the call before
+        assert found[0] == found[1]
+    assert found[0][1:] == found[1][1:]
 
 
 def test_other_forms(no_fallback):

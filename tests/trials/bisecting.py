@@ -68,9 +68,9 @@ def differences(ours, theirs, X):
             found.append(f"type of {name}")
         elif name in CLOSE:
             scale = data_scale(X) if name == "cluster_centers_" else abs(value)
-            rounding = (
-                4 * len(a["labels_"]) * (X.shape[1] * data_scale(X) * np.finfo(X.dtype).eps) ** 2
-            )
+            # of means of n rows, about which inertia is taken
+            n, d = X.shape
+            rounding = 4 * n * ((n + d) * data_scale(X) * np.finfo(X.dtype).eps) ** 2
             if not np.allclose(a[name], value, rtol=rtol, atol=rtol * scale + rounding):
                 found.append(name)
         elif not np.array_equal(a[name], value):

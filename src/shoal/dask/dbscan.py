@@ -155,6 +155,8 @@ def unite(found: list[tuple]) -> list[np.ndarray]:
     is_same = indices[1:] == indices[:-1]
     edges = nodes[:-1][is_same], nodes[1:][is_same]
     size = int(offsets[-1])
+    if size <= np.iinfo(np.int32).max:  # an older SciPy takes no longer ones
+        edges = tuple(ends.astype(np.int32) for ends in edges)
     graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(size, size))
     _, component = connected_components(graph, directed=False)
     first = np.full(component.max(initial=-1) + 1, np.iinfo(np.int64).max)
