@@ -72,6 +72,18 @@ def test_few_threads(allowed):
 
 
 @linux
+@pytest.mark.parametrize(
+    ("command", "argument"), [("quotas", [3, SEED]), ("few_threads_of_container", [2])]
+)
+def test_containers(command, argument):
+    """The same bits while a container's share of the processors changes, and with few threads."""
+    found = {name: run(command, name, *argument, OMP_NUM_THREADS="6") for name in ("KMeans", "ward")}
+    if None in found.values():
+        pytest.skip("control groups can't be made here")
+    assert_survived(found, 2)
+
+
+@linux
 def test_small_stacks():
     """In a thread of 64 KiB, which some of the kernels' frames exceed."""
     found = {name: run("small_stack", name, 64) for name in ("KMeans", "elkan", "GaussianMixture")}

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -99,6 +100,15 @@ class Trial:
                 self.wrong.append(f"{type(error).__name__}: {error}")
         if state(model) != before and bits(model) != self.expected:
             self.wrong.append(f"neither as before nor fitted: {sorted(state(model))}")
+
+    def check_that_threads_are_limited(self, allowed):
+        started = []
+        with contextlib.suppress(RuntimeError):
+            for _ in range(1 + allowed):
+                started.append(threading.Thread(target=time.sleep, args=(0.2,)))
+                started[-1].start()
+            self.wrong.append("the limit does not hold")
+        self.struck = 1
 
     def result(self):
         return {"struck": self.struck, "wrong": sorted(set(self.wrong))}
@@ -214,6 +224,75 @@ def cores(name, count, seed):
     return trial.result()
 
 
+class ControlGroup:
+    """A control group that limits this process, as a container's does; OSError if not allowed."""
+
+    def __init__(self, controller):
+        root = Path("/sys/fs/cgroup")
+        self.has_version_1 = (root / controller).is_dir()
+        self.parent = root / controller if self.has_version_1 else root
+        self.folder = self.parent / f"shoal-{os.getpid()}"
+
+    def __enter__(self):
+        self.folder.mkdir()
+        (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+        return self
+
+    def __exit__(self, *_):
+        (self.parent / "cgroup.procs").write_text(str(os.getpid()))
+        self.folder.rmdir()
+
+    def limit_threads(self, count):
+        (self.folder / "pids.max").write_text(str(count))
+
+    def limit_time(self, share):
+        """Of one processor, in each tenth of a second; None for all of them."""
+        if self.has_version_1:
+            quota = -1 if share is None else int(1e5 * share)
+            (self.folder / "cpu.cfs_quota_us").write_text(str(quota))
+        else:
+            quota = "max" if share is None else int(1e5 * share)
+            (self.folder / "cpu.max").write_text(f"{quota} 100000")
+
+
+def quotas(name, count, seed):
+    """The share of a processor that the process has changes while it fits; None if not allowed."""
+    trial, rng, ended = Trial(name), np.random.default_rng(int(seed)), threading.Event()
+
+    def change(group):
+        while not ended.wait(rng.uniform(0, 0.02)):
+            group.limit_time([0.05, 0.2, 1, None][rng.integers(4)])
+            trial.struck += 1
+
+    try:
+        with ControlGroup("cpu") as group:
+            group.limit_time(None)
+            changer = threading.Thread(target=change, args=(group,))
+            changer.start()
+            for _ in range(int(count)):
+                trial.fit(contextlib.nullcontext(), ())
+            ended.set()
+            changer.join()
+            group.limit_time(None)
+    except OSError:
+        return None
+    return trial.result()
+
+
+def few_threads_of_container(name, allowed):
+    """A fit that asks for more threads than its control group may have; None if not allowed."""
+    with threadpool_limits(1):  # starts none
+        trial = Trial(name)
+    try:
+        with ControlGroup("pids") as group:
+            group.limit_threads(len(os.listdir("/proc/self/task")) + int(allowed))
+            trial.fit(contextlib.nullcontext(), ())
+            trial.check_that_threads_are_limited(int(allowed))
+    except OSError:
+        return None
+    return trial.result()
+
+
 def few_threads(name, allowed):
     """A fit that asks for more threads than a user who is not root may have."""
     import resource  # of POSIX alone
@@ -225,13 +304,7 @@ def few_threads(name, allowed):
     limit = len(os.listdir("/proc/self/task")) + int(allowed)
     resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     trial.fit(contextlib.nullcontext(), ())
-    started = []
-    with contextlib.suppress(RuntimeError):
-        for _ in range(1 + int(allowed)):
-            started.append(threading.Thread(target=time.sleep, args=(0.2,)))
-            started[-1].start()
-        trial.wrong.append("the limit does not hold")
-    trial.struck = 1
+    trial.check_that_threads_are_limited(int(allowed))
     return trial.result()
 
 
@@ -342,7 +415,9 @@ COMMANDS = {
         memory,
         stopped,
         cores,
+        quotas,
         few_threads,
+        few_threads_of_container,
         small_stack,
         subinterpreters,
         elsewhere,

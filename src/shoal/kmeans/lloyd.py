@@ -344,7 +344,7 @@ class Lloyd:
                 self._reduction.all_clusters = True
                 self._sum_clusters()
                 self._update_centers()
-        elif self._bound_arrays is not None:
+        elif self._bound_arrays is not None and self._bound_arrays["n_moved"].any():
             self.sum_blocks()
             self._run_over_clusters("reduce_blocks", self._reduction)
             self._update_centers()

@@ -27,8 +27,10 @@ def choose_plan(rows: Rows, k: int) -> Plan:
     shape                  kernel            because
     =====================  ================  ==============================================
     CSR rows               assign_sparse     nonzeros, not pairs, are the cost
-    n·k·d < 2^17, k < 3    assign            a pass takes microseconds: bounds take as long
-    k·d < 512              assign_bounded,   a search costs little more than one distance
+    n·k·d < 2^17, k = 1    assign            a pass takes microseconds: bounds take as long
+    k = 2, n·d < 2^19      assign            likewise: a row has but two distances
+    k = 2, d < 8           assign            likewise
+    k·d < 512, k = 2       assign_bounded,   a search costs little more than one distance
                            gaps alone
     k < 200                assign_bounded,   one lower bound a row (Hamerly)
                            1 group
@@ -56,8 +58,9 @@ def choose_plan(rows: Rows, k: int) -> Plan:
             sums_by = "cluster"
     if rows.sparse:
         return Plan("assign_sparse", 1, sums_by, n_blocks, size)
-    if rows.n * k * rows.d < 2**17 or k < 3:
+    is_quick = rows.n * k * rows.d < (2**20 if k == 2 else 2**17)
+    if is_quick or k == 1 or (k == 2 and rows.d < 8):
         return Plan("assign", 1, sums_by, n_blocks, size)
     n_groups = 1 if k < 200 else N_GROUPS
-    tightens, neighbors_only = k * rows.d >= 512, 16 * k <= rows.n
+    tightens, neighbors_only = k > 2 and k * rows.d >= 512, 16 * k <= rows.n
     return Plan("assign_bounded", n_groups, sums_by, n_blocks, size, tightens, neighbors_only)
