@@ -77,7 +77,8 @@ def test_few_threads(allowed):
 )
 def test_containers(command, argument):
     """The same bits while a container's share of the processors changes, and with few threads."""
-    found = {name: run(command, name, *argument, OMP_NUM_THREADS="6") for name in ("KMeans", "ward")}
+    names = "KMeans", "ward"
+    found = {name: run(command, name, *argument, OMP_NUM_THREADS="6") for name in names}
     if None in found.values():
         pytest.skip("control groups can't be made here")
     assert_survived(found, 2)
