@@ -4,12 +4,12 @@
     python benchmarks/validate_packages.py --only imblearn skimage --sources FOLDER
 
 Suites that packages install are named by module; those that are in a package's source alone
-by a path below FOLDER, which holds the sources of yellowbrick, scikit-lego, sklearn-onnx and
-librosa under these names. What is not there is left out. Each suite is run twice with the same
-random order of hashes, and the outcome of each test is compared. Packages that take fitted
-estimators (ONNX, SHAP, MLflow, skops) are given those that `to_sklearn` makes. The exit code is 1
-where a test passes plain and not under the patch, or such a package makes another answer. Needs
-pytest.
+by a path below FOLDER, which holds the sources of scikit-image, umap, yellowbrick, scikit-lego,
+sklearn-onnx and librosa under these names. What is not there is left out. Each suite is run twice
+with the same random order of hashes, and the outcome of each test is compared. Packages that take
+fitted estimators (ONNX, SHAP, MLflow, skops) are given those that `to_sklearn` makes. The exit code
+is 1 where a test passes plain and not under the patch, or such a package makes another answer.
+Needs pytest.
 """
 
 import argparse
@@ -56,8 +56,11 @@ SUITES = {
     ),
     "imblearn (KMeansSMOTE)": "imblearn.over_sampling._smote.tests.test_kmeans_smote",
     "imblearn (ClusterCentroids)": "imblearn.under_sampling._prototype_generation",
-    "skimage (Fisher vectors)": "skimage.feature.tests.test_fisher_vector",
-    "umap": "umap.tests",
+    "skimage (Fisher vectors)": "scikit-image/tests/skimage/feature/test_fisher_vector.py",
+    "umap (iris, aligned, operations)": (
+        "umap/umap/tests/test_umap_on_iris.py umap/umap/tests/test_aligned_umap.py "
+        "umap/umap/tests/test_umap_ops.py"
+    ),
     "yellowbrick (cluster)": "yellowbrick/tests/test_cluster",
     "scikit-lego (mixtures)": (
         "scikit-lego/tests/test_estimators/test_gmm_naive_bayes.py "

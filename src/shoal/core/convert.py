@@ -33,7 +33,12 @@ def sklearn_counterpart(ours: type) -> type:
 
 def is_ours(value: Any) -> bool:
     """Whether a value is an object of a class of this package."""
-    return type(value).__module__.partition(".")[0] == PACKAGE
+    return _is_our_class(type(value))
+
+
+@functools.lru_cache(maxsize=1000)  # asked of each attribute after each patched fit
+def _is_our_class(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == PACKAGE
 
 
 @functools.cache
