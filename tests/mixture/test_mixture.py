@@ -490,17 +490,11 @@ def test_too_few_rows(rows, value, form):
     assert found[0] is not None
 
 
-@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
-@pytest.mark.parametrize("name", ["GaussianMixture", "BayesianGaussianMixture"])
-@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("rows", [2, 9])
 def test_score_of_impossible_rows(name, covariance_type, rows):
     """-infinity, as in scikit-learn, wherever they are; nothing where they have no weight."""
     X = blobs(90, 3, 2)
-    params = {"n_components": 2, "covariance_type": covariance_type, "random_state": 0}
-    model = getattr(shoal, name)(**params).fit(X)
-    some = X[:rows].copy()
-    some[-1] = 1e200
-    assert model.score(some) == model.score_samples(some).min() == -np.inf
-    if rows > 1:
-        weights = np.arange(rows)[::-1] > 0
-        assert model.score(some, sample_weight=weights) == model.score(some[:-1])
+    model = getattr(shoal, name)(n_components=2, covariance_type=covariance_type).fit(X)
+    some = np.concatenate([X[: rows - 1], [[1e200] * 3]])
+    assert model.score(some) == model.score(some[-1:]) == -np.inf
+    assert model.score(some, sample_weight=np.arange(rows, 0, -1) > 1) == model.score(some[:-1])
