@@ -41,9 +41,9 @@ def choose_origin(X: np.ndarray) -> np.ndarray | None:
     None where it is so much farther than 0 from one row in ten that its subtraction would lose
     their digits: beside outliers, or many values that stand for missing ones.
     """
-    some = np.ascontiguousarray(X[:: max(1, len(X) // ORIGIN_ROWS)])
-    mean = Rows(some).moments()[0]
+    some = X[:: max(1, len(X) // ORIGIN_ROWS)]
     with np.errstate(all="ignore"):
+        mean = some.mean(axis=0, dtype=np.float64)
         ratios = np.abs(some - mean).max(axis=1) / np.abs(some).max(axis=1)
     ratios = np.sort(np.where(some.any(axis=1), ratios, 0))  # rows of zeros lose nothing
     return mean if ratios[-1 - len(ratios) // 10] <= MAX_FROM_ORIGIN else None
