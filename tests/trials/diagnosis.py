@@ -16,7 +16,7 @@ import sklearn.cluster
 from threadpoolctl import ThreadpoolController
 
 import shoal
-from helpers.outcomes import RTOL, fit_differences
+from helpers.outcomes import RTOL, data_scale, fit_differences
 from trials.problems import fitted, seeding_differences, seeds
 
 # What rounding can change; any other difference (types, errors, draws) is a bug.
@@ -182,6 +182,7 @@ def inconsistent(found, X, weight):
     weight = np.ones(len(labels)) if weight is None else weight.astype("f8")
     slack = RTOL[X.dtype] * (direct @ weight)
     slack += (margins(X, centers)[np.arange(len(labels)), labels] * weight).sum()
+    slack += (data_scale(X) * np.finfo(X.dtype).eps) ** 2 * weight.sum()  # of equal rows
     if abs(direct @ weight - found["inertia_"]) > slack:
         return f"inertia {found['inertia_']} where the labels give {direct @ weight}"
     return None

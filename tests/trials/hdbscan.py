@@ -232,6 +232,11 @@ def explain(trial, X, params, ours, theirs):
         return "BUG: an error or a warning"
     if not survives_orders(sklearn.cluster, trial, X, params, theirs.value):
         return "order: scikit-learn's answer depends on the order of rows"
+    if trial.metric == "braycurtis":
+        brute = fitted(sklearn.cluster, X, params | {"algorithm": "brute", "alpha": 1.0})
+        found = fitted(shoal, X, params | {"alpha": 1.0})
+        if is_same(found.value, brute.value):
+            return "algorithm: Bray-Curtis is no metric, as scikit-learn's trees take it to be"
     for algorithm in ("brute", "kd_tree", "ball_tree"):
         if trial.metric not in TREE_METRICS or params["alpha"] != 1:
             break

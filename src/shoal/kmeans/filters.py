@@ -118,7 +118,7 @@ def _choose_by_probe(rows: Rows, values: np.ndarray, codes: Filter | None) -> Fi
     best, least = None, by_tile
     width = parallel.tile_size(rows.type)[1]
     numbers = [-(-m // width) * width for m in NUMBERS_OF_AXES]
-    numbers = [m for m in numbers if m <= min(k, max_axes(d))]
+    numbers = [m for m in numbers if m <= min(k, d, max_axes(d))]
     axes = principal_axes(c, max(numbers)) if numbers else None
     if axes is not None:
         counts = _count_by_axes(x, c, v, axes.astype(np.float32), numbers)
