@@ -73,12 +73,12 @@ def test_few_threads(allowed):
 
 @linux
 @pytest.mark.parametrize(
-    ("command", "argument"), [("quotas", [3, SEED]), ("few_threads_of_container", [2])]
+    ("command", "arguments"), [("quotas", [3, SEED]), ("few_threads", [2, "container"])]
 )
-def test_containers(command, argument):
+def test_containers(command, arguments):
     """The same bits while a container's share of the processors changes, and with few threads."""
     names = "KMeans", "ward"
-    found = {name: run(command, name, *argument, OMP_NUM_THREADS="6") for name in names}
+    found = {name: run(command, name, *arguments, OMP_NUM_THREADS="6") for name in names}
     if None in found.values():
         pytest.skip("control groups can't be made here")
     assert_survived(found, 2)

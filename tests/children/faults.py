@@ -101,15 +101,6 @@ class Trial:
         if state(model) != before and bits(model) != self.expected:
             self.wrong.append(f"neither as before nor fitted: {sorted(state(model))}")
 
-    def check_that_threads_are_limited(self, allowed):
-        started = []
-        with contextlib.suppress(RuntimeError):
-            for _ in range(1 + allowed):
-                started.append(threading.Thread(target=time.sleep, args=(0.2,)))
-                started[-1].start()
-            self.wrong.append("the limit does not hold")
-        self.struck = 1
-
     def result(self):
         return {"struck": self.struck, "wrong": sorted(set(self.wrong))}
 
@@ -224,8 +215,12 @@ def cores(name, count, seed):
     return trial.result()
 
 
+class NotAllowed(Exception):
+    """This process may not make control groups, or not with such a limit."""
+
+
 class ControlGroup:
-    """A control group that limits this process, as a container's does; OSError if not allowed."""
+    """A control group that limits this process, as a container's does."""
 
     def __init__(self, controller):
         root = Path("/sys/fs/cgroup")
@@ -234,77 +229,86 @@ class ControlGroup:
         self.folder = self.parent / f"shoal-{os.getpid()}"
 
     def __enter__(self):
-        self.folder.mkdir()
-        (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+        try:
+            self.folder.mkdir()
+        except OSError as error:
+            raise NotAllowed from error
+        try:
+            self.limit("cgroup.procs", os.getpid())
+        except NotAllowed:
+            self.folder.rmdir()
+            raise
         return self
 
     def __exit__(self, *_):
         (self.parent / "cgroup.procs").write_text(str(os.getpid()))
         self.folder.rmdir()
 
-    def limit_threads(self, count):
-        (self.folder / "pids.max").write_text(str(count))
+    def limit(self, name, value):
+        try:
+            (self.folder / name).write_text(str(value))
+        except OSError as error:
+            raise NotAllowed from error
 
     def limit_time(self, share):
         """Of one processor, in each tenth of a second; None for all of them."""
         if self.has_version_1:
-            quota = -1 if share is None else int(1e5 * share)
-            (self.folder / "cpu.cfs_quota_us").write_text(str(quota))
+            self.limit("cpu.cfs_quota_us", -1 if share is None else int(1e5 * share))
         else:
-            quota = "max" if share is None else int(1e5 * share)
-            (self.folder / "cpu.max").write_text(f"{quota} 100000")
+            self.limit("cpu.max", f"{'max' if share is None else int(1e5 * share)} 100000")
 
 
 def quotas(name, count, seed):
-    """The share of a processor that the process has changes while it fits; None if not allowed."""
+    """The share of a processor that this process's control group has changes while it fits."""
     trial, rng, ended = Trial(name), np.random.default_rng(int(seed)), threading.Event()
 
-    def change(group):
+    def change():
         while not ended.wait(rng.uniform(0, 0.02)):
             group.limit_time([0.05, 0.2, 1, None][rng.integers(4)])
             trial.struck += 1
 
-    try:
-        with ControlGroup("cpu") as group:
-            group.limit_time(None)
-            changer = threading.Thread(target=change, args=(group,))
-            changer.start()
-            for _ in range(int(count)):
-                trial.fit(contextlib.nullcontext(), ())
-            ended.set()
-            changer.join()
-            group.limit_time(None)
-    except OSError:
-        return None
-    return trial.result()
-
-
-def few_threads_of_container(name, allowed):
-    """A fit that asks for more threads than its control group may have; None if not allowed."""
-    with threadpool_limits(1):  # starts none
-        trial = Trial(name)
-    try:
-        with ControlGroup("pids") as group:
-            group.limit_threads(len(os.listdir("/proc/self/task")) + int(allowed))
+    with ControlGroup("cpu") as group:
+        group.limit_time(None)
+        changer = threading.Thread(target=change)
+        changer.start()
+        for _ in range(int(count)):
             trial.fit(contextlib.nullcontext(), ())
-            trial.check_that_threads_are_limited(int(allowed))
-    except OSError:
-        return None
+        ended.set()
+        changer.join()
     return trial.result()
 
 
-def few_threads(name, allowed):
-    """A fit that asks for more threads than a user who is not root may have."""
+@contextlib.contextmanager
+def threads_of_user(most):
     import resource  # of POSIX alone
 
-    with threadpool_limits(1):  # starts none
-        trial = Trial(name)
     if os.geteuid() == 0:  # whom the limit does not bind
         os.setresuid(*3 * [60_000 + os.getpid() % 5000])
-    limit = len(os.listdir("/proc/self/task")) + int(allowed)
-    resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-    trial.fit(contextlib.nullcontext(), ())
-    trial.check_that_threads_are_limited(int(allowed))
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+    yield
+
+
+@contextlib.contextmanager
+def threads_of_container(most):
+    with ControlGroup("pids") as group:
+        group.limit("pids.max", most)
+        yield
+
+
+def few_threads(name, allowed, whose="user"):
+    """A fit that asks for more threads than a user who is not root, or a container, may have."""
+    with threadpool_limits(1):  # starts none
+        trial = Trial(name)
+    limited = {"user": threads_of_user, "container": threads_of_container}[whose]
+    with limited(len(os.listdir("/proc/self/task")) + int(allowed)):
+        trial.fit(contextlib.nullcontext(), ())
+        started = []
+        with contextlib.suppress(RuntimeError):
+            for _ in range(1 + int(allowed)):
+                started.append(threading.Thread(target=time.sleep, args=(0.2,)))
+                started[-1].start()
+            trial.wrong.append("the limit does not hold")
+    trial.struck = 1
     return trial.result()
 
 
@@ -417,7 +421,6 @@ COMMANDS = {
         cores,
         quotas,
         few_threads,
-        few_threads_of_container,
         small_stack,
         subinterpreters,
         elsewhere,
@@ -429,4 +432,8 @@ COMMANDS = {
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps(COMMANDS[sys.argv[1]](*sys.argv[2:])))
+    try:
+        found = COMMANDS[sys.argv[1]](*sys.argv[2:])
+    except NotAllowed:
+        found = None
+    print(json.dumps(found))
