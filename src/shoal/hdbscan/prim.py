@@ -162,8 +162,9 @@ def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> 
     for start in range(0, n, size):
         stop = min(n, start + size)
         block = distances.of_block(start, stop)
-        if (is_nan := np.isnan(block)).any():
-            block = np.where(is_nan, np.inf, block)
+        has_nan = np.isnan(block).any(axis=1)
+        if has_nan.any():
+            block = np.where(np.isnan(block), np.inf, block)
         if weights is None:
             starts = n * np.arange(stop - start + 1)
             cores[start:stop] = select_kth(block, starts, min_samples)
@@ -172,7 +173,7 @@ def find_cores(distances: Any, min_samples: int, weights: np.ndarray | None) -> 
             reached = np.cumsum(weights[order], axis=1) >= min_samples * (1 - ROUNDING)
             place = order[np.arange(stop - start), reached.argmax(axis=1)]
             cores[start:stop] = block[np.arange(stop - start), place]
-        if (np.isinf(cores[start:stop]) & is_nan.any(axis=1)).any():
+        if (np.isinf(cores[start:stop]) & has_nan).any():
             raise ValueError(NAN_DISTANCES)
     return cores / distances.alpha
 

@@ -87,9 +87,9 @@ def measure_dispersions(X: Any, labels: np.ndarray, k: int) -> Dispersions:
     if (first == len(labels)).any():
         first[labels[::-1]] = np.arange(len(labels))[::-1]
     counts = np.bincount(labels, minlength=k)
-    means = Rows(X).gather_centered(first)
-    rows = Rows(X, origin=choose_origin(means))
-    means = rows.gather_centered(first)
+    first_rows = Rows(X).gather_centered(first)
+    rows = Rows(X, origin=choose_origin(first_rows))
+    means = first_rows - rows.origin
     sums = _add_up(rows, labels, means, "sums", rows.d, "sum_differences")
     means += sums / counts[:, None]
     inertias, distances = _add_up(rows, labels, means, "spreads", 2, "sum_spreads").T
