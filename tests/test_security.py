@@ -11,9 +11,10 @@ import pytest
 import scipy.sparse as sp
 
 import shoal
-from fuzzing.conditions import read_only_parts, unsorted
+from fuzzing.conditions import read_only_parts
 from shoal.plot import KDistanceDisplay, SilhouetteDisplay
 from shoal.silhouette import silhouettes_of_labelings
+from trials.forms import unsorted
 
 RNG = np.random.default_rng(0)
 MIB = 2**20

@@ -11,7 +11,8 @@ import warnings
 import numpy as np
 
 import shoal
-from children.kmeans import _status, digest
+from children.kmeans import digest
+from helpers.memory import memory_of_process
 from helpers.outcomes import assert_state, snapshot
 
 SHAPES = [(3000, 1, 0.01), (6000, 2, 0.1), (4000, 3, 0.4), (2000, 9, 2.6), (1500, 30, 6.5)]
@@ -100,9 +101,9 @@ def memory(n, d, dtype, eps):
     model.fit(X[:5000])
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
-    before = _status("VmRSS")
+    before = memory_of_process("VmRSS")
     model.fit(X)
-    return {"data": X.nbytes, "rows": len(X), "added": _status("VmHWM") - before}
+    return {"data": X.nbytes, "rows": len(X), "added": memory_of_process("VmHWM") - before}
 
 
 COMMANDS = {f.__name__: f for f in (answers, fork, interrupt, memory)}

@@ -23,7 +23,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import shoal
-from children.kmeans import _status, digest
+from children.kmeans import digest
+from helpers.memory import MemoryLimit, memory_of_process
 from helpers.outcomes import snapshot
 
 X = np.random.default_rng(0).normal(size=(4000, 8)) + 4 * np.random.default_rng(1).integers(
@@ -142,31 +143,12 @@ def terminations(name, count, seed):
     return interrupts(name, count, seed, SystemExit)
 
 
-class Limit:
-    """Memory that may be mapped beyond what is."""
-
-    def __init__(self, added):
-        self.added = added
-
-    def __enter__(self):
-        import resource  # of POSIX alone
-
-        self.before = resource.getrlimit(resource.RLIMIT_AS)
-        size = _status("VmSize") + self.added
-        resource.setrlimit(resource.RLIMIT_AS, (size, self.before[1]))
-
-    def __exit__(self, *_):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, self.before)
-
-
 def memory(name, count, seed):
     """Fits with little memory: MemoryError, and the estimator is as it was, or the same fit."""
     trial, rng = Trial(name), np.random.default_rng(int(seed))
     for _ in range(int(count)):
         gc.collect()
-        trial.fit(Limit(int(rng.uniform(0, 1.5) ** 4 * 2**20)), MemoryError)
+        trial.fit(MemoryLimit(int(rng.uniform(0, 1.5) ** 4 * 2**20)), MemoryError)
     return trial.result()
 
 
@@ -399,7 +381,7 @@ def leaks(name, count):
             except ValueError:
                 continue
         gc.collect()
-        return _status("VmRSS")
+        return memory_of_process("VmRSS")
 
     warnings.simplefilter("ignore")
     before = fit(int(count) // 2)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import shoal
-from children.kmeans import _status
+from helpers.memory import memory_of_process
 
 
 def centers_of(path, k):
@@ -35,7 +35,7 @@ def memory(path, kind, method):
     model.set_params(init=centers_of(path, 5)).predict(small)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
-    before = _status("VmRSS")
+    before = memory_of_process("VmRSS")
     X = path if kind == "KMeans" else np.load(path, mmap_mode="r")
     if method == "transform":
         n = np.load(path, mmap_mode="r").shape[0]
@@ -43,7 +43,7 @@ def memory(path, kind, method):
         model.transform(X, out=out)
     else:
         getattr(model, method)(X)
-    return {"added": _status("VmHWM") - before}
+    return {"added": memory_of_process("VmHWM") - before}
 
 
 def open_stored(path, kind):
@@ -70,9 +70,9 @@ def stored_memory(path, kind):
     for name, call in (("predict", model.predict), ("sequential", batches.fit_sequential)):
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
-        before = _status("VmRSS")
+        before = memory_of_process("VmRSS")
         call(open_stored(path, kind))
-        found[name] = _status("VmHWM") - before
+        found[name] = memory_of_process("VmHWM") - before
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import shoal
+from helpers.memory import memory_of_process
 from helpers.outcomes import assert_state, snapshot
 from trials.problems import blobs
 
@@ -121,12 +122,6 @@ def interrupt(phase):
     return sys.exit("the fit ended before the interrupt")
 
 
-def _status(key):
-    with open("/proc/self/status") as file:
-        line = next(line for line in file if line.startswith(key))
-    return int(line.split()[1]) * 1024
-
-
 def memory(dtype, algorithm, layout, init):
     """Bytes of the data, rows, and bytes by which a fit raised the peak of resident memory."""
     n, d = (500_000, 64) if dtype == "float32" else (250_000, 64)
@@ -144,9 +139,9 @@ def memory(dtype, algorithm, layout, init):
     gc.collect()
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
-    before = _status("VmRSS")
+    before = memory_of_process("VmRSS")
     model.fit(X)
-    return {"data": size, "rows": n, "added": _status("VmHWM") - before}
+    return {"data": size, "rows": n, "added": memory_of_process("VmHWM") - before}
 
 
 COMMANDS = {f.__name__: f for f in (answers, fork, interrupt, memory)}

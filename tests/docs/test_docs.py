@@ -135,6 +135,7 @@ def test_gallery(script):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    pyplot.close("all")  # what other tests drew
     try:
         found = runpy.run_path(str(DOCS / "gallery" / f"{script}.py"))
         assert NUMBERS[script](found)

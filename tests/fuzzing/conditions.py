@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 import shoal
 from shoal.core import parallel
+from trials.forms import unsorted
 
 EVERY = range(1, 2**14)
 NONE = range(0)
@@ -95,17 +96,6 @@ DENSE = {
     "unaligned": unaligned,
     "read-only": read_only,
 }
-
-
-def unsorted(X):
-    """Each row's values in another order."""
-    X = X.copy()
-    for start, stop in zip(X.indptr[:-1], X.indptr[1:], strict=True):
-        order = np.random.default_rng(int(start)).permutation(stop - start)
-        X.indices[start:stop] = X.indices[start:stop][order]
-        X.data[start:stop] = X.data[start:stop][order]
-    X.has_sorted_indices = False
-    return X
 
 
 def read_only_parts(X):

@@ -1,15 +1,29 @@
-"""Problems for the kernels of mixtures, and the kernels run on them."""
+"""Both libraries' mixtures; problems for their kernels, and the kernels run on them."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
+import sklearn.mixture
 from hypothesis import strategies as st
 
+import shoal
 from helpers.kernel_cases import KINDS
 from shoal.core.rows import Rows
 from shoal.mixture.e_step import Components, EStep, choose_kernel
 
 TYPES = ("full", "tied", "diag", "spherical")
+CLASSES = ("GaussianMixture", "BayesianGaussianMixture")
+
+
+def blobs(n=300, d=4, k=3, seed=0, dtype="float64"):
+    rng = np.random.default_rng(seed)
+    centers = 4 * rng.standard_normal((k, d))
+    X = centers[rng.integers(k, size=n)] + rng.standard_normal((n, d))
+    return X.astype(dtype)
+
+
+def both(name, **params):
+    return getattr(shoal, name)(**params), getattr(sklearn.mixture, name)(**params)
 
 
 @dataclass(eq=False)

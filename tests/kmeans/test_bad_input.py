@@ -57,7 +57,7 @@ DATA = {
     "empty list": [],
     "list of dicts": [{}] * 9,
     "set": {1, 2, 3},
-    "matrix": np.asmatrix(GOOD),
+    "matrix": GOOD.view(np.matrix),  # which warns of nothing
     "64-bit indices": wide_indices(),
     "one-dimensional sparse": sp.coo_array(np.ones(9)),
 }
@@ -150,6 +150,18 @@ def assert_fit_refused(params, X, **kwargs):
 @pytest.mark.parametrize("name", DATA)
 def test_data(name, algorithm):
     assert assert_fit_refused({"n_clusters": 4, "algorithm": algorithm}, DATA[name])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("name", ["KMeans", "MiniBatchKMeans", "BisectingKMeans"])
+def test_values_come_before_too_few_rows(name, form, value):
+    """Of two complaints the first is scikit-learn's."""
+
+    def fit(library):
+        getattr(library, name)(n_clusters=31).fit(form(spoiled(value)))
+
+    assert assert_refused_alike(fit)
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -1,5 +1,6 @@
 """MiniBatchKMeans: its results compared with scikit-learn's, sequences of batches, its state."""
 
+import contextlib
 import copy
 import inspect
 import pickle
@@ -21,6 +22,7 @@ from helpers.outcomes import (
     snapshot,
 )
 from helpers.sklearn_own import since
+from trials.diagnosis import other_orders
 from trials.problems import blobs
 
 
@@ -270,3 +272,19 @@ def test_metadata_and_output():
     assert list(model.transform(X).columns) == [f"minibatchkmeans{i}" for i in range(3)]
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         model.partial_fit(X.to_numpy())
+
+
+def test_orders_of_numpy():
+    """NumPy's order decides which of equally light clusters are filled again."""
+    X = blobs(np.random.default_rng(5), 300, 3)
+    params = {"n_clusters": 40, "batch_size": 10, "reassignment_ratio": 0.9, "random_state": 0}
+    found = []
+    for orders in (contextlib.nullcontext(), other_orders()):
+        with orders:
+            ours, theirs = (
+                lib.MiniBatchKMeans(**params, n_init=1, max_iter=4).fit(X).labels_
+                for lib in (shoal, sklearn.cluster)
+            )
+        np.testing.assert_array_equal(ours, theirs)
+        found.append(ours)
+    assert (found[0] != found[1]).any()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import shoal
 from helpers.outcomes import fit_differences, outcome
 from trials.diagnosis import inconsistent
+from trials.forms import unsorted
 from trials.problems import blobs, fitted
 
 BASE = np.round(blobs(np.random.default_rng(0), 60, 5), 3)
@@ -91,15 +92,6 @@ def with_zeros(X, form=sp.csr_array):
     return form(np.where(X > 1, X, 0))
 
 
-def unsorted(X):
-    found = with_zeros(X)
-    for start, stop in zip(found.indptr[:-1], found.indptr[1:], strict=True):
-        found.indices[start:stop] = found.indices[start:stop][::-1].copy()
-        found.data[start:stop] = found.data[start:stop][::-1].copy()
-    found.has_sorted_indices = False
-    return found
-
-
 def explicit_zeros(X):
     found = sp.csr_array(X)
     found.data[::3] = 0
@@ -124,7 +116,7 @@ SPARSE = {
     "csr of int": lambda X: with_zeros(WHOLE.astype("i8")),
     "csr of bool": lambda X: sp.csr_array(THREE_ROWS),
     "csr float32": lambda X: with_zeros(X.astype("f4")),
-    "unsorted": unsorted,
+    "unsorted": lambda X: unsorted(with_zeros(X)),
     "explicit zeros": explicit_zeros,
     "read-only": frozen,
     "empty rows": lambda X: sp.csr_array(np.where(np.arange(60)[:, None] % 3 == 0, X, 0)),

@@ -4,6 +4,7 @@ SHOAL_TRIALS and SHOAL_SEED run more trials, or others; `python -m trials.kmeans
 difference.
 """
 
+import contextlib
 import os
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from helpers.outcomes import RTOL, data_scale, outcome
 from shoal.core.rows import Rows
 from shoal.kmeans.centers import Centers, assign_labels
 from trials import problems
-from trials.diagnosis import dense, margins, not_nearest, squared_distances
+from trials.diagnosis import dense, margins, not_nearest, other_orders, squared_distances
 from trials.kmeans import check_fit, check_seeding
 
 TRIALS = int(os.environ.get("SHOAL_TRIALS", "400"))
@@ -326,3 +327,17 @@ def test_equal_first_centers(algorithm, dtype):
     theirs, ours = (library.KMeans(100, **params).fit(X) for library in (sklearn.cluster, shoal))
     np.testing.assert_array_equal(ours.labels_, theirs.labels_)
     assert ours.n_iter_ == theirs.n_iter_
+
+
+def test_orders_of_numpy():
+    """NumPy's order decides which of the empty clusters gets which row, in both libraries."""
+    X = np.random.default_rng(3).standard_normal((200, 3))
+    far = 1e3 + np.arange(15.0).reshape(5, 3)
+    params = {"n_clusters": 8, "init": np.vstack([X[:3], far]), "n_init": 1, "max_iter": 2}
+    found = []
+    for orders in (contextlib.nullcontext(), other_orders()):
+        with orders:
+            ours, theirs = (lib.KMeans(**params).fit(X).labels_ for lib in (shoal, sklearn.cluster))
+        np.testing.assert_array_equal(ours, theirs)
+        found.append(ours)
+    assert (found[0] != found[1]).any()

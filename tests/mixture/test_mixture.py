@@ -12,37 +12,13 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 
 import shoal
 from helpers.kernel_cases import level
-from helpers.outcomes import assert_same_complaint, assert_state, outcome, snapshot
+from helpers.mixture_cases import CLASSES, blobs, both
+from helpers.outcomes import assert_state, outcome, snapshot
 from shoal.core import cpu, parallel, sources
 from shoal.core.releases import MIXTURES_KEEP_FLOAT32
 from shoal.mixture import parts
-from shoal.mixture.covariances import ILL_DEFINED_ERROR
-
-TYPES = ("full", "tied", "diag", "spherical")
-CLASSES = ("GaussianMixture", "BayesianGaussianMixture")
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module", params=TYPES)
-def covariance_type(request):
-    return request.param
-
-
-@pytest.fixture(scope="module", params=CLASSES)
-def name(request):
-    return request.param
-
-
-def blobs(n=300, d=4, k=3, seed=0, dtype="float64"):
-    rng = np.random.default_rng(seed)
-    centers = 4 * rng.standard_normal((k, d))
-    X = centers[rng.integers(k, size=n)] + rng.standard_normal((n, d))
-    return X.astype(dtype)
-
-
-def both(name, **params):
-    return getattr(shoal, name)(**params), getattr(sklearn.mixture, name)(**params)
 
 
 def test_likelihood_never_decreases(name, covariance_type):
@@ -189,63 +165,6 @@ def test_bad_weights(name, weights, message):
     with pytest.raises(ValueError, match=message):
         model.fit(blobs(), sample_weight=weights)
     assert not hasattr(model, "means_")
-
-
-def bad_input(d=3):
-    """Names, parameters and data that no mixture takes."""
-    X = blobs(40, d)
-    yield "singular", {"reg_covar": 0.0, "n_components": 2}, np.full((20, d), 3.7)
-    yield "fewer rows than features", {"reg_covar": 0.0}, X[:2]
-    yield "more components than rows", {"n_components": 50}, X
-    yield "one row", {}, X[:1]
-    yield "no features", {}, X[:, :0]
-    yield "NaN", {}, np.where(np.arange(40)[:, None] == 3, np.nan, X)
-    yield "infinity", {}, np.where(np.arange(40)[:, None] == 3, np.inf, X)
-    yield "strings", {}, np.array([["a", "b"], ["c", "d"]])
-    yield "one dimension", {}, X[0]
-    yield "parameter", {"n_components": 0}, X
-    yield "type", {"covariance_type": "round"}, X
-    yield "negative", {"reg_covar": -1.0}, X
-    yield "negative iterations", {"max_iter": -1}, X
-
-
-@pytest.mark.parametrize("case", list(bad_input()), ids=lambda case: case[0])
-def test_bad_input(name, covariance_type, case):
-    _, params, X = case
-    params = {"covariance_type": covariance_type, "random_state": 0} | params
-    ours, theirs = both(name, **params)
-    found, expected = outcome(ours.fit, X), outcome(theirs.fit, X)
-    if case[0] == "fewer rows than features" and covariance_type in ("full", "tied"):
-        # of rank 1: whether a pivot is 0 or 1e-17 is rounding in both
-        assert found.error in (None, (ValueError, ILL_DEFINED_ERROR))
-    else:
-        assert found.error == expected.error
-    if found.error is not None:
-        assert not hasattr(ours, "means_")
-
-
-def bad_initial_parameters(d=3, k=2):
-    eye = np.stack([np.eye(d)] * k)
-    yield "full", {"weights_init": [0.5, 0.6]}
-    yield "full", {"weights_init": [-0.5, 1.5]}
-    yield "full", {"weights_init": [1.0]}
-    yield "full", {"means_init": np.zeros((k, d + 1))}
-    yield "full", {"means_init": np.full((k, d), np.nan)}
-    yield "full", {"precisions_init": eye[:1]}
-    yield "full", {"precisions_init": -eye}
-    yield "full", {"precisions_init": eye + np.triu(np.ones((d, d)), 1)}
-    yield "tied", {"precisions_init": -np.eye(d)}
-    yield "tied", {"precisions_init": np.eye(d + 1)}
-    yield "diag", {"precisions_init": np.zeros((k, d))}
-    yield "spherical", {"precisions_init": -np.ones(k)}
-
-
-@pytest.mark.parametrize(("kind", "params"), list(bad_initial_parameters()))
-def test_bad_initial_parameters(kind, params):
-    ours, theirs = both(CLASSES[0], n_components=2, covariance_type=kind, **params)
-    X = blobs(40, 3)
-    assert_same_complaint(outcome(ours.fit, X), outcome(theirs.fit, X))
-    assert not hasattr(ours, "means_")
 
 
 @pytest.mark.parametrize("given", [1, 2, 4, 3, 7])
@@ -474,20 +393,6 @@ def test_memory():
     model.fit(X[:1000])
     added = added_by(lambda: model.fit(X))
     assert added is None or added < 0.2 * X.nbytes + 40 * len(X)
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-@pytest.mark.parametrize("value", [1.0, np.nan])
-@pytest.mark.parametrize("form", [np.asarray, np.ndarray.tolist])
-def test_too_few_rows(rows, value, form):
-    """scikit-learn's words for fewer than two."""
-    X = form(np.full((rows, 3), value))
-    found = [
-        outcome(lambda library=library: library.GaussianMixture(1).fit(X)).error
-        for library in (shoal, sklearn.mixture)
-    ]
-    assert found[0] == found[1]
-    assert found[0] is not None
 
 
 @pytest.mark.parametrize("rows", [2, 9])

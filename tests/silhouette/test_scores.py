@@ -207,6 +207,10 @@ def test_numbers_in_words():
             library.davies_bouldin_score(X.astype(str), labels)
         with pytest.raises(ValueError, match="could not convert string to float"):
             library.calinski_harabasz_score(np.full((20, 3), "x"), labels)
+        with pytest.raises(ValueError, match="could not convert string to float"):
+            library.calinski_harabasz_score([[1.0, "x"], [2.0, None]], labels)
+        with pytest.raises(TypeError, match="Cannot cast array data"):
+            library.calinski_harabasz_score(np.zeros(20, [("a", "f8"), ("b", "f8")]), labels)
 
 
 def test_outlier_among_the_first_rows():

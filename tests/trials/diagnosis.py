@@ -9,6 +9,7 @@ else is a bug.
 
 import contextlib
 import warnings
+from unittest import mock
 
 import numpy as np
 import scipy.sparse as sp
@@ -80,6 +81,24 @@ def restarts(trial):
 @contextlib.contextmanager
 def threads(count):
     with ThreadpoolController().limit(limits=count):
+        yield
+
+
+@contextlib.contextmanager
+def other_orders():
+    """NumPy with other orders where it promises none: of equal values, and in partitions."""
+    usual, partition = np.argsort, np.argpartition
+
+    def argsort(values, *args, **kwargs):
+        if args or kwargs:
+            return usual(values, *args, **kwargs)
+        return len(values) - 1 - usual(values[::-1], kind="stable")
+
+    def argpartition(values, kth):
+        order = partition(values, kth)
+        return np.concatenate([order[:kth], order[kth:][::-1]])
+
+    with mock.patch.multiple(np, argsort=argsort, argpartition=argpartition):
         yield
 
 

@@ -8,8 +8,10 @@ A difference of values is explained where scikit-learn's own answer is another o
 by a rounding, in float64, or with another number of threads; these rows are few, so ties are many.
 """
 
+import contextlib
+import copy
+import dataclasses
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,9 +21,11 @@ import sklearn.mixture
 from sklearn.utils._param_validation import generate_valid_param, make_constraint
 
 import shoal
+from helpers.memory import MemoryLimit
 from helpers.outcomes import outcome, public_attributes
 from trials import report
 from trials.diagnosis import threads
+from trials.forms import FORMS, LABELS, SOUND, WEIGHTS
 from trials.problems import KINDS, _log_integer
 from trials.spectral import embedding_errors
 
@@ -60,6 +64,7 @@ CRASHES = (
     "only 0-dimensional arrays",  # HDBSCAN's search for epsilon
     "Cannot cast scalar from dtype('bool')",
     "Cannot cast ufunc",
+    "cannot use operands with types",  # scores of dates
     "operands could not be broadcast",
     "boolean index did not match",  # HDBSCAN's centers beside missing rows
     "setting an array element with a sequence",  # and of sparse rows
@@ -77,139 +82,14 @@ FAULTS = ("too short", "matrix", "scalar", "strings", "complex", "column", "NaN"
 ODD = (None, -1, 0, 1, 2.5, np.nan, np.inf, "auto", "euclidean", True, (), [], {}, len, 2**70,
        np.float32(0.5), np.int64(2), np.bool_(True), -0.0, b"kmeans", 1e-320, 1j)  # fmt: skip
 ROUNDINGS = 12
+MAX_MEMORY = 2**32  # of scikit-learn, whose HDBSCAN of distances that overflow takes any
 
 
-def with_value(value):
-    def put(rng, X):
-        X = np.array(X)
-        if X.size:
-            X.flat[rng.integers(X.size)] = value
-        return X
-
-    return put
-
-
-def sparse(form, change=lambda X: X):
-    return lambda rng, X: change(sp.csr_array(np.where(rng.random(X.shape) < 0.6, X, 0))).asformat(
-        form
-    )
-
-
-def unsorted(X):
-    X.indices, X.data = X.indices[::-1].copy(), X.data[::-1].copy()
-    X.indptr = X.nnz - X.indptr[::-1]
-    X.has_sorted_indices = False
-    return X
-
-
-def twice(X):
-    """Entries that are given in two parts."""
-    X = X.tocoo()
-    both = [np.concatenate([part, part]) for part in (X.data / 2, X.row, X.col)]
-    return sp.coo_array((both[0], (both[1], both[2])), shape=X.shape).tocsr()
-
-
-def wide(X):
-    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
-    return X
-
-
-FORMS = {
-    "float64": lambda rng, X: X,
-    "float32": lambda rng, X: X.astype("f4"),
-    "Fortran": lambda rng, X: np.asfortranarray(X),
-    "backwards": lambda rng, X: X[::-1, ::-1],
-    "big-endian": lambda rng, X: X.astype(">f4"),
-    "integers": lambda rng, X: np.clip(X, -1e6, 1e6).astype("i4"),
-    "bytes": lambda rng, X: np.clip(np.abs(X), 0, 255).astype("u1"),
-    "truth values": lambda rng, X: X > 0,
-    "half": lambda rng, X: np.clip(X, -6e4, 6e4).astype("f2"),
-    "long double": lambda rng, X: X.astype(np.longdouble),
-    "list": lambda rng, X: X.tolist(),
-    "tuples": lambda rng, X: tuple(map(tuple, X.tolist())),
-    "objects": lambda rng, X: X.astype(object),
-    "strings of numbers": lambda rng, X: X.astype(str),
-    "strings": lambda rng, X: np.full(X.shape, "x"),
-    "mixed": lambda rng, X: [[1.0, "x"], [2.0, None]],
-    "complex": lambda rng, X: X + 1j,
-    "dates": lambda rng, X: np.zeros(X.shape, "M8[s]"),
-    "records": lambda rng, X: np.zeros(len(X), [("a", "f8"), ("b", "f8")]),
-    "masked": lambda rng, X: np.ma.masked_greater(X, 1),
-    "one row": lambda rng, X: X[:1],
-    "one value": lambda rng, X: X[:1, :1],
-    "one column": lambda rng, X: X[:, :1],
-    "equal rows": lambda rng, X: np.repeat(X[:1], len(X), axis=0),
-    "zeros": lambda rng, X: np.zeros_like(X),
-    "no rows": lambda rng, X: X[:0],
-    "no features": lambda rng, X: X[:, :0],
-    "vector": lambda rng, X: X[:, 0],
-    "cube": lambda rng, X: X[:, :, None],
-    "scalar": lambda rng, X: 3.0,
-    "nothing": lambda rng, X: None,
-    "NaN": with_value(np.nan),
-    "infinite": with_value(np.inf),
-    "huge value": with_value(1e200),
-    "largest": with_value(np.finfo("f8").max),
-    "huge": lambda rng, X: X * 1e160,
-    "tiny": lambda rng, X: X * 1e-200,
-    "subnormal": lambda rng, X: X * 1e-310,
-    "subnormal float32": lambda rng, X: (X * 1e-41).astype("f4"),
-    "csr": sparse("csr"),
-    "csc": sparse("csc"),
-    "coo": sparse("coo"),
-    "lil": sparse("lil"),
-    "dok": sparse("dok"),
-    "csr float32": sparse("csr", lambda X: X.astype("f4")),
-    "csr integers": sparse("csr", lambda X: (10 * X).astype("i4")),
-    "csr unsorted": sparse("csr", unsorted),
-    "csr wide": sparse("csr", wide),
-    "csr twice": sparse("csr", twice),
-    "csr NaN": sparse("csr", lambda X: X * np.nan),
-    "csr zeros": sparse("csr", lambda X: X * 0),
-    "csr matrix": lambda rng, X: sp.csr_matrix(X),
-    "csr no rows": lambda rng, X: sp.csr_array((0, X.shape[1])),
-}
-SOUND = ("float64", "float32", "Fortran", "backwards", "integers", "csr", "csr float32", "list")
-WEIGHTS = {
-    "random": lambda rng, n: rng.random(n),
-    "float32": lambda rng, n: rng.random(n).astype("f4"),
-    "integers": lambda rng, n: rng.integers(0, 4, n),
-    "truth values": lambda rng, n: rng.random(n) < 0.7,
-    "list": lambda rng, n: rng.random(n).tolist(),
-    "zeros": lambda rng, n: np.zeros(n),
-    "some zeros": lambda rng, n: rng.random(n) * (rng.random(n) < 0.5),
-    "negative": lambda rng, n: rng.random(n) - 0.5,
-    "NaN": lambda rng, n: np.full(n, np.nan),
-    "infinite": lambda rng, n: np.full(n, np.inf),
-    "huge": lambda rng, n: rng.random(n) * 1e300,
-    "tiny": lambda rng, n: rng.random(n) * 1e-300,
-    "too short": lambda rng, n: rng.random(n - 1),
-    "matrix": lambda rng, n: rng.random((n, 1)),
-    "scalar": lambda rng, n: 2.0,
-    "whole": lambda rng, n: 3,
-    "strings": lambda rng, n: np.full(n, "x"),
-    "objects": lambda rng, n: rng.random(n).astype(object),
-    "complex": lambda rng, n: rng.random(n) + 1j,
-    "backwards": lambda rng, n: rng.random(n)[::-1],
-}
-LABELS = {
-    "few": lambda rng, n: rng.integers(0, 3, n),
-    "noise": lambda rng, n: rng.integers(-1, 3, n),
-    "words": lambda rng, n: np.array(["b", "a", "c"])[rng.integers(0, 3, n)],
-    "one": lambda rng, n: np.zeros(n, int),
-    "all": lambda rng, n: np.arange(n),
-    "floats": lambda rng, n: rng.integers(0, 3, n) / 2,
-    "list": lambda rng, n: rng.integers(0, 3, n).tolist(),
-    "too short": lambda rng, n: rng.integers(0, 3, n - 1),
-    "column": lambda rng, n: rng.integers(0, 3, (n, 1)),
-    "NaN": lambda rng, n: np.full(n, np.nan),
-    "nothing": lambda rng, n: None,
-}
 CALLS = ("predict", "transform", "score", "score_samples", "predict_proba", "fit_predict",
          "fit_transform", "inverse_transform", "bic", "partial_fit")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Trial:
     """One call; the seed draws what is not a field."""
 
@@ -323,7 +203,8 @@ def answers(make, trial, rows):
     if trial.name == "HDBSCAN":
         params["copy"] = True  # whose default warns in scikit-learn
     model = make(**params)
-    first = outcome(lambda: public_attributes(model.fit(X, **given)))
+    # a copy, since partial_fit changes arrays in place
+    first = outcome(lambda: copy.deepcopy(public_attributes(model.fit(X, **given))))
     return [first, outcome(lambda: getattr(model, trial.then)(others))]
 
 
@@ -346,6 +227,10 @@ def differences(ours, theirs):
 
 def unlike(a, b, name=""):
     """Where values differ by more than rounding."""
+    if hasattr(b, "get_params"):
+        if type(a).__name__ != type(b).__name__:
+            return [f"type of {name}: {type(a)}"]
+        a, b = public_attributes(a), public_attributes(b)
     if isinstance(b, dict):
         if set(a) != set(b):
             return [f"type of {name}: {sorted(set(a) ^ set(b))}"]
@@ -355,12 +240,6 @@ def unlike(a, b, name=""):
             return [f"type of {name}: {type(a)} against {type(b)}"]
         pairs = zip(a, b, strict=True)
         return [words for i, pair in enumerate(pairs) for words in unlike(*pair, f"{name}[{i}]")]
-    if hasattr(b, "get_params"):
-        return (
-            []
-            if isinstance(a, shoal.KMeans) or type(a) is type(b)
-            else [f"type of {name}: {type(a)}"]
-        )
     if sp.issparse(a) or sp.issparse(b):
         if type(a) is not type(b):
             return [f"type of {name}: {type(a)} against {type(b)}"]
@@ -407,8 +286,10 @@ def changed(X, change):
 
 
 def explain_errors(trial, ours, theirs):
-    """The reason why two outcomes have other errors."""
-    words = theirs.error[1] if theirs.error else ""
+    """The reason why two outcomes have other errors; None where rounding may be one."""
+    kind, words = theirs.error or (None, "")
+    if kind is not None and issubclass(kind, MemoryError):
+        return "scikit-learn takes too much memory"
     if words.isdigit() or any(crash in words for crash in CRASHES):
         return "scikit-learn fails in its own code"
     given = (trial.form, trial.then_form)
@@ -422,7 +303,36 @@ def explain_errors(trial, ours, theirs):
     is_odd = trial.weight in FAULTS or trial.labels in FAULTS
     if ours.error and theirs.error and trial.form not in SOUND and is_odd:
         return "two faults: another one is named first"
-    return "BUG: errors"
+    return None
+
+
+def moves(trial, theirs, make, rows, errors):
+    """The reason where scikit-learn's answer, or error, depends on roundings; else None."""
+    for draw in range(ROUNDINGS):
+        rng = np.random.default_rng(draw)
+        moved = [rounded(X, rng) for X in rows]
+        others = differences(answers(make, trial, moved), theirs)
+        if any(words.startswith("error") == errors for words in others):
+            return "unstable in scikit-learn: rows moved by a rounding"
+    if any(getattr(X, "dtype", None) == np.float32 for X in rows):
+        wide = answers(make, trial, [changed(X, lambda values: values.astype("f8")) for X in rows])
+        others = differences(in_float32(wide), in_float32(theirs))
+        if any(words.startswith("error") == errors for words in others):
+            return "unstable in scikit-learn: rows in float64"
+    return None
+
+
+def in_float32(outcomes):
+    """The outcomes with their real values in float32."""
+
+    def narrow(value):
+        if isinstance(value, dict):
+            return {name: narrow(each) for name, each in value.items()}
+        is_real = isinstance(value, (np.ndarray, np.generic, float))
+        return np.asarray(value, "f4") if is_real and np.asarray(value).dtype == "f8" else value
+
+    with np.errstate(over="ignore"):
+        return [dataclasses.replace(each, value=narrow(each.value)) for each in outcomes]
 
 
 def are_extreme(trial, found):
@@ -441,10 +351,12 @@ def are_extreme(trial, found):
 def explain(trial, found, ours, theirs):
     """The reason of a difference in words; "BUG: ..." where there is none."""
     make, rows = theirs_of(trial.name), trial.both_rows()
-    if any(words.startswith("error") for words in found):
-        return explain_errors(trial, *next(
+    errors = any(words.startswith("error") for words in found)
+    if errors:
+        reason = explain_errors(trial, *next(
             (a, b) for a, b in zip(ours, theirs, strict=True) if a.error != b.error
         ))  # fmt: skip
+        return reason or moves(trial, theirs, make, rows, errors) or "BUG: errors"
     if any(" float128 " in words for words in found):
         return "rows of long double are computed in float64"
     if trial.name == "SpectralClustering" and ours[0].error is None:
@@ -458,12 +370,8 @@ def explain(trial, found, ours, theirs):
         with threads(count):
             if differences(answers(make, trial, rows), theirs):
                 return "unstable in scikit-learn: threads"
-    for draw in range(ROUNDINGS):
-        rng = np.random.default_rng(draw)
-        moved = [rounded(X, rng) for X in rows]
-        others = differences(answers(make, trial, moved), theirs)
-        if any(not words.startswith("error") for words in others):
-            return "unstable in scikit-learn: rows moved by a rounding"
+    if reason := moves(trial, theirs, make, rows, errors):
+        return reason
     if trial.name in LEFT:
         return f"left to trials.{LEFT[trial.name]}"
     if are_extreme(trial, found):
@@ -474,7 +382,8 @@ def explain(trial, found, ours, theirs):
 def check_seed(seed):
     """None where both agree, else (trial, differences, reason)."""
     trial = draw_trial(seed)
-    theirs = answers(theirs_of(trial.name), trial, trial.both_rows())
+    with MemoryLimit(MAX_MEMORY) if sys.platform == "linux" else contextlib.nullcontext():
+        theirs = answers(theirs_of(trial.name), trial, trial.both_rows())
     ours = answers(getattr(shoal, trial.name), trial, trial.both_rows())
     found = differences(ours, theirs)
     if not found:

@@ -18,6 +18,8 @@ from shoal.core.sources import as_file, is_stored, iterate_blocks
 
 F = TypeVar("F", bound=Callable)
 
+FLOATS = [np.float64, np.float32]  # what kernels compute in, and what all else is converted to
+
 
 def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
     """scikit-learn's `_fit_context`, for type checkers: the method keeps its signature."""
@@ -50,11 +52,14 @@ def check_rows(
     X: Any,
     *,
     reset: bool,
+    dtype: Any = FLOATS,
     finite: bool = True,
     files: bool = False,
     min_samples: int = 1,
 ) -> Any:
     """X as a C-ordered array or CSR matrix of float32 or float64; not copied if it is one.
+
+    Of another type only where another `dtype` is asked for: see scikit-learn's check_array.
 
     With ``finite=False`` the values of an array are not checked here: a kernel that reads
     them anyway does so, and `check_finite` raises the error. With ``files=True`` what is not in
@@ -85,7 +90,7 @@ def check_rows(
         estimator,
         X,
         accept_sparse="csr",
-        dtype=[np.float64, np.float32],
+        dtype=dtype,
         order="C",
         accept_large_sparse=False,
         ensure_all_finite=finite or sp.issparse(X),
@@ -138,7 +143,7 @@ def check_function_rows(X: Any) -> Any:
     if is_stored(X):
         return _check_file(None, X, False)
     check_structure(X)
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    X = check_array(X, accept_sparse="csr", dtype=FLOATS, order="C")
     return X if sp.issparse(X) else aligned(X)
 
 

@@ -81,6 +81,7 @@ class BaseKMeans(
     def _count_runs(self, X: Any, default: int) -> int:
         """Number of runs, after the checks that need both X and the parameters."""
         if X.shape[0] < self.n_clusters:
+            check_finite(self, X)  # of two complaints scikit-learn's first
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
         given = _is_arraylike_not_scalar(self.init)
         n_init = self.n_init

@@ -7,18 +7,18 @@ from time import time
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from shoal.core.callbacks import CallbackSupportMixin, Task, begin_fit
-from shoal.core.checks import all_or_nothing, check_finite, check_rows, check_weights, fit_context
+from shoal.core.checks import all_or_nothing, check_finite, fit_context
 from shoal.core.collections import is_collection, map_rows
 from shoal.core.parameters import CheckedParameters, check_random_state
 from shoal.core.rows import Rows, make_rows
+from shoal.mixture.checks import check_dense, check_mixture_weights
 from shoal.mixture.covariances import (
     ILL_DEFINED_ERROR,
     Estimates,
@@ -273,6 +273,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         X = check_dense(self, X, reset=True, min_rows=2)
         n, k = X.shape[0], self.n_components
         if n < k:
+            check_finite(self, X)  # of two complaints scikit-learn's first
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {k}, n_samples = {n}"
             )
@@ -431,41 +432,6 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
             else:
                 parts.append(mean + rng.standard_normal(size=(count, d)) * np.sqrt(cov))
         return np.vstack(parts).astype(np.float64, copy=False), np.repeat(np.arange(k), counts)
-
-
-def check_dense(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> Any:
-    """check_rows for estimators that take no sparse matrices, with a least number of rows."""
-    if sp.issparse(X):
-        validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)  # refuses it
-    # values that are not finite are found later, but of several complaints they come first
-    is_long = isinstance(X, np.ndarray) and X.ndim > 0 and len(X) >= min_rows
-    finite = not (reset and is_long)
-    X = check_rows(estimator, X, reset=reset, finite=finite, files=True, min_samples=min_rows)
-    if X.shape[0] < min_rows:
-        raise ValueError(
-            f"Found array with {X.shape[0]} sample(s) (shape={X.shape}) while a minimum of "
-            f"{min_rows} is required by {type(estimator).__name__}."
-        )
-    return X
-
-
-def check_mixture_weights(sample_weight: Any, X: Any, k: int) -> np.ndarray | None:
-    """Weights that are not negative, k of them positive."""
-    weights = check_weights(sample_weight, X)
-    if weights is None:
-        return None
-    if isinstance(weights, np.ndarray):
-        least, positive = weights.min(), int(np.count_nonzero(weights))
-    else:
-        least, positive = weights.describe()
-    if least < 0:
-        raise ValueError("Negative values in data passed to `sample_weight`.")
-    if positive < k:
-        raise ValueError(
-            f"Expected n_samples >= n_components but got n_components = {k}, n_samples = "
-            f"{positive} with a positive weight"
-        )
-    return weights
 
 
 class _Progress:

@@ -183,7 +183,9 @@ def calinski_harabasz_score(X: Any, labels: ArrayLike) -> float:
     >>> round(calinski_harabasz_score(X, [0, 0, 1, 1]), 1)
     88.2
     """
-    if SCORES_TAKE_WORDS and isinstance(X, np.ndarray) and X.dtype.kind in "SU":
+    if SCORES_TAKE_WORDS and isinstance(X, (list, tuple)):
+        X = np.asarray(X)
+    elif SCORES_TAKE_WORDS and isinstance(X, np.ndarray) and X.dtype.kind in "SUV":
         X = X.astype(float)  # numbers in words, which scikit-learn takes in this score alone
     return measure_dispersions(*_check(X, labels)).calinski_harabasz()
 
