@@ -10,9 +10,10 @@ Whole numbers, labels among them, must be equal, and others but for their last d
 rounding: if that changes its answer as well, rounding decides. Else it answers with another order
 wherever NumPy's own depends on the processor: of what argpartition puts after its place, by which
 empty clusters get their rows, and of what is equal for argsort, by which mini-batch k-means picks
-the clusters that it fills again. scikit-learn has NumPy's order there, and so has shoal. What
-changes by neither is left: `python -m trials.replay settle FOLDER` asks the first machine the same,
-whose libraries for mathematics are others. What survives there too is a bug.
+the clusters that it fills again. scikit-learn has NumPy's order there, and so has shoal. Spectral
+clusters are not determined where eigenvalues coincide. What has none of these reasons is left:
+`python -m trials.replay settle FOLDER` asks the first machine the same, whose libraries for
+mathematics are others. What survives there too is a bug.
 """
 
 import argparse
@@ -32,19 +33,22 @@ import shoal
 from helpers.outcomes import outcome, public_attributes
 from trials import report
 from trials.diagnosis import other_orders
+from trials.spectral import eigengaps
 from trials.surface import rounded, unlike
 
 FAMILIES = (
     "kmeans", "minibatch", "bisecting", "dbscan", "hdbscan", "optics", "mixture", "agglomerative",
     "silhouette", "spectral",
 )  # fmt: skip
+METHODS = {"fit", "fit_predict", "partial_fit"}
 CALLS_A_SEED = 4  # that are kept; what explains a difference may make many more
 ROUNDINGS = 6
+COINCIDING = 1e-12  # eigenvalues
 SURVIVES = "BUG: another answer, which survives rounding of the rows"
 
 
 class Recorder:
-    """Keeps calls of the public functions and of estimators' fit and fit_predict.
+    """Keeps calls of the public functions and of the methods of estimators that fit.
 
     A call that another makes is not kept, nor one whose arguments can't be pickled.
     """
@@ -62,7 +66,7 @@ class Recorder:
             for name in shoal.__all__:
                 public = getattr(shoal, name)
                 if inspect.isclass(public):
-                    for method in {"fit", "fit_predict"} & set(dir(public)):
+                    for method in METHODS & set(dir(public)):
                         self._wrap(stack, public, method, name)
                 elif inspect.isfunction(public) and public.__module__.startswith("shoal."):
                     self._wrap(stack, shoal, name, None)
@@ -143,6 +147,12 @@ def explain(given, answer):
     with other_orders():
         if unlike(answer_again(given), answer):
             return "NumPy's order: another one changes this machine's own answer"
+    model = pickle.loads(given)[2][0]
+    if isinstance(model, shoal.SpectralClustering):
+        k = model.n_components or model.n_clusters
+        gap = eigengaps(answer["affinity_matrix_"], k).min()
+        if gap < COINCIDING:
+            return f"eigenvalues coincide: within {gap:.1e}, and have no vectors of their own"
     return SURVIVES
 
 

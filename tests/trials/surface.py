@@ -287,14 +287,14 @@ def changed(X, change):
 
 def explain_errors(trial, ours, theirs):
     """The reason why two outcomes have other errors; None where rounding may be one."""
+    if ours.error and ours.error[0] not in (ValueError, TypeError, AttributeError):
+        return "BUG: errors"
     kind, words = theirs.error or (None, "")
     if kind is not None and issubclass(kind, MemoryError):
         return "scikit-learn takes too much memory"
     if words.isdigit() or any(crash in words for crash in CRASHES):
         return "scikit-learn fails in its own code"
     given = (trial.form, trial.then_form)
-    if ours.error and ours.error[0] not in (ValueError, TypeError, AttributeError):
-        return "BUG: errors"
     said = [str(each.error) for each in (ours, theirs)]
     if set(given) & set(EXTREME) and any(word in text for word in OVERFLOWN for text in said):
         return "extreme: squares under- or overflow"
