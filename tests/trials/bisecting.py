@@ -68,14 +68,35 @@ def differences(ours, theirs, X):
             found.append(f"type of {name}")
         elif name in CLOSE:
             scale = data_scale(X) if name == "cluster_centers_" else abs(value)
-            # of means of n rows, about which inertia is taken
-            n, d = X.shape
-            rounding = 4 * n * ((n + d) * data_scale(X) * np.finfo(X.dtype).eps) ** 2
-            if not np.allclose(a[name], value, rtol=rtol, atol=rtol * scale + rounding):
+            atol = rtol * scale + inertia_of_equal_rows(X)
+            if not np.allclose(a[name], value, rtol=rtol, atol=atol):
                 found.append(name)
         elif not np.array_equal(a[name], value):
             found.append(name)
     return found
+
+
+def inertia_of_equal_rows(X):
+    """What the rounding of their mean makes of 0."""
+    n, d = X.shape
+    return 4 * n * ((n + d) * data_scale(X) * np.finfo(X.dtype).eps) ** 2
+
+
+def splits_equal_rows(trial, strategy, X, weight):
+    """Whether both agree until no cluster has rows that differ (by those with weight alone).
+
+    What is split after that is chosen by rounding.
+    """
+    for k in range(1, trial.k):
+        fewer = replace(trial, k=k)
+        ours, theirs = (
+            fitted(library, fewer, strategy, X, weight) for library in (shoal, sklearn.cluster)
+        )
+        if theirs.error is not None or differences(ours, theirs, X):
+            return False
+        if theirs.value["inertia_"] <= inertia_of_equal_rows(X):
+            return True
+    return False
 
 
 def equivalent_fits(trial, strategy, X, weight):
@@ -113,6 +134,8 @@ def explain(trial, strategy, X, weight, ours, theirs):
         changed = differences(other, theirs, X)
         if any(not words.startswith("type") for words in changed):
             return f"unstable in scikit-learn: {name}"
+    if splits_equal_rows(trial, strategy, X, weight):
+        return "equal rows are split: rounding chooses the cluster"
     return "BUG: scikit-learn's own answer is stable"
 
 
