@@ -17,7 +17,7 @@ import shoal
 from helpers.outcomes import RTOL, data_scale, outcome, public_attributes
 from shoal.core.releases import INSTALLED
 from trials import report
-from trials.diagnosis import _with_values, moved, threads
+from trials.diagnosis import _with_values, loses_digits, moved, threads
 from trials.problems import draw_trial as draw_kmeans_trial
 
 CLOSE = {"cluster_centers_", "inertia_"}
@@ -134,6 +134,8 @@ def explain(trial, strategy, X, weight, ours, theirs):
         changed = differences(other, theirs, X)
         if any(not words.startswith("type") for words in changed):
             return f"unstable in scikit-learn: {name}"
+    if differences(ours, theirs, X) == ["inertia_"] and loses_digits(ours, theirs, X, weight):
+        return "scikit-learn's inertia loses digits"
     if splits_equal_rows(trial, strategy, X, weight):
         return "equal rows are split: rounding chooses the cluster"
     return "BUG: scikit-learn's own answer is stable"

@@ -207,6 +207,23 @@ def inconsistent(found, X, weight):
     return None
 
 
+def inertia_error(found, X, weight):
+    """How far the inertia of a fit is from that of its labels and centers."""
+    x, centers = dense(X).astype(np.longdouble), found["cluster_centers_"].astype(np.longdouble)
+    squares = np.square(x - centers[found["labels_"]]).sum(axis=1)
+    return abs(float((squares if weight is None else squares * weight).sum()) - found["inertia_"])
+
+
+def loses_digits(ours, theirs, X, weight):
+    """Whether scikit-learn's inertia, of rows less centers by their norms, is the worse one.
+
+    By no more than the rounding of these norms: the rest is another reason's.
+    """
+    if inconsistent(theirs.value, X, weight):
+        return False
+    return inertia_error(ours.value, X, weight) < inertia_error(theirs.value, X, weight)
+
+
 def explain_fit(trial, differences, ours, theirs):
     """The reason why a fit differs; "BUG: ..." where there is no excuse."""
     if not set(differences) <= ROUNDED:
@@ -215,6 +232,8 @@ def explain_fit(trial, differences, ours, theirs):
     wrong = inconsistent(ours.value, X, weight)
     if wrong and not inconsistent(theirs.value, X, weight):
         return f"BUG: {wrong}"
+    if set(differences) == {"inertia"} and loses_digits(ours, theirs, X, weight):
+        return "scikit-learn's inertia loses digits"
     if labels_contradict_centers(theirs.value, X) and not labels_contradict_centers(ours.value, X):
         return "labels: scikit-learn's are not those of its own centers (its issue 34074)"
     names = find_instabilities(trial, differences, theirs, X, weight)
