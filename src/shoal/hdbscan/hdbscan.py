@@ -294,7 +294,8 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
         n = rows.shape[0] if weights is None else weights.sum()
         if n == 1:
             raise ValueError("n_samples=1 while HDBSCAN requires more than one sample")
-        self._min_samples = self.min_cluster_size if self.min_samples is None else self.min_samples
+        given = self.min_cluster_size if self.min_samples is None else self.min_samples
+        self._min_samples = int(given)
         if self._min_samples > n:
             raise ValueError(
                 f"min_samples ({self._min_samples}) must be at most the number of"

@@ -183,7 +183,7 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         tree = build_tree(
             X,
             connectivity=connectivity,
-            n_clusters=None if full else self.n_clusters,
+            n_clusters=None if full else int(self.n_clusters),
             return_distance=with_distances,
             **options,
         )
@@ -194,7 +194,7 @@ class AgglomerativeClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         if self.distance_threshold is not None:
             self.n_clusters_ = np.count_nonzero(self.distances_ >= self.distance_threshold) + 1
         if full:
-            self.labels_ = cut_dendrogram(self.n_clusters_, self.children_, self.n_leaves_)
+            self.labels_ = cut_dendrogram(int(self.n_clusters_), self.children_, self.n_leaves_)
         else:
             heads = hc_get_heads(parents, copy=False)[: len(X)]
             self.labels_ = np.searchsorted(np.unique(heads), heads)

@@ -127,7 +127,7 @@ class BaseKMeans(
         self, rows: Rows, init: Any, random_state: Any, k: int | None = None
     ) -> np.ndarray:
         """k initial centers of a run, `n_clusters` by default, less the origin."""
-        k = self.n_clusters if k is None else k
+        k = int(self.n_clusters) if k is None else k
         if isinstance(init, str) and init == "k-means++":
             chosen = draw_seeds(
                 rows, k, random_state, max_rows_in_float32=self._max_rows_in_float32

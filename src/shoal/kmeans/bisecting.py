@@ -165,8 +165,9 @@ class BisectingKMeans(BaseKMeans):
         root = _Node(center, 0.0, None)
         leaves = [root]
         room = None  # for the rows of a cluster: none is larger than those of the first bisection
-        task = begin_fit(self, X, y, sample_weight, self.n_clusters - 1)
-        for _ in range(self.n_clusters - 1):
+        n_splits = int(self.n_clusters) - 1
+        task = begin_fit(self, X, y, sample_weight, n_splits)
+        for _ in range(n_splits):
             step = task.subtask("bisection")
             i = max(range(len(leaves)), key=lambda i: leaves[i].score)  # the first of the largest
             if leaves[i] is not root and room is None and not rows.sparse:

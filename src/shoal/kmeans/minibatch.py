@@ -217,11 +217,11 @@ class MiniBatchKMeans(BaseKMeans):
 
         sampler = choose_sampler(rows, random_state)
         self._reset_counts(X.dtype)
-        n_steps = (self.max_iter * n) // self._batch_size
+        n_steps = (int(self.max_iter) * n) // self._batch_size
         task = begin_fit(self, X, y, sample_weight, n_steps)
         unweighted = make_rows(X)  # weights act through the draws, or else in sums
         in_sums = weights is not None and not BATCHES_ARE_DRAWN_BY_WEIGHTS
-        lazy = centers_outweigh_batch(unweighted, self.n_clusters, self._batch_size)
+        lazy = centers_outweigh_batch(unweighted, int(self.n_clusters), self._batch_size)
         if lazy and not in_sums:
             updater = SparseUpdater(best[1], self._counts, unweighted)
         else:
@@ -338,9 +338,10 @@ class MiniBatchKMeans(BaseKMeans):
         for name in PARTIAL_FIT_STATE & vars(self).keys():
             delattr(self, name)
         task = begin_fit(self, X, y, sample_weight, n_passes)
+        batch_size = int(self.batch_size)
         for _ in range(n_passes):
-            part = task.subtask("pass", -(-X.shape[0] // self.batch_size))
-            for start, block, waited in iterate_blocks(X, self.batch_size):
+            part = task.subtask("pass", -(-X.shape[0] // batch_size))
+            for start, block, waited in iterate_blocks(X, batch_size):
                 batch = part.subtask("step")
                 stop = start + block.shape[0]
                 rows = Rows(block, None if weights is None else weights[start:stop])
@@ -390,21 +391,21 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _set_batch_and_init_size(self, n: int) -> None:
         """Batch size and number of rows to find first centers among, for n rows."""
-        self._batch_size = min(self.batch_size, n)
+        k, self._batch_size = int(self.n_clusters), min(int(self.batch_size), n)
         size = self.init_size
         if size is None:
             size = 3 * self._batch_size
-            if size < self.n_clusters:
-                size = 3 * self.n_clusters
-        elif size < self.n_clusters:
+            if size < k:
+                size = 3 * k
+        elif size < k:
             warnings.warn(
-                f"init_size={size} should be larger than n_clusters={self.n_clusters}. "
+                f"init_size={size} should be larger than n_clusters={k}. "
                 "Setting it to min(3*n_clusters, n_samples)",
                 RuntimeWarning,
                 stacklevel=5,
             )
-            size = 3 * self.n_clusters
-        self._init_size = min(size, n)
+            size = 3 * k
+        self._init_size = min(int(size), n)
 
     def _draw_first_centers(self, rows: Rows, random_state: np.random.RandomState) -> np.ndarray:
         """First centers, drawn among `init_size` rows."""
@@ -438,7 +439,8 @@ class MiniBatchKMeans(BaseKMeans):
         """One step, then centers of low weight reassigned if due; what `updater.step` returns."""
         self._n_since_last_reassign += self._batch_size
         is_due = (
-            self._n_since_last_reassign >= 10 * self.n_clusters or (updater.weight_sums == 0).any()
+            self._n_since_last_reassign >= 10 * int(self.n_clusters)
+            or (updater.weight_sums == 0).any()
         )
         if is_due:
             self._n_since_last_reassign = 0

@@ -380,6 +380,8 @@ def kmeans_plusplus(
     data = check_function_rows(X)
     weights = check_weights(sample_weight, data)
     n = data.shape[0]
+    n_clusters = int(n_clusters)
+    n_local_trials = None if n_local_trials is None else int(n_local_trials)
     if n < n_clusters:
         raise ValueError(f"n_samples={n} should be >= n_clusters={n_clusters}.")
     if x_squared_norms is not None:

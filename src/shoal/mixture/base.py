@@ -199,7 +199,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         self.converged_ = False
         em = EM(
             data,
-            self.n_components,
+            int(self.n_components),
             self.reg_covar,
             m_step=self._m_step,
             log_constants=self._log_constants,
@@ -248,7 +248,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
     ) -> tuple[Parameters, bool]:
         """EM until the lower bound changes by less than `tol`; whether it did."""
         real, dtype = em.data.dtype.type, em.data.rows.dtype
-        for n_iter in range(1, self.max_iter + 1):
+        for n_iter in range(1, int(self.max_iter) + 1):
             task = run.subtask("iteration")
             params, new_bound = em.step(params)
             if not np.isfinite(new_bound):
@@ -271,7 +271,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
     def _validate_fit_data(self, X: Any, sample_weight: Any) -> FitData:
         X = check_dense(self, X, reset=True, min_rows=2)
-        n, k = X.shape[0], self.n_components
+        n, k = X.shape[0], int(self.n_components)
         if n < k:
             check_finite(self, X)  # of two complaints scikit-learn's first
             raise ValueError(
@@ -285,7 +285,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
 
     def _warm_start_parameters(self, data: FitData) -> Parameters:
         """The fitted parameters, if their shapes suit the data and the present parameters."""
-        k, d = self.n_components, data.rows.d
+        k, d = int(self.n_components), data.rows.d
         check_shape(self.means_, (k, d), "means")
         shape = shape_of(self.covariance_type, k, d)
         check_shape(self.precisions_cholesky_, shape, f"{self.covariance_type} precision")

@@ -161,7 +161,7 @@ class GaussianMixture(BaseMixture):
 
     def _check_parameters(self, data: FitData) -> tuple:
         """Initial weights, means and precisions; None where they are not given."""
-        k, d, kind = self.n_components, data.rows.d, self.covariance_type
+        k, d, kind = int(self.n_components), data.rows.d, self.covariance_type
         weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
         if weights is not None:
             weights = _check_weights(weights, k)

@@ -213,7 +213,7 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         random_state = check_random_state(self.random_state)
         embedding = compute_embedding(
             self.affinity_matrix_,
-            self.n_clusters if self.n_components is None else self.n_components,
+            int(self.n_clusters if self.n_components is None else self.n_components),
             self.eigen_solver,
             self.eigen_tol,
             random_state,
@@ -229,11 +229,11 @@ class SpectralClustering(ClusterMixin, CheckedParameters, BaseEstimator):
         if self.affinity == "precomputed":
             return X
         if self.affinity == "nearest_neighbors":
-            graph = nearest_neighbors_graph(X, self.n_neighbors, self.n_jobs)
+            graph = nearest_neighbors_graph(X, int(self.n_neighbors), self.n_jobs)
             return 0.5 * (graph + graph.T)
         if self.affinity == "precomputed_nearest_neighbors":
             neighbors = NearestNeighbors(
-                n_neighbors=self.n_neighbors, n_jobs=self.n_jobs, metric="precomputed"
+                n_neighbors=int(self.n_neighbors), n_jobs=self.n_jobs, metric="precomputed"
             ).fit(X)
             graph = neighbors.kneighbors_graph(X=X, mode="connectivity")
             return 0.5 * (graph + graph.T)
