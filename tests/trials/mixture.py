@@ -255,7 +255,7 @@ def why(trial, X, ours, theirs):
             return "narrow: scikit-learn differs from itself in float64, where ours is the same"
     if dict(trial.params)["n_init"] > 1 and ours.error is None and theirs.error is None:
         bounds = (np.ravel(each.value["lower_bound_"])[0] for each in (ours, theirs))
-        if np.isclose(*bounds, rtol=1e-9, atol=1e-12):
+        if np.isclose(*bounds, rtol=RTOL["f8"], atol=1e-12):
             return "tie: runs end at the same bound"
     for seed in range(8):
         other = perturb(X, seed)
