@@ -270,7 +270,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
             tree,
             self.cluster_selection_method,
             allow_single_cluster=self.allow_single_cluster,
-            epsilon=self.cluster_selection_epsilon,
+            epsilon=float(self.cluster_selection_epsilon),
             max_cluster_size=self.max_cluster_size,
         )
 

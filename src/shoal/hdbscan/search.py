@@ -33,7 +33,8 @@ class RowSearch:
         self._compute = row_distances(estimator, rows)
         is_brute = is_brute_force(estimator, rows)
         # brute force divides all distances, else those of pairs alone are divided
-        self._scale, self.alpha = (estimator.alpha, 1.0) if is_brute else (1.0, estimator.alpha)
+        alpha = float(estimator.alpha)
+        self._scale, self.alpha = (alpha, 1.0) if is_brute else (1.0, alpha)
         self._measure = euclidean_measure(self._metric, self._params)
         self._nearest = None
         if self._measure is not None and not sp.issparse(rows):

@@ -43,10 +43,10 @@ EUCLIDEAN = ("euclidean", "l2")
 def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -> SpanningTree:
     """The tree of checked, finite rows or distances, by the estimator's parameters."""
     params = dict(estimator.metric_params or {})
-    is_brute = is_brute_force(estimator, X)
+    is_brute, alpha = is_brute_force(estimator, X), float(estimator.alpha)
     if estimator.metric == "precomputed":
         max_distance = params.get("max_distance", 0.0)
-        return span_precomputed(X, min_samples, weights, estimator.alpha, max_distance)
+        return span_precomputed(X, min_samples, weights, alpha, max_distance)
     if X.shape[0] == 1:  # of some weight
         nothing = np.empty(0, np.int32)
         return SpanningTree(nothing, nothing, np.empty(0), np.zeros(1))
@@ -56,7 +56,7 @@ def span(estimator: Any, X: Any, min_samples: int, weights: np.ndarray | None) -
         if measure is not None:
             rows = as_euclidean_rows(X, estimator.metric)
             if rows is not None:
-                return _span_by_tree(rows, measure, min_samples, weights, estimator.alpha, is_brute)
+                return _span_by_tree(rows, measure, min_samples, weights, alpha, is_brute)
     if is_brute:
         return _span_by_pairs(estimator, X, params, min_samples, weights)
     return _span_by_distance_metric(estimator, X, params, min_samples, weights)
@@ -171,7 +171,7 @@ def _span_by_pairs(
     estimator: Any, X: Any, params: dict, min_samples: int, weights: np.ndarray | None
 ) -> SpanningTree:
     """The tree of distances as scikit-learn's `pairwise_distances` gives them."""
-    metric, alpha = estimator.metric, estimator.alpha
+    metric, alpha = estimator.metric, float(estimator.alpha)
     if not sp.issparse(X) and metric in EUCLIDEAN and not params:
         # squares overflow
         distances = ComputedDistances(X, euclidean_by_scale, alpha, True)
@@ -245,5 +245,5 @@ def _span_by_distance_metric(
             cores = np.ascontiguousarray(neighbors.kneighbors(X)[0][:, -1])
         else:
             cores = find_cores(distances, min_samples, weights)
-    distances.alpha = estimator.alpha
+    distances.alpha = float(estimator.alpha)
     return prim(distances, cores)

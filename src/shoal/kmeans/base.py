@@ -102,11 +102,11 @@ class BaseKMeans(
         """Origin of dense rows, and the squared shift that ends a run."""
         if sp.issparse(X):
             variance = mean_variance_axis(X, axis=0)[1] if self.tol else np.zeros(1)
-            return None, float(np.mean(variance)) * self.tol
+            return None, float(np.mean(variance)) * float(self.tol)
         mean, variance = make_rows(X).moments()
         if not np.isfinite(mean).all():
             check_finite(self, X)
-        return mean.astype(X.dtype), float(np.mean(variance)) * self.tol
+        return mean.astype(X.dtype), float(np.mean(variance)) * float(self.tol)
 
     def _check_init(self, rows: Rows) -> Any:
         """`init`: an array checked and less the origin, or a callable bound to the data."""

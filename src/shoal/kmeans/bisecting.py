@@ -195,7 +195,7 @@ class BisectingKMeans(BaseKMeans):
         for _ in range(self.n_init):
             centers = self._first_centers(part, init, random_state, 2)
             run = Lloyd(part, centers, self.algorithm)
-            iterate(run, self.max_iter, self.tol, verbose=self.verbose)
+            iterate(run, self.max_iter, float(self.tol), verbose=self.verbose)
             inertia = run.inertia() if self.n_init > 1 else 0.0
             if best is None or inertia < best[0] * (1 - 1e-6):
                 best = inertia, run

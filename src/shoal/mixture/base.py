@@ -200,7 +200,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
         em = EM(
             data,
             int(self.n_components),
-            self.reg_covar,
+            float(self.reg_covar),
             m_step=self._m_step,
             log_constants=self._log_constants,
             lower_bound=self._compute_lower_bound,
@@ -257,7 +257,7 @@ class BaseMixture(CallbackSupportMixin, DensityMixin, CheckedParameters, BaseEst
             change, bound = new_bound - bound, new_bound
             progress.report_iteration(n_iter, change)
             stop = task.end(lambda params=params: self._fitted_attributes(params, dtype))
-            if abs(change) < self.tol:
+            if abs(change) < float(self.tol):
                 return params, True
             if stop:
                 break

@@ -1,4 +1,4 @@
-"""Counts given as NumPy's integers, as loops over np.arange give them, of few bits too."""
+"""Parameters given as NumPy's numbers, as loops over np.arange give them, of few bits too."""
 
 from numbers import Integral
 
@@ -10,7 +10,7 @@ import shoal
 from helpers.outcomes import outcome, public_attributes
 from trials.surface import ESTIMATORS, unlike
 
-TYPES = [np.int8, np.uint8, np.int16, np.int32, np.int64, np.uint64]
+INTEGERS = [np.int8, np.uint8, np.int16, np.int32, np.int64, np.uint64]
 X = np.random.default_rng(0).standard_normal((600, 6))
 AFFINITIES = np.exp(-np.square(X[:, None, :3] - X[:, :3]).sum(axis=2))
 ORDER = shoal.compute_optics_graph(
@@ -68,9 +68,27 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def assert_same(call, type):
-    """A count's type changes nothing, but for n_clusters_, which is the one that was given."""
-    expected, found = outcome(call, int), outcome(call, type)
+REALS = [
+    ("KMeans", "tol", 1e-4),
+    ("MiniBatchKMeans", "tol", 0.01),
+    ("MiniBatchKMeans", "reassignment_ratio", 0.3),
+    ("BisectingKMeans", "tol", 0.01),
+    ("DBSCAN", "eps", 1.7),
+    ("HDBSCAN", "alpha", 0.7),
+    ("HDBSCAN", "cluster_selection_epsilon", 0.37),
+    ("OPTICS", "max_eps", 1.7),
+    ("OPTICS", "xi", 0.051),
+    ("AgglomerativeClustering", "distance_threshold", 3.3),
+    ("SpectralClustering", "gamma", 0.31),
+    ("GaussianMixture", "tol", 0.01),
+    ("GaussianMixture", "reg_covar", 0.001),
+    ("BayesianGaussianMixture", "tol", 0.01),
+]
+
+
+def assert_same(call, type, usual=int):
+    """A parameter's type changes nothing, but for n_clusters_, which is what was given."""
+    expected, found = outcome(call, usual), outcome(call, type)
     assert expected.error is None
     assert (found.error, found.warned) == (None, expected.warned)
     if isinstance(found.value, dict):
@@ -79,7 +97,7 @@ def assert_same(call, type):
     assert unlike(found.value, expected.value) == []
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", INTEGERS)
 @pytest.mark.parametrize(("name", "settings"), CASES)
 def test_estimators(name, settings, type):
     estimator = getattr(shoal, name)
@@ -105,7 +123,25 @@ def test_estimators(name, settings, type):
     assert_same(fit, type)
 
 
-@pytest.mark.parametrize("type", TYPES)
+@pytest.mark.parametrize("type", INTEGERS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name, type):
     assert_same(FUNCTIONS[name], type)
+
+
+@pytest.mark.parametrize("type", [np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize(("name", "parameter", "value"), REALS)
+def test_reals(name, parameter, value, type):
+    """Variances beyond 65,504, the largest of float16, are multiplied in float64."""
+    params = {"copy": True} if name == "HDBSCAN" else {}
+    if "random_state" in getattr(shoal, name)._parameter_constraints:
+        params["random_state"] = 0
+    if parameter == "distance_threshold":
+        params["n_clusters"] = None
+    rows = X * [1, 1, 1, 1e3, 1e3, 1e3] if parameter == "tol" else X
+
+    def fit(real):
+        params[parameter] = real(type(value))
+        return public_attributes(getattr(shoal, name)(**params).fit(rows))
+
+    assert_same(fit, type, float)
