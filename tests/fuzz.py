@@ -99,6 +99,9 @@ def run_batch(family, first, count, level, limit, tally):
         for line in lines_of(process, limit + START_SECONDS):
             if line is None:
                 said = end_of(errors)
+                if not has_started:
+                    tally.add(family, seed, level, [("no start: this machine is busy", said)])
+                    return first
                 tally.add(family, seed, level, [(kind_of_hang(said), said)])
                 return seed + 1
             if "start" in line:

@@ -93,6 +93,24 @@ def test_crashes_and_hangs(program, kind, monkeypatch):
     assert tally.has_bugs()
 
 
+def test_slow_start(monkeypatch):
+    """A child that does not begin is asked again, and is no finding."""
+
+    def child(*arguments, level, errors):
+        return fuzz.subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(60)"],
+            stdout=fuzz.subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+    monkeypatch.setattr(fuzz, "child", child)
+    monkeypatch.setattr(fuzz, "START_SECONDS", 0.1)
+    tally = Tally()
+    assert fuzz.run_batch("kmeans", 5, 10, "v4", 0.1, tally) == 5
+    assert not tally.has_bugs()
+
+
 def test_whose_code_hangs():
     """A case is no finding where scikit-learn's own code is what takes so long."""
     frames = [f'  File "/site/{path}.py", line 7 in fit' for path in ("numpy/a", "sklearn/b")]
