@@ -63,6 +63,20 @@ def test_shrinking():
     assert "AgglomerativeClustering(**params).fit(x0)" in text
 
 
+def child_that_runs(program):
+    """In place of fuzz.child, a function that starts this program."""
+
+    def child(*arguments, level, errors):
+        return fuzz.subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=fuzz.subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+    return child
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="other codes of what ends a process")
 @pytest.mark.parametrize(
     ("program", "kind"),
@@ -74,16 +88,8 @@ def test_shrinking():
 def test_crashes_and_hangs(program, kind, monkeypatch):
     """A child that dies or says nothing is a finding, and the seeds after it are tried."""
 
-    def child(*arguments, level, errors):
-        said = 'import json; print(json.dumps({"start": 7}), flush=True); '
-        return fuzz.subprocess.Popen(
-            [sys.executable, "-c", said + program],
-            stdout=fuzz.subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-    monkeypatch.setattr(fuzz, "child", child)
+    said = 'import json; print(json.dumps({"start": 7}), flush=True); '
+    monkeypatch.setattr(fuzz, "child", child_that_runs(said + program))
     monkeypatch.setattr(fuzz, "START_SECONDS", 3)
     tally = Tally()
     assert fuzz.run_batch("kmeans", 5, 10, "v4", 1, tally) == 8
@@ -96,15 +102,7 @@ def test_crashes_and_hangs(program, kind, monkeypatch):
 def test_slow_start(monkeypatch):
     """A child that does not begin is asked again, and is no finding."""
 
-    def child(*arguments, level, errors):
-        return fuzz.subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(60)"],
-            stdout=fuzz.subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-    monkeypatch.setattr(fuzz, "child", child)
+    monkeypatch.setattr(fuzz, "child", child_that_runs("import time; time.sleep(60)"))
     monkeypatch.setattr(fuzz, "START_SECONDS", 0.1)
     tally = Tally()
     assert fuzz.run_batch("kmeans", 5, 10, "v4", 0.1, tally) == 5

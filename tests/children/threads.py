@@ -7,12 +7,12 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 import shoal
+from helpers.memory import MemoryLimit
 from shoal.core import parallel
 
 X = np.random.default_rng(0).random((6000, 6), dtype="f4")
@@ -78,20 +78,15 @@ def forks(count):
 
 def without_threads():
     """Where no thread can be started: there is no room for a stack."""
-    import resource  # of POSIX alone
-
     with threadpool_limits(1):
         answer()  # so that all else has its memory
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (size + 2**20, limits[1]))
-    try:
-        threading.Thread(target=int).start()
-        started = True
-    except RuntimeError:
-        started = False
-    found = answer()
-    resource.setrlimit(resource.RLIMIT_AS, limits)
+    with MemoryLimit(2**20):
+        try:
+            threading.Thread(target=int).start()
+            started = True
+        except RuntimeError:
+            started = False
+        found = answer()
     return {"started": started, "answer": found, "again": answer()}
 
 

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from shoal.core.checks import (
+    FLOATS,
     all_or_nothing,
     check_sample_weight,
     check_structure,
@@ -283,7 +284,7 @@ class HDBSCAN(HierarchyViews, ClusterMixin, CheckedParameters, BaseEstimator):
             X,
             accept_sparse="csr",
             ensure_all_finite=is_precomputed and sp.issparse(X),
-            dtype=[np.float64, np.float32],
+            dtype=FLOATS,
             order="C",
         )
         if is_precomputed and not sp.issparse(X) and np.isnan(X).any():

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from shoal.core.checks import check_structure, with_short_indices
+from shoal.core.checks import FLOATS, check_structure, with_short_indices
 from shoal.hdbscan.prediction import (
     all_points_membership_vectors,
     approximate_predict,
@@ -178,7 +178,7 @@ class HierarchyViews:
             X,
             accept_sparse="csr" if sp.issparse(self._raw_data) else False,
             ensure_all_finite=False,
-            dtype=[np.float64, np.float32],
+            dtype=FLOATS,
             order="C",
             reset=False,
         )

@@ -10,6 +10,7 @@ from scipy.special import betaln, digamma, gammaln
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from shoal.core.checks import FLOATS
 from shoal.mixture.base import BaseMixture
 from shoal.mixture.covariances import (
     MEAN_ROUNDING,
@@ -206,9 +207,7 @@ default='dirichlet_process'
         if self.mean_prior is None:
             self.mean_prior_ = data.weighted_mean.astype(data.rows.dtype)
         else:
-            self.mean_prior_ = check_array(
-                self.mean_prior, dtype=[np.float64, np.float32], ensure_2d=False
-            )
+            self.mean_prior_ = check_array(self.mean_prior, dtype=FLOATS, ensure_2d=False)
             check_shape(self.mean_prior_, (d,), "means")
         given = self.degrees_of_freedom_prior
         if given is not None and not given > d - 1.0:
@@ -226,7 +225,7 @@ default='dirichlet_process'
             return data.sample_covariance()
         if kind == "spherical":
             return given
-        given = check_array(given, dtype=[np.float64, np.float32], ensure_2d=False)
+        given = check_array(given, dtype=FLOATS, ensure_2d=False)
         shape = (d,) if kind == "diag" else (d, d)
         check_shape(given, shape, f"{kind} covariance_prior")
         check_definite(given, kind)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from shoal.core.checks import check_given
+from shoal.core.checks import FLOATS, check_given
 from shoal.core.releases import MIXTURES_KEEP_FLOAT32
 from shoal.mixture.base import BaseMixture
 from shoal.mixture.covariances import (
@@ -20,8 +20,6 @@ from shoal.mixture.covariances import (
     shape_of,
 )
 from shoal.mixture.em import EM, FitData, Parameters
-
-REAL_DTYPES = [np.float64, np.float32]
 
 
 class GaussianMixture(BaseMixture):
@@ -166,12 +164,12 @@ class GaussianMixture(BaseMixture):
         if weights is not None:
             weights = _check_weights(weights, k)
         if means is not None:
-            means = check_given(means, REAL_DTYPES, 2, ensure_2d=False)
+            means = check_given(means, FLOATS, 2, ensure_2d=False)
             check_shape(means, (k, d), "means")
         if precisions is not None:
             shape = shape_of(kind, k, d)
             precisions = check_given(
-                precisions, REAL_DTYPES, len(shape), ensure_2d=False, allow_nd=kind == "full"
+                precisions, FLOATS, len(shape), ensure_2d=False, allow_nd=kind == "full"
             )
             check_shape(precisions, shape, f"{kind} precision")
             check_definite(precisions, kind)
@@ -264,7 +262,7 @@ class GaussianMixture(BaseMixture):
 
 def _check_weights(weights: Any, k: int) -> np.ndarray:
     """Initial weights; the messages are scikit-learn's, which swap the least and the largest."""
-    weights = check_given(weights, REAL_DTYPES, 1, ensure_2d=False)
+    weights = check_given(weights, FLOATS, 1, ensure_2d=False)
     check_shape(weights, (k,), "weights")
     if (weights < 0.0).any() or (weights > 1.0).any():
         raise ValueError(

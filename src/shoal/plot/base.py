@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from shoal.core.checks import check_structure
+from shoal.core.checks import FLOATS, check_structure
 from shoal.core.extras import import_pandas, import_pyplot
 from shoal.core.parameters import check_random_state
 from shoal.core.sources import as_file, is_stored
@@ -175,7 +175,7 @@ class Drawn:
             self.names = list(columns)
         if not is_stored(X):
             check_structure(X)
-            X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+            X = check_array(X, accept_sparse="csr", dtype=FLOATS)
         self.n = X.shape[0]
         self.indices, self.note = None, ""
         if most is not None and most < self.n:
@@ -184,7 +184,7 @@ class Drawn:
             self.note = f"{most:,} of {self.n:,} rows"
         rows = X[slice(None) if self.indices is None else self.indices]
         rows = rows.toarray() if sp.issparse(rows) else rows
-        self.rows = check_array(rows, dtype=[np.float64, np.float32], order="C")
+        self.rows = check_array(rows, dtype=FLOATS, order="C")
 
     def take(self, values: Any) -> np.ndarray:
         """Of values of all rows, those of the rows that are drawn."""
