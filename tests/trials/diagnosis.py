@@ -291,7 +291,8 @@ def _compare_iterations(trial, X, weight, start):
         centers = theirs.cluster_centers_
         atol = RTOL[X.dtype] * np.abs(centers).max()
         if not np.allclose(ours.cluster_centers_, centers, rtol=0, atol=atol):
-            return _tie_before(previous, X), theirs.inertia_
+            tie = _tie_before(previous, X) if previous else _tie_of_start(trial, X, weight, start)
+            return tie, theirs.inertia_
         if (ours.labels_ != theirs.labels_).any():
             return _tie_of_labels(X, centers, ours, theirs), theirs.inertia_
         if ours.n_iter_ != theirs.n_iter_ and previous is not None:
@@ -323,8 +324,6 @@ def _tie_of_stop(X, centers, before):
 
 def _tie_before(previous, X):
     """Equal labels but different centers: a tie among the points that fill empty clusters."""
-    if previous is None:
-        return ""
     distances = squared_distances(X, previous.cluster_centers_, np.longdouble).min(axis=1)
     empty = previous.n_clusters - len(np.unique(previous.labels_))
     far = np.sort(distances)[::-1][: empty + 1]
@@ -332,6 +331,20 @@ def _tie_before(previous, X):
     if empty and (-np.diff(far) <= slack).any():
         return "farthest points equally far"
     return ""
+
+
+def _tie_of_start(trial, X, weight, start):
+    """The tie after which k-means++ chooses other rows of the centered data, or ""."""
+    if trial.init != "k-means++":
+        return ""
+    X = X if sp.issparse(X) else X - X.mean(axis=0)
+    chosen = []
+    for library in (shoal, sklearn.cluster):
+        random_state = np.random.RandomState()
+        random_state.set_state(start)
+        found = library.kmeans_plusplus(X, trial.k, sample_weight=weight, random_state=random_state)
+        chosen.append(found[1])
+    return "" if np.array_equal(*chosen) else _tie_of_seeds(X, weight, *chosen)
 
 
 def explain_seeding(trial, n_local_trials, differences, ours, theirs):

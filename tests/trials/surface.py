@@ -248,8 +248,10 @@ def unlike(a, b, name=""):
         p, q = np.asarray(a), np.asarray(b)
         if name.startswith("lower_bound") and q.shape == (1,):
             q = q.reshape(())  # Bayesian and tied
-        if p.dtype != q.dtype or p.shape != q.shape:
+        if p.dtype != q.dtype or p.ndim != q.ndim:
             return [f"type of {name}: {p.dtype} {p.shape} against {q.dtype} {q.shape}"]
+        if p.shape != q.shape:
+            return [f"shape of {name}: {p.shape} against {q.shape}"]
         if q.dtype.kind != "f":
             return [] if np.array_equal(p, q) else [f"{name} {p} against {q}"]
         # inertia is in float64, of float32 rows too
