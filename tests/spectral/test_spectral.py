@@ -123,6 +123,14 @@ def test_close_eigenvalues_fall_back(monkeypatch):
     assert angle(found, exact) < 1e-6
 
 
+@pytest.mark.parametrize("n", [400, 900])
+def test_nearly_equal_affinities(n):
+    """Eigenvalues 1e-11 apart, beside one that the shifted inverse makes 1e5 times as large."""
+    X = np.random.default_rng(n).standard_normal((n, 3))
+    affinity = 1 - 1e-10 * np.square(X[:, None] - X).sum(axis=2)
+    assert embedding_error(affinity, embed(affinity, 3)) < 1e-13
+
+
 def test_flat_spectrum():
     """Eigenvalues of noise lie too close for few steps: scikit-learn's solver is the fallback."""
     affinity = 1 + 0.1 * np.random.default_rng(0).random((300, 300))

@@ -5,6 +5,7 @@ answer differs from scikit-learn's, with the reason, and counts them.
 
 scikit-learn runs again from other start vectors, on data changed by one rounding and with
 another number of threads: where its own answer changes, its eigenvectors are not determined.
+Likewise with coordinates changed by one rounding: equal rows make ties for its labels.
 """
 
 import sys
@@ -16,6 +17,7 @@ from unittest import mock
 import numpy as np
 import scipy.sparse as sp
 import sklearn.cluster
+import sklearn.cluster._spectral as theirs_clustering
 import sklearn.manifold._spectral_embedding as theirs_embedding
 from scipy.linalg import eigh
 from sklearn.datasets import make_blobs, make_circles, make_moons
@@ -173,6 +175,14 @@ def equivalent_runs(trial, X):
 
         with mock.patch.object(theirs_embedding, "_init_arpack_v0", other_start):
             yield "another start vector", fitted(sklearn.cluster, trial, X)
+    embed = theirs_clustering._spectral_embedding
+    for draw in range(4):
+
+        def embed_and_move(*args, draw=draw, **kwargs):
+            return moved(embed(*args, **kwargs), 2 * draw + 1)
+
+        with mock.patch.object(theirs_clustering, "_spectral_embedding", embed_and_move):
+            yield "coordinates changed by a rounding", fitted(sklearn.cluster, trial, X)
 
 
 def eigengaps(affinity, k):
