@@ -255,7 +255,7 @@ def explain(trial, X, found, ours, theirs):
     gaps = eigengaps(affinity, k)
     # k-means finds the same clusters in a subspace whatever its basis is
     gap = gaps[-1] if settings["assign_labels"] == "kmeans" else gaps.min()
-    if not sp.issparse(affinity) and settings.get("eigen_solver") is None:
+    if not sp.issparse(affinity) and settings.get("eigen_solver") in (None, "arpack"):
         error, theirs_error = embedding_errors(affinity, k, trial.seed)
         if error < 1e-6 and error < theirs_error / 100:
             return f"scikit-learn's embedding is none: off by {theirs_error:.1e}, ours {error:.1e}"

@@ -11,6 +11,7 @@ from scipy.linalg import LinAlgError
 from shoal.spectral.lanczos import block_width
 
 RELIABLE = 1e-6  # values of unit vectors that are many times the solver's error
+LEAST_VALUE = 0.01  # of an eigenvalue by which errors of products are divided
 FAR = 1e5  # scale of a node, over the largest coordinate, from which on that error counts
 FAR_ROWS = 256  # of such nodes that are copied at a time
 
@@ -76,7 +77,7 @@ class Graph(ABC):
         padded[:, :k] = vectors
         products = self.multiply(padded)[:, :k]
         values = np.einsum("ij,ij->j", vectors, products)
-        is_large = values > 0.5  # or errors would be divided by them
+        is_large = np.abs(values) > LEAST_VALUE
         vectors[:, is_large] = products[:, is_large] / values[is_large]
         for j in np.flatnonzero(is_large):
             self.solve_far_nodes(vectors[:, j], values[j])
