@@ -22,6 +22,7 @@ from trials.problems import fitted, seeding_differences, seeds
 
 # What rounding can change; any other difference (types, errors, draws) is a bug.
 ROUNDED = {"labels", "n_iter", "centers", "inertia", "warnings"}
+CONTRADICTION = "labels: scikit-learn's are not those of its own centers (its issue 34074)"
 
 
 def dense(X):
@@ -234,13 +235,17 @@ def explain_fit(trial, differences, ours, theirs):
         return f"BUG: {wrong}"
     if set(differences) == {"inertia"} and loses_digits(ours, theirs, X, weight):
         return "scikit-learn's inertia loses digits"
-    if labels_contradict_centers(theirs.value, X) and not labels_contradict_centers(ours.value, X):
-        return "labels: scikit-learn's are not those of its own centers (its issue 34074)"
+    if theirs_contradict_centers(ours.value, theirs.value, X):
+        return CONTRADICTION
     names = find_instabilities(trial, differences, theirs, X, weight)
     if names:
         return "unstable in scikit-learn: " + ", ".join(names)
-    tie = exact_tie(trial, X, weight)
-    return f"exact tie: {tie}" if tie else "BUG: scikit-learn's own answer is stable"
+    reason = explain_first_difference(trial, X, weight)
+    return reason or "BUG: scikit-learn's own answer is stable"
+
+
+def theirs_contradict_centers(ours, theirs, X):
+    return labels_contradict_centers(theirs, X) and not labels_contradict_centers(ours, X)
 
 
 def labels_contradict_centers(attributes, X):
@@ -250,8 +255,8 @@ def labels_contradict_centers(attributes, X):
     return bool((own > (1 + 1e-3) * squared.min(axis=1) + 1e-9 * squared.max()).any())
 
 
-def exact_tie(trial, X, weight):
-    """A description of the tie after which the two libraries first differ, or None."""
+def explain_first_difference(trial, X, weight):
+    """The tie, or fault of scikit-learn's, after which restarts first differ; or ""."""
     random_state = np.random.RandomState(trial.seed)
     inertias = []
     with warnings.catch_warnings():
@@ -259,14 +264,16 @@ def exact_tie(trial, X, weight):
         for restart in range(restarts(trial)):
             start = random_state.get_state()
             tie, inertia = _compare_iterations(trial, X, weight, start)
+            if tie == CONTRADICTION:
+                return f"{tie}, in restart {restart}"
             if tie is not None:
-                return f"restart {restart}, {tie}" if tie else None
+                return f"exact tie: restart {restart}, {tie}" if tie else ""
             inertias.append(inertia)
             _advance(random_state, trial, X, weight, start)
     best, *rest = np.sort(inertias)
     if rest and rest[0] - best <= RTOL[X.dtype] * best:
-        return "two restarts of equal inertia"
-    return None
+        return "exact tie: two restarts of equal inertia"
+    return ""
 
 
 def _advance(random_state, trial, X, weight, start):
@@ -277,7 +284,7 @@ def _advance(random_state, trial, X, weight, start):
 
 def _compare_iterations(trial, X, weight, start):
     """Compare one restart iteration by iteration: the tie after which they differ ("" where
-    there is no tie), None where they do not differ; and the inertia."""
+    there is none) or CONTRADICTION, None where they do not differ; and the inertia."""
     previous = None
     for max_iter in range(1, trial.max_iter + 1):
         params = trial.params(X) | {"n_init": 1, "max_iter": max_iter}
@@ -294,6 +301,8 @@ def _compare_iterations(trial, X, weight, start):
             tie = _tie_before(previous, X) if previous else _tie_of_start(trial, X, weight, start)
             return tie, theirs.inertia_
         if (ours.labels_ != theirs.labels_).any():
+            if theirs_contradict_centers(vars(ours), vars(theirs), X):
+                return CONTRADICTION, theirs.inertia_
             return _tie_of_labels(X, centers, ours, theirs), theirs.inertia_
         if ours.n_iter_ != theirs.n_iter_ and previous is not None:
             return _tie_of_stop(X, centers, previous.cluster_centers_), theirs.inertia_

@@ -71,6 +71,7 @@ CRASHES = (
     "out of bounds for array of dimension 0",  # likewise
     "out of bounds for uint8",  # kmeans_plusplus of bytes
     "too large to convert to C",  # leaf_size
+    "an integer is required",  # a batch size of True
 )
 LEFT = {"HDBSCAN": "hdbscan", "SpectralClustering": "spectral"}  # which know more reasons
 EXTREME = ("huge value", "largest", "huge", "tiny", "subnormal", "subnormal float32")
