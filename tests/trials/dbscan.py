@@ -188,6 +188,9 @@ def explain(trial, X, weights, params, ours):
     distances = pairwise_distances(X.astype(np.float64), metric=params["metric"])
     if (np.abs(distances - params["eps"]) < 4 * step * (1 + params["eps"])).any():
         return "ties: pairs of rows lie at eps but for a rounding"
+    backwards = np.ascontiguousarray(X[::-1])[::-1]
+    if not differences(ours, fitted(sklearn.cluster, backwards, weights, params)):
+        return "layout: scikit-learn's labels of the same rows, stored backwards"
     return "BUG: no reason found"
 
 
