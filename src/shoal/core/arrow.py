@@ -251,7 +251,8 @@ class _ArrowCursor:
         self._first, self._batch = 0, None
         self._next: Future | None = None
         self._pool = ThreadPoolExecutor(1)
-        weakref.finalize(self, self._pool.shutdown, cancel_futures=True)
+        # not waited for: whoever collects this may hold a lock that the end of a thread asks for
+        weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         at = start
