@@ -67,12 +67,12 @@ def test_as_a_lazy_array(kept, held, monkeypatch):
             rows[wrong]
 
 
-def fall_to(most, count):
-    """Whether a number of threads, some of which may be at their end, falls so far."""
+def threads_fall_to(most):
+    """Whether no more threads are left than that, once those at their end have ended."""
     deadline = time.monotonic() + 60
-    while count() > most and time.monotonic() < deadline:
+    while threading.active_count() > most and time.monotonic() < deadline:
         time.sleep(0.01)
-    return count() <= most
+    return threading.active_count() <= most
 
 
 @pytest.mark.parametrize("size", [1, 70, 499, 500, 2000])
@@ -94,7 +94,7 @@ def test_blocks(kept, size, held, monkeypatch):
                 break
     assert seen == 500
     del block
-    assert fall_to(before + 1, threading.active_count)  # zarr has threads of its own
+    assert threads_fall_to(before + 1)  # zarr has threads of its own
 
 
 def test_collected_reader(tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_collected_reader(tmp_path, monkeypatch):
         del cursor
         gc.collect()
     assert not waits
-    assert fall_to(before, threading.active_count)
+    assert threads_fall_to(before)
 
 
 class Counted(Slices):

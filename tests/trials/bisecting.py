@@ -18,6 +18,7 @@ from helpers.outcomes import RTOL, data_scale, outcome, public_attributes
 from shoal.core.releases import INSTALLED
 from trials import report
 from trials.diagnosis import _with_values, loses_digits, moved, threads
+from trials.forms import unsorted
 from trials.problems import draw_trial as draw_kmeans_trial
 
 CLOSE = {"cluster_centers_", "inertia_"}
@@ -116,6 +117,8 @@ def equivalent_fits(trial, strategy, X, weight):
         yield "float64", fit(X.astype("f8"), wide)
     for draw in range(8):
         yield "rows moved by a rounding", fit(moved(X, draw))
+    if sp.issparse(X):
+        yield "stored values in another order", fit(unsorted(X))
     for draw in range(2 if trial.d > 1 else 0):
         order = np.random.default_rng(draw).permutation(trial.d)
         permuted = sp.csr_array(X[:, order]) if sp.issparse(X) else _with_values(X, X[:, order])

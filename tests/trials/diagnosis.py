@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 import shoal
 from helpers.outcomes import RTOL, data_scale, fit_differences
+from trials.forms import unsorted
 from trials.problems import fitted, seeding_differences, seeds
 
 # What rounding can change; any other difference (types, errors, draws) is a bug.
@@ -144,6 +145,8 @@ def equivalent_fits(trial, X, weight):
         yield "float64", _in_double_precision(trial, X, weight, params)
     for draw in range(4):
         yield f"data moved {'alike' if draw % 2 == 0 else 'each'}", fit(moved(X, draw))
+    if sp.issparse(X):
+        yield "stored values in another order", fit(unsorted(X))
     if trial.d > 1:
         for draw in range(2):
             yield "columns moved", _with_permuted_columns(trial, X, weight, params, draw)
