@@ -87,6 +87,13 @@ def test_few_rows_are_seeded_in_float32(cluster):
         assert equal(centers, found) and equal(indices, places)
 
 
+def test_ties_of_seeds(cluster):
+    X = np.random.default_rng(1).integers(0, 3, (3000, 4)) / 7
+    centers, indices = shoal.kmeans_plusplus(X, 90, random_state=0)
+    found, places = shoal.kmeans_plusplus(da.from_array(X, chunks=(800, -1)), 90, random_state=0)
+    assert equal(centers, found) and equal(indices, places)
+
+
 def test_answers_in_chunks(cluster):
     """predict and others answer lazily, in the chunks of X, and scores are to the bit."""
     rng = np.random.default_rng(2)

@@ -329,6 +329,31 @@ def test_equal_first_centers(algorithm, dtype):
     assert ours.n_iter_ == theirs.n_iter_
 
 
+FEW_ROWS = {
+    "two are left": lambda rng: rng.random((rng.integers(3, 9), 2)),
+    "lattice": lambda rng: rng.integers(0, 4, (40, 3)) / 3,
+    "equal": lambda rng: rng.standard_normal((9, 3))[rng.integers(9, size=30)],
+    "far from the origin": lambda rng: rng.random((12, 2)) + 1e4,
+}
+
+
+@pytest.mark.parametrize("kind", FEW_ROWS)
+@pytest.mark.parametrize("store", ["array", "sparse", "file"])
+def test_ties_of_seeds(kind, store, tmp_path):
+    """Which of the rows that lower the potential by as much is up to scikit-learn's rounding."""
+    path = tmp_path / "rows.npy"
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = FEW_ROWS[kind](rng)
+        np.save(path, X)
+        theirs = sp.csr_array(X) if store == "sparse" else X
+        k, weight = len(X) - seed % 2, rng.random(len(X)) if seed % 3 else None
+        params = {"sample_weight": weight, "random_state": seed}
+        _, expected = sklearn.cluster.kmeans_plusplus(theirs, k, **params)
+        _, found = shoal.kmeans_plusplus(path if store == "file" else theirs, k, **params)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_orders_of_numpy():
     """NumPy's order decides which of the empty clusters gets which row, in both libraries."""
     X = np.random.default_rng(3).standard_normal((200, 3))

@@ -11,6 +11,7 @@ by a rounding, in float64, or with another number of threads; these rows are few
 import contextlib
 import copy
 import dataclasses
+import re
 import sys
 
 import numpy as np
@@ -78,6 +79,7 @@ EXTREME = ("huge value", "largest", "huge", "tiny", "subnormal", "subnormal floa
 # what errors say of squares that over- or underflow; the last, of a cluster that is halved because
 # its distances are not all 0
 OVERFLOWN = ("NaN", "infinity", "ill-defined empirical covariance", "larger sample than population")
+NUMPYS = re.compile(r"np\.u?int\d+\((-?\d+)\)")
 FAULTS = ("too short", "matrix", "scalar", "strings", "complex", "column", "NaN", "nothing")
 
 ODD = (None, -1, 0, 1, 2.5, np.nan, np.inf, "auto", "euclidean", True, (), [], {}, len, 2**70,
@@ -301,6 +303,8 @@ def explain_errors(trial, ours, theirs):
     said = [str(each.error) for each in (ours, theirs)]
     if set(given) & set(EXTREME) and any(word in text for word in OVERFLOWN for text in said):
         return "extreme: squares under- or overflow"
+    if ours.error and NUMPYS.sub(r"\1", said[1]) == said[0]:
+        return "words: a number of NumPy's as scikit-learn writes it"
     if "complex" in given and ours.error:
         return "complex rows are refused"
     is_odd = trial.weight in FAULTS or trial.labels in FAULTS

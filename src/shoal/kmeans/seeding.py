@@ -25,6 +25,7 @@ from shoal.core.sources import hold_rows, takes_files
 from shoal.kmeans.args import SearchArgs, SeedingArgs
 from shoal.kmeans.centers import scratch_for
 from shoal.kmeans.sampling import UniformSampler
+from shoal.kmeans.ties import TIE, are_tied, can_break_ties, iterate_tied_seeds
 
 # Up to this many float32 rows, distances are rounded and added up in float32 as in
 # scikit-learn (potentials by the same BLAS), because that rounding decides draws.
@@ -299,11 +300,18 @@ def iterate_seeds(
     potential = seeding.accept(0, 0)
     if in_float32:
         potential = (seeding.candidate_closest[:1] @ weights)[0]
+    steps, breaks_ties, least_potential = [(first, 0)], can_break_ties(rows), TIE * potential
     yield int(first[0])
     for c in range(1, k):
-        targets = random_state.uniform(size=n_local_trials) * np.float64(potential)
-        candidates = seeding.search(targets)
-        best = np.argmax(seeding.compare(candidates, c))
+        draws = random_state.uniform(size=n_local_trials)
+        candidates = seeding.search(draws * np.float64(potential))
+        gains = seeding.compare(candidates, c)
+        best = np.argmax(gains)
+        if breaks_ties:
+            if potential <= least_potential or are_tied(candidates, gains):
+                yield from iterate_tied_seeds(rows, steps, k - c, draws, random_state)
+                return
+            steps.append((candidates, best))
         if in_float32:
             potentials = (seeding.candidate_closest @ weights.reshape(-1, 1))[:, 0]
             best = np.argmin(potentials)
