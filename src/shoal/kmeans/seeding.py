@@ -300,7 +300,8 @@ def iterate_seeds(
     potential = seeding.accept(0, 0)
     if in_float32:
         potential = (seeding.candidate_closest[:1] @ weights)[0]
-    steps, breaks_ties, least_potential = [(first, 0)], can_break_ties(rows), TIE * potential
+    steps, breaks_ties = [(first, 0)], can_break_ties(rows) and np.isfinite(potential)
+    least_potential = TIE * potential
     yield int(first[0])
     for c in range(1, k):
         draws = random_state.uniform(size=n_local_trials)

@@ -53,6 +53,7 @@ def iterate_tied_seeds(
     norms, weights = row_norms(X, squared=True), rows.gather(every).sample_weight
     weights = np.ones(rows.n) if weights is None else weights
 
+    @np.errstate(all="ignore")  # squares may overflow
     def lower(closest: np.ndarray, points: Any) -> np.ndarray:
         squared = points @ X.T
         squared = -2 * (squared.toarray() if sp.issparse(squared) else squared)
@@ -60,6 +61,15 @@ def iterate_tied_seeds(
         squared += norms
         np.maximum(squared, 0, out=squared)
         return np.minimum(closest, squared, out=squared)
+
+    @np.errstate(all="ignore")
+    def choose(closest: np.ndarray, potential: Any, draws: np.ndarray) -> tuple:
+        candidates = np.cumsum(weights * closest).searchsorted(draws * potential)
+        np.minimum(candidates, rows.n - 1, out=candidates)
+        lowered = lower(closest, X[candidates])
+        potentials = lowered @ weights[:, np.newaxis]
+        best = int(np.argmin(potentials))
+        return int(candidates[best]), lowered[best], potentials[best]
 
     points = rows.gather_centered(steps[0][0])  # dense, which adds up in another order
     closest = lower(np.full(rows.n, np.inf), points)[0]
@@ -69,10 +79,5 @@ def iterate_tied_seeds(
     for n_drawn in range(count):
         if n_drawn:
             draws = random_state.uniform(size=len(draws))
-        candidates = np.cumsum(weights * closest).searchsorted(draws * potential)
-        np.minimum(candidates, rows.n - 1, out=candidates)
-        lowered = lower(closest, X[candidates])
-        potentials = lowered @ weights[:, np.newaxis]
-        best = int(np.argmin(potentials))
-        closest, potential = lowered[best], potentials[best]
-        yield int(candidates[best])
+        seed, closest, potential = choose(closest, potential, draws)
+        yield seed
