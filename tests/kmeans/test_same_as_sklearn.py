@@ -329,6 +329,18 @@ def test_equal_first_centers(algorithm, dtype):
     assert ours.n_iter_ == theirs.n_iter_
 
 
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_few_rows(d):
+    """Where rows are few, two candidates for a seed often are as good."""
+    for seed in range(150):
+        rng = np.random.default_rng([seed, d])
+        X = rng.random((rng.integers(3, 50), d)) + seed % 2 * 1e4
+        params = {"n_clusters": int(rng.integers(2, len(X) + 1)), "random_state": seed}
+        expected = sklearn.cluster.KMeans(**params).fit(X)
+        found = shoal.KMeans(**params).fit(X)
+        np.testing.assert_array_equal(found.labels_, expected.labels_)
+
+
 FEW_ROWS = {
     "two are left": lambda rng: rng.random((rng.integers(3, 9), 2)),
     "lattice": lambda rng: rng.integers(0, 4, (40, 3)) / 3,

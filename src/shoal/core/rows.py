@@ -136,7 +136,12 @@ class Rows:
         # mean decide exact ties, which are common in data such as images
         one = self.n * self.d <= MAX_VALUES_IN_ONE_BLOCK
         n_blocks, size = (1, self.n) if one else self.cut_blocks(4 * self.d)
-        return divide_moments(combine_blocks(self.block_moments(n_blocks, size), add_moments))
+        mean, variance = divide_moments(
+            combine_blocks(self.block_moments(n_blocks, size), add_moments)
+        )
+        if one and self.d == 1 and self.type == "f8":  # whose values numpy adds up by pairs
+            mean = np.asarray(self.X).mean(axis=0)
+        return mean, variance
 
     def block_moments(self, n_blocks: int, size: int) -> np.ndarray:
         """Of each block its rows, and the sum and squares about the mean of each feature."""
