@@ -209,6 +209,8 @@ def test_numbers_in_words():
             library.calinski_harabasz_score(np.full((20, 3), "x"), labels)
         with pytest.raises(ValueError, match="could not convert string to float"):
             library.calinski_harabasz_score([[1.0, "x"], [2.0, None]], labels)
+        with pytest.raises(ValueError, match="Number of labels is 2"):
+            library.davies_bouldin_score([[1.0, "x"], [2.0, None]], [1, 2])
         with pytest.raises(TypeError, match="Cannot cast array data"):
             library.calinski_harabasz_score(np.zeros(20, [("a", "f8"), ("b", "f8")]), labels)
 

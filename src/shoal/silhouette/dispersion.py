@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, check_X_y, column_or_1d
 
 from shoal.core import parallel
 from shoal.core.checks import check_finite
@@ -14,8 +14,8 @@ from shoal.core.releases import SCORES_TAKE_WORDS
 from shoal.core.rows import Rows
 from shoal.core.sources import hold_rows, is_stored, takes_files
 from shoal.silhouette.args import DispersionArgs
-from shoal.silhouette.silhouette import check_number_of_labels, check_rows_and_labels, encode_labels
-from shoal.space.pairs import choose_origin
+from shoal.silhouette.silhouette import check_number_of_labels, encode_labels
+from shoal.space.pairs import as_contiguous_floats, choose_origin
 
 PARAMETERS = {"X": ["array-like"], "labels": ["array-like"]}
 MAX_PARTIALS = 2**26  # bytes of the sums of all blocks of a run
@@ -134,10 +134,10 @@ def _check(X: Any, labels: Any) -> tuple[Any, np.ndarray, int]:
         labels = column_or_1d(labels, warn=True)
         check_consistent_length(X, labels)
     else:
-        X, labels = check_rows_and_labels(X, labels)
+        X, labels = check_X_y(X, labels)
     labels, k = encode_labels(X, labels)
     check_number_of_labels(k, len(labels))
-    return X, labels, k
+    return X if is_stored(X) else as_contiguous_floats(X), labels, k
 
 
 @takes_files

@@ -101,12 +101,6 @@ def check_number_of_labels(k: int, n: int) -> None:
         )
 
 
-def check_rows_and_labels(X: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Dense finite rows of float32 or float64 in C order, and labels."""
-    X, labels = check_X_y(X, labels)
-    return as_contiguous_floats(X), labels
-
-
 def encode_labels(X: Any, labels: Any) -> tuple[np.ndarray, int]:
     """The labels of X as numbers from 0 to k - 1, and k."""
     labels = column_or_1d(labels)
