@@ -378,6 +378,8 @@ def _lay_out(fragments: list) -> tuple[list[int], list[tuple[int, int, list[int]
         counts, ids = counts or [fragment.count_rows()], ids or [None]
         if min(counts) < 0:
             raise ValueError(f"{fragment} claims to have a group of {min(counts)} rows")
+        if not any(counts):
+            list(fragment.to_batches())  # a damaged file may be counted so: say what is wrong
         for i, count in enumerate(counts):
             groups.append((at, number, None if ids[0] is None else ids[i:]))
             at += count

@@ -7,6 +7,7 @@ draws the candidates too. With few rows, where ties are common, the seeds from t
 are drawn here by the same operations, at scikit-learn's cost.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,9 +28,10 @@ def can_break_ties(rows: Rows) -> bool:
 
 def are_tied(candidates: np.ndarray, gains: np.ndarray) -> bool:
     """Whether rounding decides which of some rows takes most off the potential."""
-    best = np.argmax(gains)
-    best_ones = candidates[gains >= gains[best] * (1 - TIE)]
-    return bool(np.isfinite(gains[best]) and (best_ones != candidates[best]).any())
+    values = gains.tolist()  # of a few numbers, which NumPy takes longer to begin with
+    least = max(values) * (1 - TIE)
+    tied = {i for i, gain in zip(candidates.tolist(), values, strict=True) if gain >= least}
+    return len(tied) > 1 and math.isfinite(least)
 
 
 def iterate_tied_seeds(
