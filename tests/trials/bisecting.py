@@ -115,7 +115,7 @@ def equivalent_fits(trial, strategy, X, weight):
     if trial.dtype == "f4":
         wide = None if weight is None else weight.astype("f8")
         yield "float64", fit(X.astype("f8"), wide)
-    for draw in range(8):
+    for draw in range(24):
         yield "rows moved by a rounding", fit(moved(X, draw))
     if sp.issparse(X):
         yield "stored values in another order", fit(unsorted(X))
