@@ -140,7 +140,8 @@ class Rows:
             combine_blocks(self.block_moments(n_blocks, size), add_moments)
         )
         if one and self.d == 1 and self.type == "f8":  # whose values numpy adds up by pairs
-            mean = np.asarray(self.X).mean(axis=0)
+            with np.errstate(all="ignore"):
+                mean = np.asarray(self.X).mean(axis=0)
         return mean, variance
 
     def block_moments(self, n_blocks: int, size: int) -> np.ndarray:
