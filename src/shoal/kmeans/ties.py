@@ -50,9 +50,9 @@ def iterate_tied_seeds(
     random_state : RandomState
         Draws those for the others.
     """
-    every = np.arange(rows.n)
-    X = rows.X if rows.sparse else rows.gather_centered(every)
-    norms, weights = row_norms(X, squared=True), rows.gather(every).sample_weight
+    gathered = rows.gather(np.arange(rows.n))
+    X = gathered.X if rows.sparse else gathered.X - rows.origin
+    norms, weights = row_norms(X, squared=True), gathered.sample_weight
     weights = np.ones(rows.n) if weights is None else weights
 
     @np.errstate(all="ignore")  # squares may overflow
@@ -73,8 +73,9 @@ def iterate_tied_seeds(
         best = int(np.argmin(potentials))
         return int(candidates[best]), lowered[best], potentials[best]
 
-    points = rows.gather_centered(steps[0][0])  # dense, which adds up in another order
-    closest = lower(np.full(rows.n, np.inf), points)[0]
+    first = X[steps[0][0]]
+    # dense, as in scikit-learn, which adds up in another order
+    closest = lower(np.full(rows.n, np.inf), first.toarray() if rows.sparse else first)[0]
     for candidates, accepted in steps[1:]:
         closest = lower(closest, X[candidates])[accepted]
     potential = closest @ weights
